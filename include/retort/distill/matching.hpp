@@ -1,0 +1,38 @@
+// What makes a synthetic class like the real one: losses on its features, with their derivatives in closed form.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "retort/models/linear_head_gradient.hpp"
+
+namespace retort {
+
+// Distribution matching (scDD eq 4): || mean of synthetic features - mean of real features || a class, not squared.
+// features [k * n, width] sorted by class, means [k, width]. Where the two means are equal the derivative is zero.
+FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& means);
+
+// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc".
+struct Matching {
+  std::string name;
+  bool means = false, gradients = false;
+};
+// Throws Failure(usage).
+Matching matching_named(std::string const& name);
+
+// What one iteration matches, all classes.
+struct MatchTarget {
+  at::Tensor means;             // [classes, width]
+  at::Tensor weight, bias;      // the head of this iteration; undefined where gradients are not matched
+  at::Tensor expert_gradients;  // [classes, classes, width + 1]
+  GradientMetric metric = GradientMetric::rows;
+  double feature_scale = 1;     // of what the head sees
+};
+
+// The matching's loss of the classes [first_class, first_class + k), features [k * n, width].
+FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features, std::int64_t first_class,
+                   std::int64_t k);
+
+}  // namespace retort

@@ -1,0 +1,38 @@
+// Section [distill].
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "retort/run/option_table.hpp"
+
+namespace retort {
+
+struct DistillOptions {
+  std::string atlas, features, foundation, generator;  // inputs; empty: those of the run folder
+  std::vector<std::string> variants{"scdd"};
+  std::vector<std::string> matchings{"dm", "dc"};
+  std::vector<std::int64_t> spc{1, 10};
+  std::int64_t draws = 1;
+  std::string optimiser = "adam";
+  double momentum = 0.5;
+  std::vector<double> rates{0.001, 0.003, 0.01, 0.03};
+  std::int64_t iterations = 300;
+  std::vector<std::int64_t> checkpoints{0, 10, 30, 100, 300};
+  std::int64_t score_heads = 3;
+  bool choose_each_draw = false;
+  std::string metric = "rows";
+  std::int64_t head_steps = 0;
+  std::int64_t real_cells = 0;
+  std::int64_t chunk_cells = 64;
+  bool renormalise = false;
+};
+void add_distill_options(OptionTable& table, DistillOptions& options);
+
+// The iterations at which a set is scored: rising, none past the last, which is one of them.
+std::vector<std::int64_t> checkpoints_of(DistillOptions const& options);
+// Throws Failure(usage) for values that cannot be meant.
+void check_distill_options(DistillOptions const& options);
+
+}  // namespace retort

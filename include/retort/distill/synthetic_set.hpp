@@ -1,0 +1,64 @@
+// The set under distillation: codes of SPC cells a class, each rank the chunks that it owns.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "retort/distill/chunks.hpp"
+#include "retort/distill/generator.hpp"
+#include "retort/distill/two_step.hpp"
+#include "retort/models/foundation.hpp"
+#include "retort/ranks/communicator.hpp"
+
+namespace retort {
+
+// How codes are moved. Adam has its usual 0.9, 0.999, 1e-8; element by element, so chunks do not matter.
+struct CodeOptimiser {
+  bool adam = true;
+  double momentum = 0.5;         // of SGD
+  bool stay_positive = false;    // after a step, codes below zero become zero
+  bool renormalise = false;      // after a step, rows get unit length
+};
+
+class SyntheticSet {
+ public:
+  // `start(rows)` gives the initial codes of rows of the set, [rows.size(), width]. Keeps references to generator, encoder
+  // and chunks. Not collective.
+  SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder, std::vector<Chunk> const& chunks,
+               CodeOptimiser optimiser, std::function<at::Tensor(RowRange)> const& start);
+
+  // One step of this rank's chunks down the gradient of `match`. Not collective: what is matched has been summed before.
+  void step(ChunkMatch const& match, double rate);
+
+  // Collective: the losses of the last step, one a class, in class order, on all ranks; NaN before the first step.
+  std::vector<double> losses() const;
+  // Collective: F(G(codes)), the cells G(codes), the codes; all rows in class order, on all ranks.
+  at::Tensor features() const;
+  at::Tensor cells() const;
+  at::Tensor codes() const;
+
+  // This rank's codes, to be put back later.
+  std::vector<at::Tensor> keep() const;
+  void put_back(std::vector<at::Tensor> const& kept);
+
+ private:
+  struct Own {
+    Chunk const* chunk;
+    at::Tensor codes, first_moment, second_moment, losses;
+  };
+  void move(Own& own, at::Tensor const& gradient, double rate) const;
+  at::Tensor gathered(std::vector<at::Tensor> const& of_chunks) const;
+
+  Communicator const& ranks_;
+  Generator const& generator_;
+  Foundation& encoder_;
+  CodeOptimiser optimiser_;
+  std::vector<Own> own_;
+  std::int64_t steps_ = 0, rows_ = 0;
+};
+
+}  // namespace retort

@@ -1,0 +1,57 @@
+// What one virtual shard of a batch contributes to a training step of the foundation model (methods 1.2.4).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+#include "retort/cells/csr_block.hpp"
+#include "retort/models/foundation.hpp"
+#include "retort/models/triplet_loss.hpp"
+
+namespace retort {
+
+struct FoundationLoss {
+  double triplet_weight = 0.1;  // the reconstruction's is 1 - this
+  double margin = 0.2;
+  Mining mining = Mining::batch_hard;
+  double input_dropout = 0.2;
+  double dropout = 0.2;
+};
+
+// The statistics that ride along with a shard's gradient; sums over shards, so divide by their number.
+struct StepStatistics {
+  double loss = 0, reconstruction = 0, triplet = 0, triplets = 0;
+};
+
+// A shard's forward pass in training mode. BatchNorm uses the shard's own mean and variance and leaves them in the
+// statistics, so that running statistics are updated once a step from the tree's sums and are the same on every rank.
+class FoundationTraining {
+ public:
+  // Throws Failure(usage) when a rate of dropout is outside [0, 1) or a weight outside [0, 1].
+  FoundationTraining(Foundation& model, FoundationLoss const& loss);
+
+  // How many floats a shard leaves.
+  std::int64_t statistics() const;
+
+  // The shard's loss (1 - w) sparse_mse + w triplet, a differentiable scalar; its statistics are added to `statistics`.
+  // Dropout masks and drawn triplets are functions of (seed, step, shard). Where the model's parameters have a .grad,
+  // gradients of the weights are added to it by the layers' own backward. At least two cells (BatchNorm).
+  at::Tensor shard_loss(CsrBlock const& cells, std::span<std::int32_t const> labels, std::uint64_t seed, std::int64_t step, int shard,
+                        at::Tensor const& statistics);
+
+  // After the step: running statistics move by BatchNorm's momentum towards the mean over shards of `summed` (PyTorch's
+  // rule, with the unbiased variance), on every rank by the same bits. Returns the means of the losses.
+  StepStatistics update_running(at::Tensor const& summed, int shards);
+
+ private:
+  Foundation& model_;
+  FoundationLoss loss_;
+};
+
+// The block with each non-zero kept with probability 1 - rate and scaled by 1 / (1 - rate): what Dropout does to a dense
+// input, as zeros stay zeros. The rate is rounded to a multiple of 1 / 65536.
+CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, Random draw);
+
+}  // namespace retort

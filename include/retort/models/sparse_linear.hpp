@@ -1,0 +1,26 @@
+// The first layer on cells that stay sparse: non-zeros times rows of the weight.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "retort/cells/csr_block.hpp"
+#include "retort/ranks/share.hpp"
+
+namespace retort {
+
+// cells [n, genes] @ weight [genes, out] + bias [out] -> [n, out], float32, differentiable in weight and bias (backward
+// is hand-written). A row's result depends on that row alone, so blocks may be cut anywhere and threads change no bit.
+//
+// `weight_gradient`, where given, is a view like weight to which the backward adds, and autograd gets no gradient of
+// weight: the sum over the batch of one gene is formed first and added once, as accumulation by autograd would, without
+// an array of zeros of the weight's size. Throws Failure(failed) when shapes disagree. Off the CPU at::embedding_bag does
+// the work and weight_gradient is not used.
+at::Tensor sparse_linear(CsrBlock const& cells, at::Tensor const& weight, at::Tensor const& bias,
+                         at::Tensor const& weight_gradient = {});
+
+// The forward product on the CPU, without autograd: rows [rows.begin, rows.end) of `cells` to result [rows.size(), out].
+void sparse_product(CsrBlock const& cells, RowRange rows, float const* weight, float const* bias, std::int64_t out, float* result);
+
+}  // namespace retort

@@ -1,0 +1,59 @@
+// Weights and gradients of a model as flat arrays, summed over the virtual shards of a batch.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "retort/ranks/communicator.hpp"
+#include "retort/ranks/share.hpp"
+
+namespace retort {
+
+// Every parameter becomes a view of one flat float32 array of weights, and its .grad a view of one of gradients; pieces
+// are padded to 64 bytes. Each parameter must be used once a backward, or a block's sum loses its tree order.
+//
+// A step, for each rank:
+//   for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
+//     arena.begin_shard(shard);
+//     (loss / shards).backward();            // accumulates into the shard's block of the tree
+//     arena.statistics().add_(...);          // BatchNorm's batch statistics, the loss: they ride along
+//   }
+//   auto gradient = arena.sum();             // Collective: [length], bit-equal on any number of ranks up to `shards`
+//
+// Never call zero_grad (view gradients would be dropped); `backward(create_graph)` leaves the arena: use autograd::grad.
+// On a GPU the blocks are device memory and the sum is NCCL's: equal on every rank and every rerun, not across counts.
+class GradientArena {
+ public:
+  // Collective. `parameters` are made views in place and must require gradients; `statistics` is how many floats ride
+  // along. All on one device.
+  GradientArena(Communicator const& ranks, ShardPlan const& plan, std::vector<at::Tensor> parameters, std::int64_t statistics);
+  ~GradientArena();
+
+  int first_shard() const;
+  int end_shard() const;
+  // Points every .grad at the block that holds `shard` and clears the block when the shard is its first.
+  void begin_shard(int shard);
+  // The current shard's statistics, [statistics]: add to it, the block's shards accumulate.
+  at::Tensor statistics();
+  // Collective: flat gradient, [length]; summed_statistics() is its tail. Valid until the next begin_shard.
+  at::Tensor sum();
+  // [statistics], summed over shards by the last sum().
+  at::Tensor summed_statistics() const;
+
+  // The flat weights, [length]; an optimiser's update of it is the parameters' update.
+  at::Tensor weights() const;
+  std::int64_t length() const;
+  // Where parameter i lies in the flat arrays, in floats.
+  std::int64_t offset(std::size_t i) const;
+  // Collective: root's weights replace the others'.
+  void broadcast_weights();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace retort

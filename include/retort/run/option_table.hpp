@@ -1,0 +1,55 @@
+// One table of settings that feeds the struct, --help, the INI file and the echo.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+// What the command line asked for besides settings.
+enum class Request { run, help, version, print_config, dry_run };
+
+// Settings are named `section.key`; a section is defined by one function, so that programs which share it agree.
+// Precedence: command line, then --config FILE (INI), then the value that the variable held when it was added.
+class OptionTable {
+ public:
+  OptionTable(std::string program, std::string purpose);
+  ~OptionTable();
+
+  // Types: bool, std::int64_t, double, std::string, and std::vector of std::string, std::int64_t or double (commas).
+  template <class Value>
+  OptionTable& add(std::string const& name, Value& value, std::string const& help);
+
+  // Throws Failure(usage) that names the unknown key and the nearest known one. Sections of other retort programs in
+  // --config are skipped, so that one file serves a whole pipeline.
+  Request parse(int argc, char const* const* argv);
+
+  std::string help() const;
+  // The resolved settings as a commented INI.
+  std::string ini() const;
+  // The resolved settings that decide results, one a line: without the run section, which says only where and how fast.
+  std::string fingerprint() const;
+  std::string const& program() const { return program_; }
+
+ private:
+  struct Entry {
+    std::string name, help;
+    std::function<void(std::string const&)> assign;
+    std::function<std::string()> print;
+    bool is_switch = false;
+  };
+  Entry& insert(std::string const& name, std::string const& help);
+  Entry* find(std::string const& name);
+  [[noreturn]] void refuse_unknown(std::string const& name, std::string const& where) const;
+
+  std::string program_, purpose_;
+  std::vector<Entry> entries_;
+};
+
+// "2GB", "512 MiB" or plain bytes. Throws Failure(usage) with the setting's name.
+std::int64_t parse_bytes(std::string const& text, std::string const& setting);
+
+}  // namespace retort

@@ -1,0 +1,36 @@
+// AdamW on flat arrays (Loshchilov & Hutter 2019), by LibTorch's fused operator.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace retort {
+
+struct AdamwSettings {
+  double weight_decay = 0.01;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+};
+
+// Holds first and second moments of flat weights, [length] float32. The update is element by element, so the same
+// gradient gives the same bits on every rank.
+class FlatAdamw {
+ public:
+  FlatAdamw(at::Tensor weights, AdamwSettings const& settings);
+  // weights -= rate * (decay * weights + corrected first moment / (sqrt(corrected second moment) + epsilon)).
+  void step(at::Tensor const& gradient, double rate);
+
+  // For checkpoints: [length], [length], and the number of steps as a float tensor [].
+  at::Tensor first_moment, second_moment, steps;
+
+ private:
+  at::Tensor weights_;
+  AdamwSettings settings_;
+};
+
+// The Euclidean norm of a flat gradient; not finite when an element is not.
+double gradient_norm(at::Tensor const& gradient);
+// Scales `gradient` in place to `largest` where `norm`, its own, is above it; `largest` 0 leaves it.
+void clip_to_norm(at::Tensor const& gradient, double norm, double largest);
+
+}  // namespace retort

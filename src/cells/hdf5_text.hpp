@@ -1,0 +1,28 @@
+// How text lies in HDF5: in the heap of the file (variable length) or in place (fixed length).
+#pragma once
+
+#include <hdf5.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "retort/cells/hdf5.hpp"
+
+namespace retort::hdf5_text {
+
+// Turns HDF5's own messages and plugins off, once a process.
+void start();
+// What HDF5 said last, in its innermost words.
+std::string last_words();
+
+// The type of texts that h5py reads as str.
+Hdf5Handle utf8_type();
+
+// `count` texts of `type`. `read(memory)` fills count elements of H5Tget_size(type) bytes each; `space` is that of the
+// elements, to give back what HDF5 allocated. `refuse(problem)` throws. `total` counts down the bytes that are still allowed.
+void append_texts(hid_t type, hid_t record, hid_t space, std::int64_t count, std::function<void(void*)> const& read,
+                  std::function<void(std::string const&)> const& refuse, StringLimits const& limits, std::int64_t& total,
+                  std::vector<std::string>& into);
+
+}  // namespace retort::hdf5_text

@@ -1,0 +1,39 @@
+#include "retort/distill/matching.hpp"
+
+#include <torch/torch.h>
+
+#include "retort/run/error.hpp"
+
+namespace retort {
+
+FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& means) {
+  at::NoGradGuard no_grad;
+  std::int64_t const k = means.size(0), n = features.size(0) / k, width = features.size(1);
+  at::Tensor const apart = features.view({k, n, width}).mean(1) - means;  // [k, width]
+  at::Tensor const distance = apart.square().sum(1, true).sqrt_();        // [k, 1]
+  at::Tensor const direction = apart / distance.clamp_min(1e-12).mul_(static_cast<double>(n));
+  return {distance.squeeze(1), direction.unsqueeze(1).expand({k, n, width}).reshape({k * n, width})};
+}
+
+Matching matching_named(std::string const& name) {
+  if (name == "dm") return {name, true, false};
+  if (name == "dc") return {name, false, true};
+  if (name == "dm+dc") return {name, true, true};
+  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc or dm+dc)", name);
+}
+
+FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features, std::int64_t first_class,
+                   std::int64_t k) {
+  at::NoGradGuard no_grad;
+  FeatureMatch sum;
+  if (matching.means) sum = match_class_means(features, target.means.narrow(0, first_class, k));
+  if (matching.gradients) {
+    FeatureMatch const of_gradients = match_class_gradients(features * target.feature_scale, first_class, target.weight, target.bias,
+                                                            target.expert_gradients.narrow(0, first_class, k), target.metric);
+    at::Tensor const gradient = of_gradients.gradient * target.feature_scale;
+    sum = sum.losses.defined() ? FeatureMatch{sum.losses + of_gradients.losses, sum.gradient + gradient} : FeatureMatch{of_gradients.losses, gradient};
+  }
+  return sum;
+}
+
+}  // namespace retort

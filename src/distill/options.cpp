@@ -1,0 +1,68 @@
+#include "retort/distill/options.hpp"
+
+#include <algorithm>
+
+#include "retort/distill/matching.hpp"
+#include "retort/models/linear_head_gradient.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+
+void add_distill_options(OptionTable& table, DistillOptions& options) {
+  table.add("distill.atlas", options.atlas, "the atlas; empty: RUN/atlas.h5ad")
+      .add("distill.features", options.features, "features of its cells; empty: RUN/features.h5ad")
+      .add("distill.foundation", options.foundation, "folder of the encoder and decoder; empty: RUN/foundation")
+      .add("distill.generator", options.generator, "folder of the denoiser; empty: RUN/generator")
+      .add("distill.variants", options.variants, "what is optimised: scdd (latents through U and D), cells (expression itself)")
+      .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc")
+      .add("distill.spc", options.spc, "synthetic cells a class")
+      .add("distill.draws", options.draws, "sets of each kind, each from other initial cells")
+      .add("distill.optimiser", options.optimiser, "adam or sgd")
+      .add("distill.momentum", options.momentum, "of sgd")
+      .add("distill.rates", options.rates, "learning rates that are tried; the held-out part of train chooses")
+      .add("distill.iterations", options.iterations, "the most steps of a set")
+      .add("distill.checkpoints", options.checkpoints, "steps after which a set is scored on the held-out part")
+      .add("distill.score_heads", options.score_heads, "heads that score a set")
+      .add("distill.choose_each_draw", options.choose_each_draw,
+           "choose rate and steps anew for every draw; otherwise the first draw's are kept for the others")
+      .add("distill.metric", options.metric, "of gradient matching: rows or flat")
+      .add("distill.head_steps", options.head_steps,
+           "a random head takes up to so many steps on the synthetic set before gradients are matched; 0: fresh heads")
+      .add("distill.real_cells", options.real_cells, "real cells a class for its gradient; 0: all, which is exact")
+      .add("distill.chunk_cells", options.chunk_cells, "synthetic cells that pass the networks at once")
+      .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
+}
+
+std::vector<std::int64_t> checkpoints_of(DistillOptions const& options) {
+  std::vector<std::int64_t> checkpoints = options.checkpoints;
+  checkpoints.push_back(options.iterations);
+  std::erase_if(checkpoints, [&](std::int64_t at) { return at < 0 || at > options.iterations; });
+  std::sort(checkpoints.begin(), checkpoints.end());
+  checkpoints.erase(std::unique(checkpoints.begin(), checkpoints.end()), checkpoints.end());
+  return checkpoints;
+}
+
+void check_distill_options(DistillOptions const& options) {
+  auto at_least = [](std::int64_t value, std::int64_t least, char const* name) {
+    if (value < least) fail(ExitCode::usage, "distill.{} is {} (it must be at least {})", name, value, least);
+  };
+  at_least(options.draws, 1, "draws");
+  at_least(options.iterations, 0, "iterations");
+  at_least(options.score_heads, 1, "score_heads");
+  at_least(options.head_steps, 0, "head_steps");
+  at_least(options.real_cells, 0, "real_cells");
+  at_least(options.chunk_cells, 1, "chunk_cells");
+  for (std::int64_t const cells : options.spc) at_least(cells, 1, "spc");
+  for (auto const& variant : options.variants)
+    if (variant != "scdd" && variant != "cells") fail(ExitCode::usage, "distill.variants has '{}' (a variant is scdd or cells)", variant);
+  for (auto const& matching : options.matchings) matching_named(matching);
+  if (options.optimiser != "adam" && options.optimiser != "sgd")
+    fail(ExitCode::usage, "distill.optimiser is '{}' (it is adam or sgd)", options.optimiser);
+  if (options.variants.empty() || options.matchings.empty() || options.spc.empty() || options.rates.empty())
+    fail(ExitCode::usage, "distill.variants, matchings, spc or rates is empty (nothing would be distilled)");
+  gradient_metric(options.metric, "distill.metric");
+  for (double const rate : options.rates)
+    if (!(rate > 0)) fail(ExitCode::usage, "distill.rates has {} (a rate is above 0)", rate);
+}
+
+}  // namespace retort

@@ -1,0 +1,81 @@
+#include "retort/distill/real_features.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "retort/cells/feature_file.hpp"
+#include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+
+std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, std::vector<Part> const& parts) {
+  std::vector<std::vector<std::int64_t>> rows(labels.names.size());
+  for (std::size_t row = 0; row < parts.size(); ++row)
+    if (parts[row] == Part::fit) rows[static_cast<std::size_t>(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
+  for (std::size_t c = 0; c < rows.size(); ++c)
+    if (rows[c].empty())
+      fail(ExitCode::bad_input, "class '{}' of column '{}' has no cell in the fit part of the atlas (nothing could stand for it) remove its cells or label them otherwise",
+           labels.names[c], labels.column);
+  return rows;
+}
+
+at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::int64_t const> rows) {
+  constexpr std::int64_t block = 16384;
+  std::vector<std::size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
+  at::Tensor result;
+  for (std::size_t i = 0; i < order.size();) {
+    std::int64_t const begin = rows[order[i]];
+    std::size_t last = i;  // rows that lie within one block of the first are read together
+    while (last + 1 < order.size() && rows[order[last + 1]] < begin + block) ++last;
+    Features const read = read_features(file, {begin, rows[order[last]] + 1});
+    if (!result.defined()) result = at::empty({static_cast<std::int64_t>(rows.size()), read.width}, at::kFloat);
+    for (; i <= last; ++i)
+      std::copy_n(read.values.data() + (rows[order[i]] - begin) * read.width, read.width,
+                  result.data_ptr<float>() + static_cast<std::int64_t>(order[i]) * read.width);
+  }
+  return result;
+}
+
+RealFeatures::RealFeatures(std::filesystem::path const& file, std::vector<std::vector<std::int64_t>> const& rows_by_class,
+                           ShardPlan const& plan, double scale)
+    : first_shard_(plan.begin()) {
+  for (auto const& rows : rows_by_class) counts_.push_back(static_cast<std::int64_t>(rows.size()));
+  width_ = read_features(file, {0, 1}).width;
+  for (int shard = plan.begin(); shard < plan.end(); ++shard) {
+    std::vector<std::int64_t> wanted;
+    Slice slice{{}, {0}};
+    for (auto const& rows : rows_by_class) {
+      RowRange const share = share_of(static_cast<std::int64_t>(rows.size()), shard, plan.shards());
+      wanted.insert(wanted.end(), rows.begin() + share.begin, rows.begin() + share.end);
+      slice.class_begin.push_back(static_cast<std::int64_t>(wanted.size()));
+    }
+    slice.values = at::ones({slice.class_begin.back(), width_ + 1}, at::kFloat);
+    if (!wanted.empty()) slice.values.narrow(1, 0, width_).copy_(read_feature_rows(file, wanted) * scale);
+    slices_.push_back(std::move(slice));
+  }
+}
+
+at::Tensor class_means(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, double scale) {
+  std::int64_t const classes = real.classes(), width = real.width();
+  auto const sums = ordered_sum<double>(ranks, plan, classes * width, [&](int shard) {
+    auto const& slice = real.slice(shard);
+    std::vector<double> sum(static_cast<std::size_t>(classes * width), 0.0);
+    float const* values = slice.values.const_data_ptr<float>();
+    for (std::size_t c = 0; c < static_cast<std::size_t>(classes); ++c)
+      for (std::int64_t row = slice.class_begin[c]; row < slice.class_begin[c + 1]; ++row)
+        for (std::int64_t j = 0; j < width; ++j) sum[c * static_cast<std::size_t>(width) + static_cast<std::size_t>(j)] += values[row * (width + 1) + j];
+    return sum;
+  });
+  at::Tensor means = at::empty({classes, width}, at::kFloat);
+  float* out = means.data_ptr<float>();
+  for (std::size_t i = 0; i < sums.size(); ++i)
+    out[i] = static_cast<float>(sums[i] / (static_cast<double>(real.counts()[i / static_cast<std::size_t>(width)]) * scale));
+  return means;
+}
+
+}  // namespace retort

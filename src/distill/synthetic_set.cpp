@@ -1,0 +1,96 @@
+#include "retort/distill/synthetic_set.hpp"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <limits>
+#include <span>
+
+namespace retort {
+
+SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder, std::vector<Chunk> const& chunks,
+                           CodeOptimiser optimiser, std::function<at::Tensor(RowRange)> const& start)
+    : ranks_(ranks), generator_(generator), encoder_(encoder), optimiser_(optimiser), rows_(chunks.back().rows.end) {
+  for (auto const& chunk : chunks) {
+    if (chunk.owner != ranks.rank()) continue;
+    at::Tensor const codes = start(chunk.rows);
+    own_.push_back({&chunk, codes, at::zeros_like(codes), optimiser.adam ? at::zeros_like(codes) : at::Tensor(),
+                    at::full({chunk.classes}, std::numeric_limits<double>::quiet_NaN(), at::kFloat)});
+  }
+}
+
+void SyntheticSet::step(ChunkMatch const& match, double rate) {
+  ++steps_;
+  for (auto& own : own_) {
+    auto const [losses, gradient] = two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match);
+    own.losses = losses;
+    move(own, gradient, rate);
+  }
+}
+
+void SyntheticSet::move(Own& own, at::Tensor const& gradient, double rate) const {
+  at::NoGradGuard no_graph;
+  if (optimiser_.adam) {
+    constexpr double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+    double const bias1 = 1 - std::pow(beta1, steps_), bias2 = 1 - std::pow(beta2, steps_);
+    own.first_moment.mul_(beta1).add_(gradient, 1 - beta1);
+    own.second_moment.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
+    own.codes.addcdiv_(own.first_moment, (own.second_moment / bias2).sqrt_().add_(epsilon), -rate / bias1);
+  } else {
+    own.first_moment.mul_(optimiser_.momentum).add_(gradient);
+    own.codes.sub_(own.first_moment, rate);
+  }
+  if (optimiser_.stay_positive) own.codes.clamp_min_(0);
+  if (optimiser_.renormalise) own.codes.div_(own.codes.norm(2, {1}, true).clamp_min(1e-12));
+}
+
+std::vector<double> SyntheticSet::losses() const {
+  std::vector<double> mine;
+  for (auto const& own : own_)
+    for (std::int64_t c = 0; c < own.losses.size(0); ++c) mine.push_back(static_cast<double>(own.losses.const_data_ptr<float>()[c]));
+  return ranks_.gather(std::span<double const>(mine));
+}
+
+at::Tensor SyntheticSet::gathered(std::vector<at::Tensor> const& of_chunks) const {
+  std::vector<float> mine;
+  for (auto const& tensor : of_chunks) {
+    at::Tensor const whole = tensor.contiguous();
+    mine.insert(mine.end(), whole.const_data_ptr<float>(), whole.const_data_ptr<float>() + whole.numel());
+  }
+  // Ranks own neighbouring chunks, so rank order is row order.
+  auto const all = ranks_.gather(std::span<float const>(mine));
+  return at::tensor(all, at::kFloat).view({rows_, -1});
+}
+
+at::Tensor SyntheticSet::features() const {
+  std::vector<at::Tensor> parts;
+  for (auto const& own : own_) parts.push_back(chunk_features(generator_, encoder_, *own.chunk, own.codes));
+  return gathered(parts);
+}
+
+at::Tensor SyntheticSet::cells() const {
+  at::NoGradGuard no_graph;
+  std::vector<at::Tensor> parts;
+  for (auto const& own : own_)
+    for (auto const& piece : own.chunk->pieces)
+      parts.push_back(generator_.cells(own.codes.narrow(0, piece.begin - own.chunk->rows.begin, piece.size()), chunk_classes(*own.chunk, piece)));
+  return gathered(parts);
+}
+
+at::Tensor SyntheticSet::codes() const {
+  std::vector<at::Tensor> parts;
+  for (auto const& own : own_) parts.push_back(own.codes);
+  return gathered(parts);
+}
+
+std::vector<at::Tensor> SyntheticSet::keep() const {
+  std::vector<at::Tensor> kept;
+  for (auto const& own : own_) kept.push_back(own.codes.clone());
+  return kept;
+}
+
+void SyntheticSet::put_back(std::vector<at::Tensor> const& kept) {
+  for (std::size_t i = 0; i < own_.size(); ++i) own_[i].codes.copy_(kept[i]);
+}
+
+}  // namespace retort

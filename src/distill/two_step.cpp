@@ -1,0 +1,57 @@
+#include "retort/distill/two_step.hpp"
+
+#include <torch/torch.h>
+
+namespace retort {
+namespace {
+
+at::Tensor rows_of(at::Tensor const& codes, Chunk const& chunk, RowRange piece) {
+  return codes.narrow(0, piece.begin - chunk.rows.begin, piece.size());
+}
+
+// The features of a piece as a graph that hangs on `leaf`.
+struct Graph {
+  at::Tensor leaf, features;
+};
+
+Graph build(Generator const& generator, Foundation& encoder, Chunk const& chunk, RowRange piece, at::Tensor const& codes) {
+  at::AutoGradMode with_graph(true);
+  at::Tensor leaf = rows_of(codes, chunk, piece).detach().clone().requires_grad_(true);
+  at::Tensor features = encoder.encode(generator.cells(leaf, chunk_classes(chunk, piece)));
+  return {leaf, features};
+}
+
+at::Tensor pull_back(Graph const& graph, at::Tensor const& upstream) {
+  return torch::autograd::grad({graph.features}, {graph.leaf}, {upstream})[0];
+}
+
+}  // namespace
+
+at::Tensor chunk_classes(Chunk const& chunk, RowRange rows) {
+  std::int64_t const spc = chunk.rows.size() / chunk.classes;
+  return at::arange(rows.begin, rows.end, at::kLong).div_(spc, "floor");
+}
+
+at::Tensor chunk_features(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes) {
+  at::NoGradGuard no_graph;
+  std::vector<at::Tensor> pieces;
+  for (auto const& piece : chunk.pieces)
+    pieces.push_back(encoder.encode(generator.cells(rows_of(codes, chunk, piece), chunk_classes(chunk, piece))));
+  return at::cat(pieces);
+}
+
+ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes,
+                                ChunkMatch const& match) {
+  if (chunk.pieces.size() == 1) {
+    Graph const graph = build(generator, encoder, chunk, chunk.pieces[0], codes);
+    FeatureMatch const matched = match(chunk, graph.features.detach());
+    return {matched.losses, pull_back(graph, matched.gradient)};
+  }
+  FeatureMatch const matched = match(chunk, chunk_features(generator, encoder, chunk, codes));
+  std::vector<at::Tensor> pieces;
+  for (auto const& piece : chunk.pieces)
+    pieces.push_back(pull_back(build(generator, encoder, chunk, piece, codes), rows_of(matched.gradient, chunk, piece)));
+  return {matched.losses, at::cat(pieces)};
+}
+
+}  // namespace retort

@@ -1,0 +1,234 @@
+#include "retort/evaluate/gene_regression.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "retort/models/sparse_linear.hpp"
+
+namespace retort {
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+CsrBlock transpose(CsrBlock const& cells) {
+  CsrBlock out;
+  out.genes = cells.rows();
+  out.indptr.assign(index(cells.genes) + 1, 0);
+  out.indices.resize(cells.indices.size());
+  out.values.resize(cells.values.size());
+  for (auto const gene : cells.indices) ++out.indptr[index(gene) + 1];
+  for (std::size_t g = 0; g < index(cells.genes); ++g) out.indptr[g + 1] += out.indptr[g];
+  auto next = out.indptr;
+  for (std::int64_t i = 0; i < cells.rows(); ++i) {
+    for (auto k = index(cells.indptr[index(i)]); k < index(cells.indptr[index(i) + 1]); ++k) {
+      auto const place = index(next[index(cells.indices[k])]++);
+      out.indices[place] = static_cast<std::int32_t>(i);
+      out.values[place] = cells.values[k];
+    }
+  }
+  return out;
+}
+
+void append(LabelledCells& to, LabelledCells const& what) {
+  auto const shift = to.cells.nonzeros();
+  for (std::size_t i = 1; i < what.cells.indptr.size(); ++i) to.cells.indptr.push_back(what.cells.indptr[i] + shift);
+  to.cells.indices.insert(to.cells.indices.end(), what.cells.indices.begin(), what.cells.indices.end());
+  to.cells.values.insert(to.cells.values.end(), what.cells.values.begin(), what.cells.values.end());
+  to.labels.insert(to.labels.end(), what.labels.begin(), what.labels.end());
+}
+
+// The rows of each of this rank's shards that are of `part`.
+std::vector<LabelledCells> read_part(ShardPlan const& plan, Atlas const& atlas, Labels const& labels, Part part) {
+  std::vector<LabelledCells> shards;
+  for (int shard = plan.begin(); shard < plan.end(); ++shard) {
+    auto const range = share_of(atlas.cells(), shard, plan.shards());
+    std::vector<std::int64_t> rows;
+    LabelledCells& own = shards.emplace_back();
+    for (auto row = range.begin; row < range.end; ++row) {
+      if (atlas.parts()[index(row)] != part) continue;
+      rows.push_back(row);
+      own.labels.push_back(labels.codes[index(row)]);
+    }
+    own.cells = atlas.read_log(rows);
+  }
+  return shards;
+}
+
+// Collective: 1 / standard deviation of each gene over the train cells; 0 for a gene that does not vary.
+std::vector<float> gene_scales(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& fit,
+                               std::vector<LabelledCells> const& held_out, std::int64_t genes) {
+  auto const sums = ordered_sum<double>(ranks, plan, 2 * genes + 1, [&](int shard) {
+    std::vector<double> sum(index(2 * genes + 1));
+    auto const own = index(shard - plan.begin());
+    for (auto const* part : {&fit[own], &held_out[own]}) {
+      for (std::size_t k = 0; k < part->cells.values.size(); ++k) {
+        auto const value = static_cast<double>(part->cells.values[k]);
+        sum[index(part->cells.indices[k])] += value;
+        sum[index(genes + part->cells.indices[k])] += value * value;
+      }
+      sum.back() += static_cast<double>(part->cells.rows());
+    }
+    return sum;
+  });
+  std::vector<float> scales(index(genes));
+  for (std::int64_t g = 0; g < genes; ++g) {
+    double const mean = sums[index(g)] / sums.back();
+    double const variance = sums[index(genes + g)] / sums.back() - mean * mean;
+    scales[index(g)] = variance > 1e-10 ? static_cast<float>(1.0 / std::sqrt(variance)) : 0.0F;
+  }
+  return scales;
+}
+
+void scale_genes(std::vector<LabelledCells>& shards, std::vector<float> const& scales) {
+  for (auto& shard : shards)
+    for (std::size_t k = 0; k < shard.cells.values.size(); ++k) shard.cells.values[k] *= scales[index(shard.cells.indices[k])];
+}
+
+std::vector<float> narrow(std::span<double const> values) { return {values.begin(), values.end()}; }
+
+std::vector<std::int64_t> predict_shards(std::vector<LabelledCells> const& shards, std::span<float const> weight, std::span<float const> bias) {
+  std::vector<std::int64_t> predicted;
+  for (auto const& shard : shards) {
+    auto const some = predict_classes(shard.cells, weight, bias);
+    predicted.insert(predicted.end(), some.begin(), some.end());
+  }
+  return predicted;
+}
+
+}  // namespace
+
+RegressionLoss::RegressionLoss(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& own,
+                               std::int64_t genes, std::int64_t classes)
+    : own_(own), genes_(genes), classes_(classes), lanes_((classes + 15) / 16 * 16), first_shard_(plan.begin()),
+      weight_(index(genes * lanes_)), bias_(index(lanes_)), sum_(ranks, plan, (genes + 1) * classes + 1) {
+  std::int64_t cells = 0;
+  for (auto const& shard : own_) {
+    by_gene_.push_back(transpose(shard.cells));
+    cells += shard.cells.rows();
+  }
+  cells_ = ranks.sum(cells);
+}
+
+std::vector<double> RegressionLoss::sum_of_shard(LabelledCells const& shard, CsrBlock const& by_gene) const {
+  auto const rows = shard.cells.rows();
+  std::vector<double> sums(index(size() + 1));
+  std::vector<float> scores(index(rows * lanes_));
+  sparse_product(shard.cells, {0, rows}, weight_.data(), bias_.data(), lanes_, scores.data());
+  double loss = 0;
+  for (std::int64_t i = 0; i < rows; ++i) {  // scores become softmax minus one-hot
+    float* const score = scores.data() + i * lanes_;
+    auto const label = shard.labels[index(i)];
+    double const largest = static_cast<double>(*std::max_element(score, score + classes_));
+    double total = 0;
+    for (std::int64_t c = 0; c < classes_; ++c) total += std::exp(static_cast<double>(score[c]) - largest);
+    loss += std::log(total) + largest - static_cast<double>(score[label]);
+    for (std::int64_t c = 0; c < classes_; ++c) {
+      double const error = std::exp(static_cast<double>(score[c]) - largest) / total - (c == label ? 1.0 : 0.0);
+      score[c] = static_cast<float>(error);
+      sums[index(genes_ * classes_ + c)] += error;
+    }
+    std::fill(score + classes_, score + lanes_, 0.0F);
+  }
+  std::vector<float> const nothing(index(lanes_));
+  std::vector<float> gradient(index(genes_ * lanes_));
+  sparse_product(by_gene, {0, genes_}, scores.data(), nothing.data(), lanes_, gradient.data());
+  for (std::int64_t g = 0; g < genes_; ++g)
+    for (std::int64_t c = 0; c < classes_; ++c) sums[index(g * classes_ + c)] = static_cast<double>(gradient[index(g * lanes_ + c)]);
+  sums.back() = loss;
+  return sums;
+}
+
+double RegressionLoss::operator()(std::vector<double> const& x, std::vector<double>& gradient, double penalty) {
+  for (std::int64_t g = 0; g < genes_; ++g)
+    for (std::int64_t c = 0; c < classes_; ++c) weight_[index(g * lanes_ + c)] = static_cast<float>(x[index(g * classes_ + c)]);
+  for (std::int64_t c = 0; c < classes_; ++c) bias_[index(c)] = static_cast<float>(x[index(genes_ * classes_ + c)]);
+  for (std::size_t i = 0; i < sum_.blocks().size(); ++i) {
+    auto const [begin, width] = sum_.blocks()[i];
+    ShardTree<double> tree(size() + 1);
+    for (int shard = begin; shard < begin + width; ++shard) {
+      auto const own = index(shard - first_shard_);
+      tree.add(sum_of_shard(own_[own], by_gene_[own]));
+    }
+    tree.take(sum_.block(i));
+  }
+  auto const sums = sum_.sum();
+  auto const cells = static_cast<double>(cells_);
+  double squares = 0;
+  for (std::size_t i = 0; i < index(size()); ++i) {
+    bool const is_weight = i < index(genes_ * classes_);
+    gradient[i] = sums[i] / cells + (is_weight ? penalty * x[i] : 0.0);
+    if (is_weight) squares += x[i] * x[i];
+  }
+  return sums.back() / cells + penalty / 2 * squares;
+}
+
+std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias) {
+  auto const classes = static_cast<std::int64_t>(bias.size());
+  std::vector<float> scores(index(cells.rows() * classes));
+  sparse_product(cells, {0, cells.rows()}, weight.data(), bias.data(), classes, scores.data());
+  std::vector<std::int64_t> predicted;
+  for (std::int64_t i = 0; i < cells.rows(); ++i) {
+    float const* const score = scores.data() + i * classes;
+    predicted.push_back(std::max_element(score, score + classes) - score);
+  }
+  return predicted;
+}
+
+GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
+                                RegressionOptions const& options) {
+  auto const genes = atlas.genes(), classes = labels.classes();
+  std::vector<LabelledCells> train, held_out, test;
+  ranks.together([&] {
+    train = read_part(plan, atlas, labels, Part::fit);
+    held_out = read_part(plan, atlas, labels, Part::held_out);
+    test = read_part(plan, atlas, labels, Part::test);
+  });
+  auto const scales = gene_scales(ranks, plan, train, held_out, genes);
+  for (auto* part : {&train, &held_out, &test}) scale_genes(*part, scales);
+
+  // Chooses the penalty: models of the fit cells, judged on the held-out cells.
+  GeneRegression result;
+  std::vector<double> x(index((genes + 1) * classes)), chosen = x;
+  std::int64_t own_held_out = 0;
+  for (auto const& shard : held_out) own_held_out += shard.cells.rows();
+  auto const all_held_out = ranks.sum(own_held_out);
+  result.penalty = options.penalties.front();
+  result.held_out_accuracy = -1;
+  auto const search = [&](std::vector<LabelledCells> const& cells, double penalty, std::vector<double> start) {
+    RegressionLoss loss(ranks, plan, cells, genes, classes);
+    return minimise([&](auto const& at, auto& gradient) { return loss(at, gradient, penalty); }, std::move(start), options.search);
+  };
+  int falls = 0;
+  for (double const penalty : options.penalties) {
+    x = search(train, penalty, std::move(x)).x;
+    auto const weight = narrow(std::span(x).first(index(genes * classes))), bias = narrow(std::span(x).last(index(classes)));
+    auto const predicted = predict_shards(held_out, weight, bias);
+    std::int64_t right = 0;
+    std::size_t next = 0;
+    for (auto const& shard : held_out)
+      for (auto const label : shard.labels) right += predicted[next++] == label;
+    right = ranks.sum(right);
+    double const accuracy = all_held_out ? 100.0 * static_cast<double>(right) / static_cast<double>(all_held_out) : 0.0;
+    if (accuracy > result.held_out_accuracy) {
+      result.held_out_accuracy = accuracy;
+      result.penalty = penalty;
+      chosen = x;
+      falls = 0;
+    } else if (++falls == 2) {
+      break;
+    }
+  }
+
+  for (std::size_t shard = 0; shard < train.size(); ++shard) append(train[shard], held_out[shard]);
+  held_out.clear();
+  result.minimum = search(train, result.penalty, std::move(chosen));
+  result.weight = narrow(std::span(result.minimum.x).first(index(genes * classes)));
+  result.bias = narrow(std::span(result.minimum.x).last(index(classes)));
+  result.minimum.x.clear();
+  result.predicted = ranks.gather(std::span<std::int64_t const>(predict_shards(test, result.weight, result.bias)));
+  for (std::int64_t g = 0; g < genes; ++g)
+    for (std::int64_t c = 0; c < classes; ++c) result.weight[index(g * classes + c)] *= scales[index(g)];
+  return result;
+}
+
+}  // namespace retort

@@ -1,0 +1,36 @@
+#include "retort/evaluate/protocol.hpp"
+
+namespace retort {
+
+HeadScores train_and_score(Communicator const& ranks, LabelledFeatures const& train, LabelledFeatures const& test,
+                           LabelledFeatures const& held_out, std::int64_t classes, std::int64_t heads, std::uint64_t first_head,
+                           HeadOptions const& options, std::uint64_t seed) {
+  auto const entry = static_cast<std::size_t>(classes) + 3;  // accuracy, macro F1, held-out accuracy, recall a class
+  std::vector<double> own;
+  ranks.together([&] {
+    for (std::int64_t head = ranks.rank(); head < heads; head += ranks.size()) {
+      auto const trained = train_head(train.features, train.labels, classes, options, seed, first_head + static_cast<std::uint64_t>(head));
+      auto const scores = score(predict(trained, test.features, options), test.labels, classes);
+      auto const chosen = score(predict(trained, held_out.features, options), held_out.labels, classes);
+      own.insert(own.end(), {scores.accuracy, scores.macro_f1, chosen.accuracy});
+      own.insert(own.end(), scores.recall.begin(), scores.recall.end());
+    }
+  });
+  auto const all = ranks.gather(std::span<double const>(own));
+  HeadScores scores;
+  scores.test.resize(static_cast<std::size_t>(heads));
+  scores.held_out.resize(static_cast<std::size_t>(heads));
+  auto next = all.begin();
+  for (std::int64_t rank = 0; rank < ranks.size(); ++rank) {
+    for (std::int64_t head = rank; head < heads; head += ranks.size(), next += static_cast<std::ptrdiff_t>(entry)) {
+      auto& one = scores.test[static_cast<std::size_t>(head)];
+      one.accuracy = next[0];
+      one.macro_f1 = next[1];
+      scores.held_out[static_cast<std::size_t>(head)] = next[2];
+      one.recall.assign(next + 3, next + static_cast<std::ptrdiff_t>(entry));
+    }
+  }
+  return scores;
+}
+
+}  // namespace retort

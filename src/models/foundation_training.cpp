@@ -1,0 +1,171 @@
+#include "retort/models/foundation_training.hpp"
+
+#include <ATen/ATen.h>
+
+#include "retort/models/accumulating_linear.hpp"
+#include "retort/models/sparse_linear.hpp"
+#include "retort/models/sparse_mse.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t losses_of_a_shard = 4;
+constexpr std::uint32_t streams_of_a_shard = 64;  // one for each layer with dropout
+
+// Sixteen random bits a value decide: two values a draw, and the rate is exact to 1 / 65536.
+class Coins {
+ public:
+  Coins(double rate, Random draw) : draw_(draw), threshold_(static_cast<std::uint32_t>(std::lround((1.0 - rate) * 65536.0))) {}
+  float factor() const { return 65536.0f / static_cast<float>(threshold_); }
+  bool keep() {
+    if (left_ == 0) {
+      bits_ = draw_.bits();
+      left_ = 2;
+    }
+    --left_;
+    bool const kept = (bits_ & 0xFFFF) < threshold_;
+    bits_ >>= 16;
+    return kept;
+  }
+
+ private:
+  Random draw_;
+  std::uint32_t threshold_, bits_ = 0;
+  int left_ = 0;
+};
+
+at::Tensor dropped(at::Tensor const& values, double rate, Random draw) {
+  if (rate <= 0) return values;
+  at::Tensor const mask = at::empty(values.sizes(), at::kFloat);
+  float* const out = mask.data_ptr<float>();
+  Coins coins(rate, draw);
+  float const factor = coins.factor();
+  for (std::int64_t i = 0; i < mask.numel(); ++i) out[i] = coins.keep() ? factor : 0.0f;
+  return values * mask.to(values.device());
+}
+
+// One pass through a shard's layers: where its statistics go and which stream of numbers is next.
+struct Pass {
+  double rate;
+  std::uint64_t seed;
+  std::int64_t step;
+  int shard;
+  at::Tensor statistics;  // this shard's alone
+  std::int64_t place = losses_of_a_shard;
+  std::uint32_t stream = 0;
+
+  Random draw() {
+    return Random(seed, purpose::dropout, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard) * streams_of_a_shard + stream++);
+  }
+  // BatchNorm with the shard's statistics and PReLU. With momentum 1 PyTorch leaves exactly the batch's mean and unbiased
+  // variance in the running buffers that it is given.
+  at::Tensor normalised(at::Tensor const& hidden, HiddenLayer const& layer) {
+    auto const width = layer.width();
+    at::Tensor const mean = statistics.narrow(0, place, width), variance = statistics.narrow(0, place + width, width);
+    place += 2 * width;
+    constexpr bool training = true, cudnn = false;
+    return at::prelu(at::batch_norm(hidden, layer.scale, layer.shift, mean, variance, training, 1.0, batch_norm_epsilon, cudnn), layer.slope);
+  }
+};
+
+at::Tensor linear(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias) {
+  return accumulating_linear(input, weight, bias, weight.grad());
+}
+
+at::Tensor embed(Foundation const& model, CsrBlock const& cells, double input_rate, Pass& pass) {
+  auto const& first = model.encoder_layers[0];
+  at::Tensor hidden = sparse_linear(drop_nonzeros(cells, input_rate, pass.draw()), first.weight, first.bias, first.weight.grad());
+  hidden = pass.normalised(hidden, first);
+  for (std::size_t i = 1; i < model.encoder_layers.size(); ++i) {
+    auto const& layer = model.encoder_layers[i];
+    hidden = pass.normalised(linear(dropped(hidden, pass.rate, pass.draw()), layer.weight, layer.bias), layer);
+  }
+  at::Tensor const raw = linear(hidden, model.encoder_weight, model.encoder_bias);
+  return raw / raw.norm(2, {1}, true).clamp_min(1e-12);  // [n, latent]
+}
+
+at::Tensor reconstruct(Foundation const& model, at::Tensor const& latents, Pass& pass) {
+  at::Tensor hidden = latents;
+  for (std::size_t i = 0; i < model.decoder_layers.size(); ++i) {
+    auto const& layer = model.decoder_layers[i];
+    if (i > 0) hidden = dropped(hidden, pass.rate, pass.draw());
+    hidden = pass.normalised(linear(hidden, layer.weight, layer.bias), layer);
+  }
+  return linear(hidden, model.decoder_weight, model.decoder_bias);  // [n, genes]
+}
+
+}  // namespace
+
+CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, Random draw) {
+  if (rate <= 0) return cells;
+  Coins coins(rate, draw);
+  float const factor = coins.factor();
+  CsrBlock out;
+  out.genes = cells.genes;
+  out.indices.reserve(cells.indices.size());
+  out.values.reserve(cells.values.size());
+  for (std::int64_t i = 0; i < cells.rows(); ++i) {
+    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]); k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
+      if (!coins.keep()) continue;
+      out.indices.push_back(cells.indices[k]);
+      out.values.push_back(cells.values[k] * factor);
+    }
+    out.indptr.push_back(static_cast<std::int64_t>(out.indices.size()));
+  }
+  return out;
+}
+
+FoundationTraining::FoundationTraining(Foundation& model, FoundationLoss const& loss) : model_(model), loss_(loss) {
+  for (auto const& [name, rate] : {std::pair("input_dropout", loss.input_dropout), std::pair("dropout", loss.dropout)}) {
+    if (!(rate >= 0 && rate <= 0.99)) fail(ExitCode::usage, "foundation.{} is {} (it is a share of values that are set to zero). Give a value from 0 to 0.99", name, rate);
+  }
+  if (!(loss.triplet_weight >= 0 && loss.triplet_weight <= 1)) fail(ExitCode::usage, "foundation.triplet_weight is {} (the reconstruction's weight is 1 - this). Give a value from 0 to 1", loss.triplet_weight);
+  if (!(loss.margin >= 0)) fail(ExitCode::usage, "foundation.margin is {} (a distance). Give a value of 0 or more", loss.margin);
+}
+
+std::int64_t FoundationTraining::statistics() const {
+  std::int64_t length = losses_of_a_shard;
+  for (auto const* layers : {&model_.encoder_layers, &model_.decoder_layers}) {
+    for (auto const& layer : *layers) length += 2 * layer.width();
+  }
+  return length;
+}
+
+at::Tensor FoundationTraining::shard_loss(CsrBlock const& cells, std::span<std::int32_t const> labels, std::uint64_t seed, std::int64_t step,
+                                          int shard, at::Tensor const& statistics) {
+  Pass pass{loss_.dropout, seed, step, shard, at::zeros({this->statistics()}, model_.encoder_bias.options())};
+  at::Tensor const latents = embed(model_, cells, loss_.input_dropout, pass);
+  at::Tensor const error = sparse_mse(reconstruct(model_, latents, pass), cells);
+  Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
+  auto const triplet = triplet_loss(latents, labels, loss_.mining, loss_.margin, draw);
+  at::Tensor const loss = (1.0 - loss_.triplet_weight) * error + loss_.triplet_weight * triplet.loss;
+
+  at::NoGradGuard no_grad;
+  pass.statistics[0] = loss;
+  pass.statistics[1] = error;
+  pass.statistics[2] = triplet.loss;
+  pass.statistics[3] = static_cast<double>(triplet.triplets);
+  statistics.add_(pass.statistics);
+  return loss;
+}
+
+StepStatistics FoundationTraining::update_running(at::Tensor const& summed, int shards) {
+  at::NoGradGuard no_grad;
+  at::Tensor const means = summed / static_cast<double>(shards);
+  std::int64_t place = losses_of_a_shard;
+  for (auto* layers : {&model_.encoder_layers, &model_.decoder_layers}) {
+    for (auto& layer : *layers) {
+      for (auto* running : {&layer.running_mean, &layer.running_variance}) {
+        running->lerp_(means.narrow(0, place, layer.width()), batch_norm_momentum);
+        place += layer.width();
+      }
+    }
+  }
+  ++model_.trained_steps;
+  at::Tensor const losses = means.narrow(0, 0, losses_of_a_shard).cpu();
+  float const* const values = losses.const_data_ptr<float>();
+  return {values[0], values[1], values[2], values[3]};
+}
+
+}  // namespace retort

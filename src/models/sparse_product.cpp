@@ -1,0 +1,115 @@
+#include "sparse_product.hpp"
+
+#include <cstring>
+#include <vector>
+
+namespace retort::kernel {
+namespace {
+
+// Sixteen floats, which the compiler splits where the CPU's registers are narrower. Sums are formed lane by lane in the
+// order of the non-zeros; fused multiply-adds make the last bits differ between CPU models, never between runs.
+using Lanes = float __attribute__((vector_size(64), aligned(4), may_alias));
+constexpr std::int64_t lane_count = 16;
+// A group of genes whose rows of the weight stay in the second-level cache (64 x 1024 floats are 256 KB) while all
+// cells pass: 24 ms against 62 ms row by row and 52 ms of at::embedding_bag (256 cells, 20,000 genes, 1,900 non-zeros,
+// 1,024 outputs).
+constexpr std::int64_t genes_of_a_group = 64;
+
+// into[column ...] += sum of value * rows[index][column ...] over one run of non-zeros, N x 16 columns at once.
+template <int N>
+[[gnu::always_inline]] inline void add_run(SparseRows const& run, std::int64_t begin, std::int64_t end, float const* rows,
+                                           std::int64_t width, std::int64_t column, float* into, bool onto_zero) {
+  auto* const target = reinterpret_cast<Lanes*>(into + column);
+  Lanes sum[N];
+  for (int j = 0; j < N; ++j) sum[j] = onto_zero ? Lanes{} : target[j];
+  for (std::int64_t k = begin; k < end; ++k) {
+    auto const* const row = reinterpret_cast<Lanes const*>(rows + run.index[k] * width + column);
+    Lanes const value = run.value[k] - Lanes{};
+    for (int j = 0; j < N; ++j) sum[j] += value * row[j];
+  }
+  for (int j = 0; j < N; ++j) target[j] = onto_zero ? target[j] + sum[j] : sum[j];
+}
+
+// `onto_zero`: the run's sum is formed from zero and added once; otherwise terms are added to what is there.
+[[gnu::always_inline]] inline void add_all_columns(SparseRows const& run, std::int64_t begin, std::int64_t end,
+                                                   float const* rows, std::int64_t width, float* into, bool onto_zero) {
+  std::int64_t column = 0;
+  for (; column + 16 * lane_count <= width; column += 16 * lane_count) add_run<16>(run, begin, end, rows, width, column, into, onto_zero);
+  for (; column + 4 * lane_count <= width; column += 4 * lane_count) add_run<4>(run, begin, end, rows, width, column, into, onto_zero);
+  for (; column + lane_count <= width; column += lane_count) add_run<1>(run, begin, end, rows, width, column, into, onto_zero);
+  for (; column < width; ++column) {
+    float sum = onto_zero ? 0.0f : into[column];
+    for (std::int64_t k = begin; k < end; ++k) sum += run.value[k] * rows[run.index[k] * width + column];
+    into[column] = onto_zero ? into[column] + sum : sum;
+  }
+}
+
+[[gnu::always_inline]] inline void multiply_any(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
+                                                float const* weight, float const* bias, std::int64_t out, float* result) {
+  for (std::int64_t i = first; i < last; ++i) std::memcpy(result + i * out, bias, static_cast<std::size_t>(out) * sizeof(float));
+  std::vector<std::int64_t> reached(cells.begin + first, cells.begin + last);
+  for (std::int64_t group = genes_of_a_group;; group += genes_of_a_group) {
+    for (std::int64_t i = first; i < last; ++i) {
+      std::int64_t& next = reached[static_cast<std::size_t>(i - first)];
+      std::int64_t const begin = next;
+      while (next < cells.begin[i + 1] && cells.index[next] < group) ++next;
+      if (begin < next) add_all_columns(cells, begin, next, weight, out, result + i * out, false);
+    }
+    if (group >= genes) break;
+  }
+}
+
+[[gnu::always_inline]] inline void accumulate_any(SparseRows genes, std::int64_t first, std::int64_t last,
+                                                  float const* upstream, std::int64_t out, float* gradient) {
+  for (std::int64_t g = first; g < last; ++g) {
+    if (genes.begin[g] < genes.begin[g + 1]) add_all_columns(genes, genes.begin[g], genes.begin[g + 1], upstream, out, gradient + g * out, true);
+  }
+}
+
+#if defined(__x86_64__)
+enum class Width { avx512, avx2, any };
+Width width_of_cpu() {
+  static Width const width = __builtin_cpu_supports("avx512f")                                     ? Width::avx512
+                             : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Width::avx2
+                                                                                               : Width::any;
+  return width;
+}
+
+[[gnu::target("avx512f")]] void multiply_avx512(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
+                                                float const* weight, float const* bias, std::int64_t out, float* result) {
+  multiply_any(cells, first, last, genes, weight, bias, out, result);
+}
+[[gnu::target("avx2,fma")]] void multiply_avx2(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
+                                               float const* weight, float const* bias, std::int64_t out, float* result) {
+  multiply_any(cells, first, last, genes, weight, bias, out, result);
+}
+[[gnu::target("avx512f")]] void accumulate_avx512(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream,
+                                                  std::int64_t out, float* gradient) {
+  accumulate_any(genes, first, last, upstream, out, gradient);
+}
+[[gnu::target("avx2,fma")]] void accumulate_avx2(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream,
+                                                 std::int64_t out, float* gradient) {
+  accumulate_any(genes, first, last, upstream, out, gradient);
+}
+#endif
+
+}  // namespace
+
+void multiply(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes, float const* weight,
+              float const* bias, std::int64_t out, float* result) {
+#if defined(__x86_64__)
+  if (width_of_cpu() == Width::avx512) return multiply_avx512(cells, first, last, genes, weight, bias, out, result);
+  if (width_of_cpu() == Width::avx2) return multiply_avx2(cells, first, last, genes, weight, bias, out, result);
+#endif
+  multiply_any(cells, first, last, genes, weight, bias, out, result);
+}
+
+void accumulate(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream, std::int64_t out, float* gradient) {
+#if defined(__x86_64__)
+  if (width_of_cpu() == Width::avx512) return accumulate_avx512(genes, first, last, upstream, out, gradient);
+  if (width_of_cpu() == Width::avx2) return accumulate_avx2(genes, first, last, upstream, out, gradient);
+#endif
+  accumulate_any(genes, first, last, upstream, out, gradient);
+}
+
+}  // namespace retort::kernel

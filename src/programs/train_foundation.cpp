@@ -1,0 +1,158 @@
+// retort-train-foundation: the encoder and decoder that everything later stands on, from the cells of the fit part.
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "retort/cells/batch_stream.hpp"
+#include "retort/models/scimilarity.hpp"
+#include "retort/ranks/device.hpp"
+#include "retort/ranks/gradient_arena.hpp"
+#include "retort/ranks/session.hpp"
+#include "retort/run/watchdog.hpp"
+#include "retort/training/foundation_options.hpp"
+#include "retort/training/learning_rate.hpp"
+
+using namespace retort;
+
+namespace {
+
+// Seconds since it was last read.
+class Stopwatch {
+ public:
+  double lap() {
+    auto const now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// Takes over a model that SCimilarity trained; no cell is read.
+void import_model(Session& session, FoundationOptions const& options) {
+  auto const folder = session.product(options.model, "foundation");
+  if (session.is_done({options.import})) return;
+  session.ranks.together([&] {
+    if (!session.ranks.is_root()) return;
+    auto model = import_scimilarity(options.import);
+    session.say(fmt::format("imported '{}': {} genes, {} latents, weights {}", options.import, with_commas(model.shape().genes), model.shape().latent, model.weights_hash()));
+    if (!session.dry_run) model.save(folder, model.gene_names(), {{"imported_from", options.import}});
+  });
+  if (!session.dry_run) session.set_done();
+}
+
+void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64_t fit_cells, ShardPlan const& plan, std::int64_t parameters) {
+  auto const steps = options.steps_for(fit_cells);
+  // Weights, gradient blocks of a tree (three at four shards), the sum, two moments; activations are small beside them.
+  auto const memory = parameters * std::int64_t{sizeof(float)} * 7;
+  std::printf("atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
+              atlas.file().c_str(), with_commas(fit_cells).c_str(), with_commas(atlas.cells()).c_str(), with_commas(atlas.genes()).c_str(),
+              with_commas(parameters).c_str(), with_commas(steps).c_str(), with_commas(options.order.batch).c_str(),
+              static_cast<double>(steps * options.order.batch) / static_cast<double>(fit_cells), plan.shards(), plan.ranks(), with_commas(memory / 1'000'000 + 300).c_str());
+}
+
+void train(Session& session, FoundationOptions& options) {
+  auto const atlas_file = session.product(options.atlas, "atlas.h5ad");
+  auto const model_folder = session.product(options.model, "foundation");
+  session.ranks.together([&] { require_input(atlas_file, "atlas"); });
+  if (session.is_done({atlas_file})) return;
+
+  // Cells: the fit part alone, so that held-out and test cells change no weight.
+  std::unique_ptr<Atlas> atlas;
+  Labels labels;
+  session.ranks.together([&] {
+    atlas = std::make_unique<Atlas>(atlas_file);
+    labels = atlas->labels(options.label);
+  });
+  auto const seed = static_cast<std::uint64_t>(session.run.seed);
+  ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
+  auto const fit_rows = rows_of_part(*atlas, Part::fit);
+  auto const steps = options.steps_for(static_cast<std::int64_t>(fit_rows.size()));
+
+  // Model.
+  options.shape.genes = atlas->genes();
+  Foundation model(options.shape, seed);
+  model.to(choose_device(session.ranks, session.run.device));
+  std::int64_t parameters = 0;
+  for (auto const& parameter : model.parameters()) parameters += parameter.numel();
+  if (session.dry_run) {
+    if (session.ranks.is_root()) print_plan(options, *atlas, static_cast<std::int64_t>(fit_rows.size()), plan, parameters);
+    return;
+  }
+  BatchStream stream(*atlas, fit_rows, labels.codes, options.order, plan, seed);
+  if (stream.cells_of_a_shard() < 2) fail(ExitCode::usage, "foundation.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}", options.order.batch, 2 * plan.shards());
+  FoundationTraining training(model, options.loss);
+  GradientArena arena(session.ranks, plan, model.parameters(), training.statistics());
+  arena.broadcast_weights();
+  FlatAdamw optimiser(arena.weights(), options.adamw);
+
+  auto const mix = stream.label_mix(0, std::min<std::int64_t>(steps, 100));
+  session.folder.note("batches", {{"label_entropy", mix.entropy}, {"label_entropy_ideal", mix.ideal}, {"cells", stream.rows()}, {"steps", steps}});
+  session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells; label entropy of a batch {:.3f}, ideal {:.3f}", with_commas(stream.rows()),
+                          with_commas(atlas->genes()), with_commas(parameters), with_commas(steps), options.order.batch, mix.entropy, mix.ideal));
+  auto progress = session.progress("train-foundation", steps * options.order.batch, "cells");
+  StepStatistics losses;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    Watchdog::set_step(static_cast<long>(step));
+    Stopwatch watch;
+    double read_seconds = 0, compute_seconds = 0;
+
+    // Forward and backward of this rank's shards.
+    for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
+      auto const batch = stream.shard(step, shard);
+      read_seconds += watch.lap();
+      arena.begin_shard(shard);
+      auto const loss = training.shard_loss(batch.cells, batch.labels, seed, step, shard, arena.statistics());
+      (loss / static_cast<double>(plan.shards())).backward();
+      compute_seconds += watch.lap();
+    }
+
+    // Sum over shards; loss and BatchNorm's statistics ride along.
+    auto const gradient = arena.sum();
+    losses = training.update_running(arena.summed_statistics(), plan.shards());
+    double const sum_seconds = watch.lap();
+
+    // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
+    double const norm = gradient_norm(gradient);
+    if (!std::isfinite(losses.loss) || !std::isfinite(norm)) {
+      session.ranks.together([&] {
+        fail(ExitCode::failed, "loss {} and gradient norm {} at step {} of {} are not finite (training diverged). Lower foundation.rate or set foundation.clip", losses.loss, norm, step, steps);
+      });
+    }
+
+    // Step.
+    clip_to_norm(gradient, norm, options.largest_norm);
+    double const rate = learning_rate(step, steps, options.rate, options.warm_up_share);
+    optimiser.step(gradient, rate);
+
+    // Log.
+    double const step_seconds = watch.lap();
+    session.folder.step({"step", "loss", "reconstruction", "triplet", "triplets", "norm", "rate", "read_seconds", "compute_seconds", "sum_seconds", "step_seconds"},
+                        {static_cast<double>(step), losses.loss, losses.reconstruction, losses.triplet, losses.triplets, norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
+    progress.update((step + 1) * options.order.batch, fmt::format("loss {:.4f}", losses.loss));
+  }
+  progress.finish();
+
+  session.ranks.together([&] {
+    if (!session.ranks.is_root()) return;
+    model.save(model_folder, atlas->gene_names(),
+               {{"vocabulary", atlas->vocabulary_hash()}, {"holds_counts", atlas->holds_counts()}, {"label", labels.column}, {"classes", labels.names},
+                {"training", {{"cells", stream.rows()}, {"steps", steps}, {"loss", losses.loss}, {"reconstruction", losses.reconstruction}, {"triplet", losses.triplet}, {"settings", session.table.fingerprint()}}}});
+  });
+  session.say(fmt::format("wrote '{}': loss {:.4f}, reconstruction {:.4f}, triplet {:.4f}", model_folder.string(), losses.loss, losses.reconstruction, losses.triplet));
+  session.set_done();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  FoundationOptions options;
+  OptionTable table("retort-train-foundation", "trains the encoder and decoder of the foundation model on an atlas");
+  add_foundation_options(table, options);
+  return run_program(argc, argv, table, [&](Session& session) {
+    session.ranks.together([&] { options.check(); });
+    options.import.empty() ? train(session, options) : import_model(session, options);
+  });
+}

@@ -1,0 +1,153 @@
+#include "retort/ranks/session.hpp"
+
+#include <ATen/Parallel.h>
+#include <malloc.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "retort/run/build_info.hpp"
+#include "retort/run/hash.hpp"
+#include "retort/run/watchdog.hpp"
+
+namespace retort {
+namespace {
+
+void add_run_options(OptionTable& table, RunOptions& options) {
+  table.add("run.folder", options.folder, "folder of this run: products, logs, what is done")
+      .add("run.seed", options.seed, "seed of everything random")
+      .add("run.shards", options.shards, "virtual shards of a batch, a power of two; 0: 4, or the next power of two above the ranks. Part of the result")
+      .add("run.threads", options.threads, "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
+      .add("run.device", options.device, "auto, cpu or cuda (one GPU a rank)")
+      .add("run.deadline_seconds", options.deadline_seconds, "a wait between ranks longer than this ends the job with 124")
+      .add("run.again", options.again, "run the stage again though it is done");
+}
+
+// The rank before MPI is started, as mpirun or srun tell it, so that help is printed once.
+bool launched_as_root() {
+  for (char const* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (char const* rank = std::getenv(name)) return std::string(rank) == "0";
+  }
+  return true;
+}
+
+// LibTorch frees and asks for the same large blocks every step; glibc would hand each back to the kernel.
+void keep_large_blocks() {
+  mallopt(M_MMAP_THRESHOLD, 1'000'000'000);
+  mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
+void speak(std::string const& program, std::string const& text, int rank, int ranks) {
+  std::string const where = ranks > 1 ? fmt::format(" [rank {} of {}, host {}]", rank, ranks, host_name()) : "";
+  std::fprintf(stderr, "%s: error: %s%s\n", program.c_str(), text.c_str(), where.c_str());
+  std::fflush(stderr);
+}
+
+void run_body(OptionTable& table, RunOptions const& run, bool dry_run, Communicator const& world, std::function<void(Session&)> const& body) {
+  if (!world.same_on_all_ranks(hash_bytes(table.fingerprint().data(), table.fingerprint().size()))) {
+    Failure differ(ExitCode::usage, "the ranks were started with different settings. Give every rank the same command line and --config");
+    differ.agreed = true;
+    throw differ;
+  }
+  std::string verb = table.program().substr(table.program().find('-') + 1);
+  std::optional<RunFolder> folder;
+  world.together([&] { folder.emplace(run.folder, verb, world.is_root() && !dry_run); });
+  Session session(world, *folder, table, run, dry_run);
+  try {
+    body(session);
+    folder->note("end", {{"exit_code", 0}});
+  } catch (Failure const& failure) {
+    folder->note("end", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.what()}});
+    throw;
+  } catch (std::exception const& error) {
+    folder->note("end", {{"exit_code", 1}, {"error", error.what()}});
+    throw;
+  }
+}
+
+}  // namespace
+
+void Session::say(std::string const& text) const {
+  if (ranks.is_root()) std::fprintf(stderr, "%s: %s\n", table.program().c_str(), text.c_str());
+}
+
+Progress Session::progress(std::string const& what, std::int64_t total, std::string const& unit) const {
+  return Progress(ranks.is_root(), table.program(), what, total, unit);
+}
+
+bool Session::is_done(std::vector<std::filesystem::path> const& inputs) {
+  int done = 0;
+  ranks.together([&] {
+    if (!ranks.is_root()) return;
+    key_ = stage_key(table.fingerprint(), inputs);
+    done = !run.again && folder.is_done(key_);
+    if (!done && !dry_run) {
+      std::string const level = fmt::format("ranks {}\nthreads {}\n", ranks.size(), run.threads);
+      folder.start(table.ini(), build_info() + level);
+      folder.note("start", {{"key", key_}, {"ranks", ranks.size()}, {"threads", run.threads}, {"host", host_name()}});
+    }
+  });
+  ranks.broadcast(std::span(&done, 1));
+  if (done) say(fmt::format("already done in '{}' with these settings and inputs", folder.own().string()));
+  return done != 0;
+}
+
+void Session::set_done() {
+  ranks.barrier();
+  ranks.together([&] { folder.set_done(key_); });
+}
+
+std::filesystem::path Session::product(std::string const& setting, std::string const& name) const {
+  return setting.empty() ? folder.path() / name : std::filesystem::path(setting);
+}
+
+int run_program(int argc, char** argv, OptionTable& table, std::function<void(Session&)> const& body) {
+  RunOptions run;
+  add_run_options(table, run);
+  std::optional<Failure> refused;
+  Request request = Request::run;
+  try {
+    request = table.parse(argc, argv);
+  } catch (Failure const& failure) {
+    refused = failure;
+  }
+  if (!refused && request != Request::run && request != Request::dry_run) {
+    if (!launched_as_root()) return 0;
+    std::fputs((request == Request::help ? table.help() : request == Request::version ? build_info() : table.ini()).c_str(), stdout);
+    return 0;
+  }
+
+  keep_large_blocks();
+  at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, run.threads)));
+  int provided = 0;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  int code = 0;
+  {
+    Communicator const world = Communicator::world();
+    try {
+      if (refused) {
+        refused->agreed = true;
+        throw *refused;
+      }
+      Watchdog::start(table.program(), world.rank(), world.size(), run.deadline_seconds);
+      run_body(table, run, request == Request::dry_run, world, body);
+    } catch (std::exception const& error) {
+      auto const* failure = dynamic_cast<Failure const*>(&error);
+      code = static_cast<int>(failure ? failure->code : ExitCode::failed);
+      if (failure && failure->agreed) {
+        if (world.is_root()) speak(table.program(), error.what(), std::max(0, failure->first_rank), world.size());
+      } else {  // alone: the others may wait in a collective, so the job ends here
+        speak(table.program(), error.what(), world.rank(), world.size());
+        if (world.size() > 1) MPI_Abort(MPI_COMM_WORLD, code);
+      }
+    }
+    Watchdog::stop();
+  }
+  MPI_Finalize();
+  return code;
+}
+
+}  // namespace retort

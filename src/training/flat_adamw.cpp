@@ -1,0 +1,29 @@
+#include "retort/training/flat_adamw.hpp"
+
+#include <ATen/ATen.h>
+
+namespace retort {
+
+FlatAdamw::FlatAdamw(at::Tensor weights, AdamwSettings const& settings)
+    : first_moment(at::zeros_like(weights)), second_moment(at::zeros_like(weights)),
+      steps(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(weights.device()))), weights_(std::move(weights)), settings_(settings) {}
+
+void FlatAdamw::step(at::Tensor const& gradient, double rate) {
+  at::NoGradGuard no_grad;
+  steps.add_(1);  // the operator expects the number of the step that it takes
+  at::_fused_adamw_({weights_}, {gradient}, {first_moment}, {second_moment}, {}, {steps}, rate, settings_.beta1, settings_.beta2,
+                    settings_.weight_decay, settings_.epsilon, false, false);
+}
+
+double gradient_norm(at::Tensor const& gradient) {
+  at::NoGradGuard no_grad;
+  return gradient.norm().item<double>();
+}
+
+void clip_to_norm(at::Tensor const& gradient, double norm, double largest) {
+  if (largest <= 0 || norm <= largest) return;
+  at::NoGradGuard no_grad;
+  gradient.mul_(largest / norm);
+}
+
+}  // namespace retort
