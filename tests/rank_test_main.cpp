@@ -1,5 +1,7 @@
 // The main of every test: runs on all ranks, prints failures with their rank, agrees on the verdict afterwards.
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <mpi.h>
 
 #include <cstdio>
 

@@ -22,7 +22,7 @@ std::string text_of(std::int64_t value, bool boolean) { return boolean ? (value 
 std::vector<std::string> categories_of(Hdf5Dataset const& dataset) {
   if (dataset.is_string()) return dataset.read_strings();
   auto const type = dataset.number_type();
-  if (!type) fail(ExitCode::bad_input, "{} holds neither texts nor numbers. Export the file again", dataset.place());
+  if (!type) fail(ExitCode::bad_input, "{} holds neither texts nor numbers (categories are one of them). Export the file again", dataset.place());
   std::vector<std::string> texts;
   if (*type == NumberType::f32 || *type == NumberType::f64)
     for (double const number : dataset.read<double>()) texts.push_back(text_of(number));

@@ -23,7 +23,7 @@ std::pair<std::int64_t, std::int64_t> read_shape(Hdf5Group const& group) {
   for (char const* name : {"shape", "h5sparse_shape"})
     if (shape.empty()) shape = group.integers_attribute(name);
   if (shape.size() != 2 || shape[0] < 0 || shape[1] < 0)
-    fail(ExitCode::bad_input, "{} has no shape of two numbers. Export the file again", group.place());
+    fail(ExitCode::bad_input, "{} has no shape (two numbers are expected). Export the file again", group.place());
   return {shape[0], shape[1]};
 }
 
@@ -42,7 +42,7 @@ CountMatrix::CountMatrix(H5adInput const& input, Layer const& layer, std::int64_
     entries_ = rows_ * columns_;
   } else if (is_10x) {  // genes x cells by column: cells x genes by row
     auto const shape = input.file().dataset("matrix/shape").read<std::int64_t>();
-    if (shape.size() != 2) fail(ExitCode::bad_input, "{} has no shape of two numbers. Export the file again", place_);
+    if (shape.size() != 2) fail(ExitCode::bad_input, "{} has no shape (two numbers are expected). Export the file again", place_);
     columns_ = shape[0];
     rows_ = shape[1];
   } else {
@@ -54,7 +54,7 @@ CountMatrix::CountMatrix(H5adInput const& input, Layer const& layer, std::int64_
     std::tie(rows_, columns_) = read_shape(group);
   }
   if (rows_ != input.cells() || columns_ != genes)
-    fail(ExitCode::bad_input, "{} has shape {} x {}, but there are {} cells in obs and {} gene names. Export the file again", place_, rows_,
+    fail(ExitCode::bad_input, "{} has shape {} x {} (there are {} cells in obs and {} gene names). Export the file again", place_, rows_,
          columns_, input.cells(), genes);
   share_ = share_of(rows_, part, parts);
   if (input.file().kind(layer.path) == Hdf5Kind::group) open_sparse(layer.path, by_row);
@@ -64,25 +64,25 @@ void CountMatrix::open_sparse(std::string const& path, bool by_row) {
   storage_ = by_row ? Storage::csr : Storage::csc;
   data_.emplace(input_.descriptor(), input_.file().dataset(path + "/data"));
   indices_.emplace(input_.descriptor(), input_.file().dataset(path + "/indices"));
-  column_indptr_.emplace(input_.descriptor(), input_.file().dataset(path + "/indptr"));
-  for (auto const* array : {&data_, &indices_, &column_indptr_})
+  line_indptr_.emplace(input_.descriptor(), input_.file().dataset(path + "/indptr"));
+  for (auto const* array : {&data_, &indices_, &line_indptr_})
     if ((*array)->shape().size() != 1) fail(ExitCode::bad_input, "{} has {} axes (1 is read). Export the file again", (*array)->place(), (*array)->shape().size());
-  if (!indices_->is_integer()) fail(ExitCode::bad_input, "{} holds {}, not integers. Repair the file", indices_->place(), name_of(indices_->type()));
+  if (!indices_->is_integer()) fail(ExitCode::bad_input, "{} holds {} (indices are integers). Repair the file", indices_->place(), name_of(indices_->type()));
   entries_ = data_->rows();
   std::int64_t const lines = by_row ? rows_ : columns_;
   if (indices_->rows() != entries_)
     fail(ExitCode::bad_input, "{} has {} entries, and {} has {} (they belong together). Repair the file", indices_->place(), indices_->rows(),
          data_->place(), entries_);
-  if (column_indptr_->rows() != lines + 1)
-    fail(ExitCode::bad_input, "{} has {} entries (the shape {} x {} needs {}). Repair the file", column_indptr_->place(),
-         column_indptr_->rows(), rows_, columns_, lines + 1);
-  std::int64_t const first = column_indptr_->integers(0, 1)[0], last = column_indptr_->integers(lines, 1)[0];
-  if (first != 0) fail(ExitCode::bad_input, "{} begins with {} in row 0 (it must begin with 0). Repair the file", column_indptr_->place(), first);
+  if (line_indptr_->rows() != lines + 1)
+    fail(ExitCode::bad_input, "{} has {} entries (the shape {} x {} needs {}). Repair the file", line_indptr_->place(),
+         line_indptr_->rows(), rows_, columns_, lines + 1);
+  std::int64_t const first = line_indptr_->integers(0, 1)[0], last = line_indptr_->integers(lines, 1)[0];
+  if (first != 0) fail(ExitCode::bad_input, "{} begins with {} in row 0 (it must begin with 0). Repair the file", line_indptr_->place(), first);
   if (last != entries_)
-    fail(ExitCode::bad_input, "{} ends with {} in row {} (there are {} entries in data). Repair the file", column_indptr_->place(), last,
+    fail(ExitCode::bad_input, "{} ends with {} in row {} (there are {} entries in data). Repair the file", line_indptr_->place(), last,
          lines, entries_);
   if (by_row)
-    indptr_ = read_indptr(*column_indptr_, share_, columns_);
+    indptr_ = read_indptr(*line_indptr_, share_, columns_);
   else
     count_csc_rows();
 }
@@ -150,7 +150,7 @@ void CountMatrix::walk_columns(bool with_values, Visit const& visit) {
   constexpr std::int64_t columns_at_once = 1 << 16;
   for (std::int64_t first = 0; first < columns_; first += columns_at_once) {
     RowRange const some{first, std::min(columns_, first + columns_at_once)};
-    auto const begins = read_indptr(*column_indptr_, some, rows_);
+    auto const begins = read_indptr(*line_indptr_, some, rows_);
     std::size_t line = 0;
     for (std::int64_t begin = begins.front(); begin < begins.back(); begin += piece_entries) {
       std::int64_t const end = std::min(begins.back(), begin + piece_entries);
@@ -197,6 +197,7 @@ void CountMatrix::fill_csc_window(std::int64_t begin) {
   walk_columns(true, [&](std::int64_t column, std::int64_t row, std::int64_t entry) {
     if (row < window_.begin || row >= window_.end) return;
     std::int64_t const to = next[static_cast<std::size_t>(row - window_.begin)]++;
+    if (to >= count) fail(ExitCode::bad_input, "{} changed while it was read. Start again", indices_->place());
     columns[static_cast<std::size_t>(to)] = static_cast<std::int32_t>(column);
     std::memcpy(values + to * width, piece_values_.data() + entry * width, static_cast<std::size_t>(width));
   });

@@ -56,7 +56,7 @@ GeneMap map_genes(std::vector<std::string> const& genes, std::unordered_map<std:
 GeneJoin parse_gene_join(std::string const& text) {
   if (text == "intersection") return GeneJoin::intersection;
   if (text == "union") return GeneJoin::join_union;
-  fail(ExitCode::usage, "ingest.genes is '{}' (known are intersection and union)", text);
+  fail(ExitCode::usage, "ingest.genes is '{}' (known are intersection and union). Choose one of them", text);
 }
 
 std::vector<std::string> read_vocabulary(std::filesystem::path const& file) {
@@ -69,11 +69,11 @@ std::vector<std::string> read_vocabulary(std::filesystem::path const& file) {
     line.resize(std::min(line.size(), line.find_first_of("\t,\r")));
     if (line.empty()) continue;
     if (auto const [earlier, fresh] = lines.try_emplace(line, number); !fresh)
-      fail(ExitCode::bad_input, "vocabulary '{}' has '{}' in line {} and in line {} (a gene needs one place) take one out",
+      fail(ExitCode::bad_input, "vocabulary '{}' has '{}' in line {} and in line {} (a gene needs one place). Take one out",
            file.string(), line, earlier->second, number);
     names.push_back(line);
   }
-  if (names.empty()) fail(ExitCode::bad_input, "vocabulary '{}' names no gene (one symbol a line is expected)", file.string());
+  if (names.empty()) fail(ExitCode::bad_input, "vocabulary '{}' names no gene (one symbol a line is expected). Check the file", file.string());
   return names;
 }
 
@@ -82,7 +82,7 @@ GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes
   GeneVocabulary vocabulary{fixed.empty() ? joined(genes, join) : fixed, {}};
   if (vocabulary.names.empty())
     fail(ExitCode::bad_input,
-         "the {} input files have zero genes in common ('{}' begins with '{}', '{}' with '{}') name genes alike in all files, "
+         "the {} input files have zero genes in common ('{}' begins with '{}', '{}' with '{}'). Name genes alike in all files, "
          "or set ingest.genes=union",
          files.size(), files.front().string(), genes.front().empty() ? "" : genes.front().front(), files.back().string(),
          genes.back().empty() ? "" : genes.back().front());
@@ -94,7 +94,7 @@ GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes
     vocabulary.maps.push_back(map_genes(genes[file], places));
     if (vocabulary.maps.back().found == 0)
       fail(ExitCode::bad_input,
-           "'{}' has zero genes in common with the vocabulary (its first gene is '{}', the vocabulary's '{}') choose the var "
+           "'{}' has zero genes in common with the vocabulary (its first gene is '{}', the vocabulary's '{}'). Choose the var "
            "column with such names by ingest.gene_column",
            files[file].string(), genes[file].empty() ? "" : genes[file].front(), vocabulary.names.front());
   }

@@ -51,7 +51,7 @@ std::vector<Layer> H5adInput::likely_layers() const {
                             Layer{"layers/counts", "layers/counts", false}})
     if (there(layer.path)) layers.push_back(layer);
   if (layers.empty())
-    fail(ExitCode::bad_input, "'{}' has no X, raw/X or layers/counts. Name the matrix by ingest.layer", name_);
+    fail(ExitCode::bad_input, "'{}' holds none of X, raw/X and layers/counts (counts are looked for there). Name the matrix by ingest.layer", name_);
   return layers;
 }
 
@@ -153,7 +153,7 @@ H5adInput::Column H5adInput::column_at(std::string const& table, std::string con
       column.categories = {categories, ""};
     }
   } else {
-    fail(ExitCode::bad_input, "{} is not there, though {} names it. Export the file again", "'" + name_ + "' " + path, table);
+    fail(ExitCode::bad_input, "{} is missing ({} names it). Export the file again", "'" + name_ + "' " + path, table);
   }
   return column;
 }

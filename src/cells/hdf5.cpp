@@ -1,8 +1,6 @@
 #include "retort/cells/hdf5.hpp"
 
-#include <limits>
-
-#include "hdf5_text.hpp"
+#include "hdf5_types.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
 
@@ -14,14 +12,11 @@ namespace {
 constexpr std::int64_t most_attribute_values = 1 << 20;
 
 Hdf5Handle access_list() {
-  hdf5_text::start();
+  hdf5_types::start();
   Hdf5Handle list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_file_locking(list.id(), false, true);  // parallel file systems often refuse locks
   return list;
 }
-
-// Data sets begin at page borders, so that ranks that write side by side do not share one.
-void align(hid_t list) { H5Pset_alignment(list, 1 << 16, 4096); }
 
 }  // namespace
 
@@ -55,8 +50,8 @@ std::string Hdf5Object::place() const { return fmt::format("'{}' {}", origin_->f
 
 void Hdf5Object::failed(char const* operation, std::string const& child) const {
   std::string const where = child.empty() ? place() : fmt::format("'{}' {}{}{}", origin_->file, path_, path_.empty() ? "" : "/", child);
-  if (origin_->writing) fail(ExitCode::cannot_write, "cannot {} {} (HDF5: {}). Free space or choose another run.folder", operation, where, hdf5_text::last_words());
-  fail(ExitCode::bad_input, "cannot {} {} (HDF5: {}). The file may be damaged", operation, where, hdf5_text::last_words());
+  if (origin_->writing) fail(ExitCode::cannot_write, "cannot {} {} (HDF5: {}). Free space or choose another run.folder", operation, where, hdf5_types::last_words());
+  fail(ExitCode::bad_input, "cannot {} {} (HDF5: {}). The file may be damaged", operation, where, hdf5_types::last_words());
 }
 hid_t Hdf5Object::check(hid_t id, char const* operation, std::string const& child) const {
   if (id < 0) failed(operation, child);
@@ -101,7 +96,7 @@ std::vector<std::string> Hdf5Object::strings_attribute(std::string const& name) 
   if (count < 0 || count > most_attribute_values) fail(ExitCode::bad_input, "attribute '{}' of {} has {} values (too many)", name, place(), count);
   StringLimits const limits{1 << 16, 1 << 24};
   std::int64_t total = limits.total;
-  hdf5_text::append_texts(
+  hdf5_types::append_texts(
       type.id(), type.id(), space.id(), count, [&](void* into) { require(H5Aread(attribute.id(), type.id(), into) >= 0, "read an attribute of"); },
       [&](std::string const& problem) { fail(ExitCode::bad_input, "attribute '{}' of {} {}", name, place(), problem); }, limits, total, texts);
   return texts;
@@ -136,7 +131,7 @@ Hdf5Handle line_of(std::size_t count) {
 }  // namespace
 
 void Hdf5Object::set_attribute(std::string const& name, std::string const& text) {
-  auto const type = hdf5_text::utf8_type();
+  auto const type = hdf5_types::utf8_type();
   Hdf5Handle const space(H5Screate(H5S_SCALAR), H5Sclose);
   auto const attribute = new_attribute(id(), name, type.id(), space.id());
   char const* value = text.c_str();
@@ -144,8 +139,7 @@ void Hdf5Object::set_attribute(std::string const& name, std::string const& text)
 }
 
 void Hdf5Object::set_attribute(std::string const& name, bool value) {
-  Hdf5Handle const type(H5Tenum_create(H5T_NATIVE_INT8), H5Tclose);
-  for (std::int8_t number : {0, 1}) H5Tenum_insert(type.id(), number ? "TRUE" : "FALSE", &number);
+  auto const type = hdf5_types::bool_type();
   Hdf5Handle const space(H5Screate(H5S_SCALAR), H5Sclose);
   auto const attribute = new_attribute(id(), name, type.id(), space.id());
   std::int8_t const number = value;
@@ -153,7 +147,7 @@ void Hdf5Object::set_attribute(std::string const& name, bool value) {
 }
 
 void Hdf5Object::set_attribute(std::string const& name, std::vector<std::string> const& texts) {
-  auto const type = hdf5_text::utf8_type();
+  auto const type = hdf5_types::utf8_type();
   auto const space = line_of(texts.size());
   std::vector<char const*> values;
   for (auto const& text : texts) values.push_back(text.c_str());
@@ -175,45 +169,49 @@ Hdf5File Hdf5File::open(fs::path const& file) {
   auto const origin = std::make_shared<Origin>(Origin{file.string(), false});
   if (fs::is_directory(file) || H5Fis_hdf5(file.c_str()) <= 0) fail(ExitCode::bad_input, "'{}' is not an HDF5 file (its first bytes are others). Give an .h5ad or 10x .h5 file", file.string());
   Hdf5Handle handle(H5Fopen(file.c_str(), H5F_ACC_RDONLY, list.id()), H5Fclose);
-  if (handle.id() < 0) fail(ExitCode::bad_input, "cannot open '{}' (HDF5: {}). The file is damaged or was cut short", file.string(), hdf5_text::last_words());
+  if (handle.id() < 0) fail(ExitCode::bad_input, "cannot open '{}' (HDF5: {}). The file is damaged or was cut short", file.string(), hdf5_types::last_words());
   return {std::move(handle), origin};
 }
 
 namespace {
 
 [[noreturn]] void cannot(char const* operation, fs::path const& file) {
-  fail(ExitCode::cannot_write, "cannot {} '{}' (HDF5: {}). Check the folder and its free space", operation, file.string(), hdf5_text::last_words());
+  fail(ExitCode::cannot_write, "cannot {} '{}' (HDF5: {}). Check the folder and its free space", operation, file.string(), hdf5_types::last_words());
 }
 
 }  // namespace
 
-Hdf5File Hdf5File::create(fs::path const& file) {
-  auto const list = access_list();
-  align(list.id());
+namespace {
+
+// For writing: data sets begin at page borders, so that ranks that write side by side do not share one.
+Hdf5Handle writing_list(Communicator const* ranks) {
+  auto list = access_list();
+  H5Pset_alignment(list.id(), 1 << 16, 4096);
   H5Pset_fclose_degree(list.id(), H5F_CLOSE_SEMI);
-  Hdf5Handle handle(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.id()), H5Fclose);
-  if (handle.id() < 0) cannot("create", file);
-  return {std::move(handle), std::make_shared<Origin>(Origin{file.string(), true})};
+  if (ranks) H5Pset_fapl_mpio(list.id(), ranks->handle(), MPI_INFO_NULL);
+  return list;
 }
 
-Hdf5File Hdf5File::extend(fs::path const& file) {
-  auto const list = access_list();
-  align(list.id());
-  H5Pset_fclose_degree(list.id(), H5F_CLOSE_SEMI);
+Hdf5Handle created(fs::path const& file, Communicator const* ranks) {
+  auto const list = writing_list(ranks);
+  Hdf5Handle handle(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.id()), H5Fclose);
+  if (handle.id() < 0) cannot("create", file);
+  return handle;
+}
+
+Hdf5Handle extended(fs::path const& file, Communicator const* ranks) {
+  auto const list = writing_list(ranks);
   Hdf5Handle handle(H5Fopen(file.c_str(), H5F_ACC_RDWR, list.id()), H5Fclose);
   if (handle.id() < 0) cannot("open", file);
-  return {std::move(handle), std::make_shared<Origin>(Origin{file.string(), true})};
+  return handle;
 }
 
-Hdf5File Hdf5File::create(Communicator const& ranks, fs::path const& file) {
-  auto const list = access_list();
-  align(list.id());
-  H5Pset_fapl_mpio(list.id(), ranks.handle(), MPI_INFO_NULL);
-  H5Pset_fclose_degree(list.id(), H5F_CLOSE_SEMI);
-  Hdf5Handle handle(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.id()), H5Fclose);
-  if (handle.id() < 0) cannot("create", file);
-  return {std::move(handle), std::make_shared<Origin>(Origin{file.string(), true})};
-}
+}  // namespace
+
+Hdf5File Hdf5File::create(fs::path const& file) { return {created(file, nullptr), std::make_shared<Origin>(Origin{file.string(), true})}; }
+Hdf5File Hdf5File::extend(fs::path const& file) { return {extended(file, nullptr), std::make_shared<Origin>(Origin{file.string(), true})}; }
+Hdf5File Hdf5File::create(Communicator const& ranks, fs::path const& file) { return {created(file, &ranks), std::make_shared<Origin>(Origin{file.string(), true})}; }
+Hdf5File Hdf5File::extend(Communicator const& ranks, fs::path const& file) { return {extended(file, &ranks), std::make_shared<Origin>(Origin{file.string(), true})}; }
 
 Hdf5File Hdf5File::in_memory() {
   auto const list = access_list();

@@ -2,7 +2,7 @@
 #include <array>
 #include <limits>
 
-#include "hdf5_text.hpp"
+#include "hdf5_types.hpp"
 #include "retort/cells/hdf5.hpp"
 #include "retort/run/error.hpp"
 
@@ -211,7 +211,7 @@ std::vector<std::string> Hdf5Dataset::strings_of(hid_t type, hid_t record, Strin
     std::int64_t const count = std::min(piece, rows() - begin);
     auto const [space, memory] = selection(begin, count);
     hid_t const memory_space = memory.id(), file_space = space.id();
-    hdf5_text::append_texts(
+    hdf5_types::append_texts(
         type, record, memory_space, count, [&](void* into) { require(H5Dread(id(), record, memory_space, file_space, H5P_DEFAULT, into) >= 0, "read"); },
         [&](std::string const& problem) { fail(ExitCode::bad_input, "{} {}", place(), problem); }, limits, total, texts);
   }
@@ -278,6 +278,23 @@ template <class Value>
 void Hdf5Dataset::write(std::int64_t begin, std::span<Value const> values, bool together) {
   std::int64_t const row = shape_.empty() || shape_[0] == 0 ? 1 : size() / shape_[0];
   write(number_type_of<Value>(), begin, row == 0 ? 0 : static_cast<std::int64_t>(values.size()) / row, values.data(), together);
+}
+
+std::vector<char> Hdf5Dataset::read_chunk(std::int64_t begin) const {
+  std::vector<hsize_t> start(shape_.size(), 0);
+  start.at(0) = static_cast<hsize_t>(begin);
+  hsize_t bytes = 0;
+  require(H5Dget_chunk_storage_size(id(), start.data(), &bytes) >= 0, "read a chunk of");
+  std::vector<char> filtered(bytes);
+  std::uint32_t left_out = 0;
+  require(H5Dread_chunk(id(), H5P_DEFAULT, start.data(), &left_out, filtered.data()) >= 0 && left_out == 0, "read a chunk of");
+  return filtered;
+}
+
+void Hdf5Dataset::write_chunk(std::int64_t begin, std::span<char const> filtered) {
+  std::vector<hsize_t> start(shape_.size(), 0);
+  start.at(0) = static_cast<hsize_t>(begin);
+  require(H5Dwrite_chunk(id(), H5P_DEFAULT, 0, start.data(), filtered.size(), filtered.data()) >= 0, "write a chunk of");
 }
 
 #define RETORT_STORABLE(Value)                                                             \

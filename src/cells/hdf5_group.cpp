@@ -1,6 +1,6 @@
 #include <array>
 
-#include "hdf5_text.hpp"
+#include "hdf5_types.hpp"
 #include "retort/cells/hdf5.hpp"
 #include "retort/run/error.hpp"
 
@@ -98,6 +98,11 @@ Hdf5Group Hdf5Group::create_group(std::string const& name) {
   return {std::move(handle), origin_, joined(path_, name)};
 }
 
+Hdf5Group Hdf5Group::copy_group(Hdf5Group const& source, std::string const& name) {
+  require(H5Ocopy(source.id(), ".", id(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0, "copy", name);
+  return group(name);
+}
+
 Hdf5Dataset Hdf5Group::create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape, Hdf5Layout const& layout) {
   auto const space = space_of(shape);
   auto const list = creation_list(shape, static_cast<std::size_t>(bytes_of(type)), layout);
@@ -106,8 +111,7 @@ Hdf5Dataset Hdf5Group::create_dataset(std::string const& name, NumberType type, 
 }
 
 Hdf5Dataset Hdf5Group::create_bools(std::string const& name, std::vector<std::int64_t> const& shape) {
-  Hdf5Handle const type(H5Tenum_create(H5T_STD_I8LE), H5Tclose);
-  for (std::int8_t number : {0, 1}) H5Tenum_insert(type.id(), number ? "TRUE" : "FALSE", &number);
+  auto const type = hdf5_types::bool_type();
   auto const space = space_of(shape);
   auto const list = creation_list(shape, 1, {});
   Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);
@@ -115,7 +119,7 @@ Hdf5Dataset Hdf5Group::create_bools(std::string const& name, std::vector<std::in
 }
 
 Hdf5Dataset Hdf5Group::write_strings(std::string const& name, std::vector<std::string> const& texts) {
-  auto const type = hdf5_text::utf8_type();
+  auto const type = hdf5_types::utf8_type();
   auto const space = space_of({static_cast<std::int64_t>(texts.size())});
   auto const list = timeless();
   Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);
@@ -126,7 +130,7 @@ Hdf5Dataset Hdf5Group::write_strings(std::string const& name, std::vector<std::s
 }
 
 Hdf5Dataset Hdf5Group::write_string(std::string const& name, std::string const& text) {
-  auto const type = hdf5_text::utf8_type();
+  auto const type = hdf5_types::utf8_type();
   auto const space = space_of({});
   auto const list = timeless();
   Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);

@@ -24,13 +24,13 @@ FileDescriptor::~FileDescriptor() {
 
 NumberArray::NumberArray(FileDescriptor const& file, Hdf5Dataset dataset) : file_(file), dataset_(std::move(dataset)) {
   auto const type = dataset_.number_type();
-  if (!type || dataset_.is_bool()) fail(ExitCode::bad_input, "{} does not hold numbers. Export the file again", place());
+  if (!type || dataset_.is_bool()) fail(ExitCode::bad_input, "{} does not hold numbers (integers and floats are read). Export the file again", place());
   if (shape().empty() || shape().size() > 2)
     fail(ExitCode::bad_input, "{} has {} axes (1 or 2 are read). Export the file again", place(), shape().size());
   type_ = *type;
   if (shape().size() == 2) row_ = shape()[1];
   constexpr std::int64_t most = std::int64_t{1} << 58;  // numbers whose bytes still fit in 64 bits
-  if (row_ > 0 && rows() > most / row_) fail(ExitCode::bad_input, "{} claims {} x {} numbers. Repair the file", place(), rows(), row_);
+  if (row_ > 0 && rows() > most / row_) fail(ExitCode::bad_input, "{} claims {} x {} numbers (no file holds so many). Repair the file", place(), rows(), row_);
   auto const offset = dataset_.offset();
   if (!offset) return;
   if (*offset > file_.size() || rows() * row_ * bytes_of(type_) > file_.size() - *offset)
@@ -40,7 +40,7 @@ NumberArray::NumberArray(FileDescriptor const& file, Hdf5Dataset dataset) : file
 
 void NumberArray::read(std::int64_t begin, std::int64_t count, Numbers& out) const {
   if (begin < 0 || count < 0 || begin + count > rows())
-    fail(ExitCode::bad_input, "{} has {} rows, and {} are needed. Export the file again", place(), rows(), begin + count);
+    fail(ExitCode::bad_input, "{} has {} rows ({} are needed). Export the file again", place(), rows(), begin + count);
   if (offset_ < 0) return dataset_.read(out, begin, count);
   out.resize(type_, count * row_);
   std::int64_t const bytes = out.size() * bytes_of(type_), from = offset_ + begin * row_ * bytes_of(type_);
@@ -55,7 +55,7 @@ void NumberArray::read(std::int64_t begin, std::int64_t count, Numbers& out) con
 }
 
 std::vector<std::int64_t> NumberArray::integers(std::int64_t begin, std::int64_t count) const {
-  if (!is_integer()) fail(ExitCode::bad_input, "{} holds {}, not integers. Repair the file", place(), name_of(type_));
+  if (!is_integer()) fail(ExitCode::bad_input, "{} holds {} (integers are needed). Repair the file", place(), name_of(type_));
   Numbers numbers;
   read(begin, count, numbers);
   std::vector<std::int64_t> wide;

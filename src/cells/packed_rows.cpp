@@ -107,6 +107,15 @@ void append_row(PackedRows const& rows, std::int64_t row, std::int64_t position,
   message.resize(start + sizeof header + static_cast<std::size_t>(kept * (rows.gene_bytes + value_bytes)));
 }
 
+std::int64_t entries_left(PackedRows const& rows, std::int64_t row, std::span<std::int32_t const> gene_to) {
+  std::int64_t const begin = rows.indptr[static_cast<std::size_t>(row)], end = rows.indptr[static_cast<std::size_t>(row) + 1];
+  return with_width(rows.gene_bytes, [&]<class Gene>() {
+    std::int64_t kept = 0;
+    for (std::int64_t i = begin; i < end; ++i) kept += gene_to[at<Gene>(rows.genes.data(), i)] >= 0;
+    return kept;
+  });
+}
+
 ArrivedRows::ArrivedRows(std::int64_t begin, std::int64_t rows, int gene_bytes, int value_bytes)
     : begin_(begin), gene_bytes_(gene_bytes), value_bytes_(value_bytes), rows_(static_cast<std::size_t>(rows)) {}
 

@@ -1,6 +1,6 @@
 #include "retort/distill/expert_gradients.hpp"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "retort/distill/matching.hpp"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "retort/run/error.hpp"
 

@@ -41,11 +41,10 @@ at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::i
   return result;
 }
 
-RealFeatures::RealFeatures(std::filesystem::path const& file, std::vector<std::vector<std::int64_t>> const& rows_by_class,
+RealFeatures::RealFeatures(Read const& read, std::int64_t width, std::vector<std::vector<std::int64_t>> const& rows_by_class,
                            ShardPlan const& plan, double scale)
-    : first_shard_(plan.begin()) {
+    : width_(width), first_shard_(plan.begin()) {
   for (auto const& rows : rows_by_class) counts_.push_back(static_cast<std::int64_t>(rows.size()));
-  width_ = read_features(file, {0, 1}).width;
   for (int shard = plan.begin(); shard < plan.end(); ++shard) {
     std::vector<std::int64_t> wanted;
     Slice slice{{}, {0}};
@@ -55,7 +54,7 @@ RealFeatures::RealFeatures(std::filesystem::path const& file, std::vector<std::v
       slice.class_begin.push_back(static_cast<std::int64_t>(wanted.size()));
     }
     slice.values = at::ones({slice.class_begin.back(), width_ + 1}, at::kFloat);
-    if (!wanted.empty()) slice.values.narrow(1, 0, width_).copy_(read_feature_rows(file, wanted) * scale);
+    if (!wanted.empty()) slice.values.narrow(1, 0, width_).copy_(read(wanted) * scale);
     slices_.push_back(std::move(slice));
   }
 }

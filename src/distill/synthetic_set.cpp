@@ -1,6 +1,6 @@
 #include "retort/distill/synthetic_set.hpp"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <limits>

@@ -1,6 +1,7 @@
 #include "retort/distill/two_step.hpp"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 namespace retort {
 namespace {

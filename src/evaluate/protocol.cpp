@@ -30,6 +30,7 @@ HeadScores train_and_score(Communicator const& ranks, LabelledFeatures const& tr
       one.recall.assign(next + 3, next + static_cast<std::ptrdiff_t>(entry));
     }
   }
+  if (!held_out.labels.size(0)) scores.held_out.clear();
   return scores;
 }
 

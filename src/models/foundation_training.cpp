@@ -51,9 +51,8 @@ struct Pass {
   std::uint64_t seed;
   std::int64_t step;
   int shard;
-  at::Tensor statistics;  // this shard's alone
-  std::int64_t place = losses_of_a_shard;
   std::uint32_t stream = 0;
+  std::vector<at::Tensor> moments{};  // mean and variance of each layer, in order
 
   Random draw() {
     return Random(seed, purpose::dropout, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard) * streams_of_a_shard + stream++);
@@ -61,9 +60,8 @@ struct Pass {
   // BatchNorm with the shard's statistics and PReLU. With momentum 1 PyTorch leaves exactly the batch's mean and unbiased
   // variance in the running buffers that it is given.
   at::Tensor normalised(at::Tensor const& hidden, HiddenLayer const& layer) {
-    auto const width = layer.width();
-    at::Tensor const mean = statistics.narrow(0, place, width), variance = statistics.narrow(0, place + width, width);
-    place += 2 * width;
+    at::Tensor const mean = at::zeros_like(layer.running_mean), variance = at::zeros_like(layer.running_variance);
+    moments.insert(moments.end(), {mean, variance});
     constexpr bool training = true, cudnn = false;
     return at::prelu(at::batch_norm(hidden, layer.scale, layer.shift, mean, variance, training, 1.0, batch_norm_epsilon, cudnn), layer.slope);
   }
@@ -134,7 +132,7 @@ std::int64_t FoundationTraining::statistics() const {
 
 at::Tensor FoundationTraining::shard_loss(CsrBlock const& cells, std::span<std::int32_t const> labels, std::uint64_t seed, std::int64_t step,
                                           int shard, at::Tensor const& statistics) {
-  Pass pass{loss_.dropout, seed, step, shard, at::zeros({this->statistics()}, model_.encoder_bias.options())};
+  Pass pass{loss_.dropout, seed, step, shard};
   at::Tensor const latents = embed(model_, cells, loss_.input_dropout, pass);
   at::Tensor const error = sparse_mse(reconstruct(model_, latents, pass), cells);
   Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
@@ -142,11 +140,9 @@ at::Tensor FoundationTraining::shard_loss(CsrBlock const& cells, std::span<std::
   at::Tensor const loss = (1.0 - loss_.triplet_weight) * error + loss_.triplet_weight * triplet.loss;
 
   at::NoGradGuard no_grad;
-  pass.statistics[0] = loss;
-  pass.statistics[1] = error;
-  pass.statistics[2] = triplet.loss;
-  pass.statistics[3] = static_cast<double>(triplet.triplets);
-  statistics.add_(pass.statistics);
+  at::Tensor const triplets = at::scalar_tensor(triplet.triplets, loss.options());
+  pass.moments.insert(pass.moments.begin(), at::stack({loss, error, triplet.loss, triplets}));
+  statistics.add_(at::cat(pass.moments));
   return loss;
 }
 

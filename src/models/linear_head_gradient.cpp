@@ -1,6 +1,6 @@
 #include "retort/models/linear_head_gradient.hpp"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "retort/run/error.hpp"
 

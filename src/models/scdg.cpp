@@ -1,6 +1,6 @@
 #include "retort/models/scdg.hpp"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <fstream>
@@ -164,9 +164,14 @@ at::Tensor Scdg::denoise(at::Tensor const& latents, at::Tensor const& t, at::Ten
 }
 
 void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder) const {
+  std::filesystem::path const pending = folder.string() + ".pending";
+  std::error_code error;
+  std::filesystem::remove_all(pending, error);
+  std::filesystem::create_directories(pending, error);
+  if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({})", pending.string(), error.message());
   Safetensors content;
   for (auto const& [name, tensor] : weights_->named) content.tensors[name] = tensor.detach().contiguous();
-  write_safetensors(folder / "scdg.safetensors", content);
+  write_safetensors(pending / "scdg.safetensors", content);
   nlohmann::json const config{{"model", "scdg"},
                               {"latent", shape_.latent},
                               {"hidden", shape_.hidden},
@@ -175,7 +180,8 @@ void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> co
                               {"prediction", "x0"},
                               {"classes", class_names},
                               {"encoder", encoder}};
-  write_text(folder / "config.json", config.dump(2) + "\n");
+  write_text(pending / "config.json", config.dump(1) + "\n");
+  publish(pending, folder);
 }
 
 Scdg Scdg::load(std::filesystem::path const& folder) {

@@ -1,12 +1,12 @@
 #include "retort/models/scimilarity.hpp"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/jit/serialization/pickle.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "retort/cells/gene_vocabulary.hpp"
+#include "retort/models/torch_checkpoint.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
 
@@ -14,29 +14,6 @@ namespace retort {
 namespace {
 
 namespace fs = std::filesystem;
-
-StateDict read_checkpoint(fs::path const& file) {
-  require_input(file, "checkpoint");
-  std::ifstream stream(file, std::ios::binary);
-  std::vector<char> const bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  c10::IValue content;
-  try {
-    content = torch::jit::pickle_load(bytes);
-  } catch (std::exception const& error) {
-    std::string const text = error.what();
-    fail(ExitCode::bad_input, "'{}' cannot be read as a torch checkpoint ({})", file.string(), text.substr(0, text.find('\n')));
-  }
-  auto const refuse = [&] { fail(ExitCode::bad_input, "'{}' is not a SCimilarity checkpoint (no dictionary of tensors under 'state_dict')", file.string()); };
-  if (!content.isGenericDict()) refuse();
-  auto const outer = content.toGenericDict();
-  if (!outer.contains("state_dict") || !outer.at("state_dict").isGenericDict()) refuse();
-  StateDict state;
-  for (auto const& entry : outer.at("state_dict").toGenericDict()) {
-    if (!entry.key().isString() || !entry.value().isTensor()) refuse();
-    state[entry.key().toStringRef()] = entry.value().toTensor().detach().cpu();
-  }
-  return state;
-}
 
 // layer_sizes.json lists the shapes of the encoder's tensors by name.
 void check_layer_sizes(fs::path const& file, StateDict const& encoder) {
@@ -56,9 +33,9 @@ void check_layer_sizes(fs::path const& file, StateDict const& encoder) {
 
 Foundation import_scimilarity(fs::path const& folder) {
   require_input(folder, "SCimilarity model");
-  auto const encoder = read_checkpoint(folder / "encoder.ckpt");
+  auto const encoder = read_torch_checkpoint(folder / "encoder.ckpt", "state_dict");
   check_layer_sizes(folder / "layer_sizes.json", encoder);
-  return Foundation::from_state(encoder, read_checkpoint(folder / "decoder.ckpt"), read_vocabulary(folder / "gene_order.tsv"), folder.string());
+  return Foundation::from_state(encoder, read_torch_checkpoint(folder / "decoder.ckpt", "state_dict"), read_vocabulary(folder / "gene_order.tsv"), folder.string());
 }
 
 }  // namespace retort

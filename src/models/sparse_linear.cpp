@@ -40,11 +40,11 @@ Transposed transpose(CsrBlock const& cells) {
 
 struct SparseLinear : torch::autograd::Function<SparseLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& weight, at::Tensor const& bias,
-                            CsrBlock const* cells, at::Tensor const& weight_gradient) {
+                            CsrBlock const* cells, at::Tensor const* weight_gradient) {  // a pointer: apply() takes no undefined tensor
     auto const by_gene = transpose(*cells);
     context->save_for_backward({by_gene.begin, by_gene.cell, by_gene.value});
     context->saved_data["genes"] = weight.size(0);
-    context->saved_data["into"] = weight_gradient;
+    context->saved_data["into"] = *weight_gradient;
     at::Tensor result = at::empty({cells->rows(), weight.size(1)}, weight.options());  // [n, out]
     sparse_product(*cells, {0, cells->rows()}, weight.const_data_ptr<float>(), bias.const_data_ptr<float>(), weight.size(1),
                    result.data_ptr<float>());
@@ -88,7 +88,7 @@ at::Tensor sparse_linear(CsrBlock const& cells, at::Tensor const& weight, at::Te
     fail(ExitCode::failed, "a sparse layer of {} genes was given cells of {} genes", weight.dim() ? weight.size(0) : 0, cells.genes);
   }
   if (!weight.device().is_cpu()) return bag(cells, weight, bias);
-  return SparseLinear::apply(weight.contiguous(), bias.contiguous(), &cells, weight_gradient);
+  return SparseLinear::apply(weight.contiguous(), bias.contiguous(), &cells, &weight_gradient);
 }
 
 }  // namespace retort

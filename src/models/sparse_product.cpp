@@ -1,5 +1,6 @@
 #include "sparse_product.hpp"
 
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -16,18 +17,18 @@ constexpr std::int64_t lane_count = 16;
 constexpr std::int64_t genes_of_a_group = 64;
 
 // into[column ...] += sum of value * rows[index][column ...] over one run of non-zeros, N x 16 columns at once.
-template <int N>
+template <std::size_t N>
 [[gnu::always_inline]] inline void add_run(SparseRows const& run, std::int64_t begin, std::int64_t end, float const* rows,
                                            std::int64_t width, std::int64_t column, float* into, bool onto_zero) {
   auto* const target = reinterpret_cast<Lanes*>(into + column);
   Lanes sum[N];
-  for (int j = 0; j < N; ++j) sum[j] = onto_zero ? Lanes{} : target[j];
+  for (std::size_t j = 0; j < N; ++j) sum[j] = onto_zero ? Lanes{} : target[j];
   for (std::int64_t k = begin; k < end; ++k) {
     auto const* const row = reinterpret_cast<Lanes const*>(rows + run.index[k] * width + column);
     Lanes const value = run.value[k] - Lanes{};
-    for (int j = 0; j < N; ++j) sum[j] += value * row[j];
+    for (std::size_t j = 0; j < N; ++j) sum[j] += value * row[j];
   }
-  for (int j = 0; j < N; ++j) target[j] = onto_zero ? target[j] + sum[j] : sum[j];
+  for (std::size_t j = 0; j < N; ++j) target[j] = onto_zero ? target[j] + sum[j] : sum[j];
 }
 
 // `onto_zero`: the run's sum is formed from zero and added once; otherwise terms are added to what is there.

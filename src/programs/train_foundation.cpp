@@ -123,9 +123,8 @@ void train(Session& session, FoundationOptions& options) {
     }
 
     // Step.
-    clip_to_norm(gradient, norm, options.largest_norm);
     double const rate = learning_rate(step, steps, options.rate, options.warm_up_share);
-    optimiser.step(gradient, rate);
+    optimiser.step(clipped(gradient, norm, options.largest_norm), rate);
 
     // Log.
     double const step_seconds = watch.lap();

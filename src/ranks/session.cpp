@@ -39,6 +39,12 @@ void keep_large_blocks() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
+// What an exception says in one line: LibTorch appends a stack, which helps no user.
+std::string one_line(std::exception const& error) {
+  std::string const text = error.what();
+  return text.substr(0, text.find('\n'));
+}
+
 void speak(std::string const& program, std::string const& text, int rank, int ranks) {
   std::string const where = ranks > 1 ? fmt::format(" [rank {} of {}, host {}]", rank, ranks, host_name()) : "";
   std::fprintf(stderr, "%s: error: %s%s\n", program.c_str(), text.c_str(), where.c_str());
@@ -59,10 +65,10 @@ void run_body(OptionTable& table, RunOptions const& run, bool dry_run, Communica
     body(session);
     folder->note("end", {{"exit_code", 0}});
   } catch (Failure const& failure) {
-    folder->note("end", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.what()}});
+    folder->note("end", {{"exit_code", static_cast<int>(failure.code)}, {"error", one_line(failure)}});
     throw;
   } catch (std::exception const& error) {
-    folder->note("end", {{"exit_code", 1}, {"error", error.what()}});
+    folder->note("end", {{"exit_code", 1}, {"error", one_line(error)}});
     throw;
   }
 }
@@ -138,9 +144,9 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
       auto const* failure = dynamic_cast<Failure const*>(&error);
       code = static_cast<int>(failure ? failure->code : ExitCode::failed);
       if (failure && failure->agreed) {
-        if (world.is_root()) speak(table.program(), error.what(), std::max(0, failure->first_rank), world.size());
+        if (world.is_root()) speak(table.program(), one_line(error), std::max(0, failure->first_rank), world.size());
       } else {  // alone: the others may wait in a collective, so the job ends here
-        speak(table.program(), error.what(), world.rank(), world.size());
+        speak(table.program(), one_line(error), world.rank(), world.size());
         if (world.size() > 1) MPI_Abort(MPI_COMM_WORLD, code);
       }
     }

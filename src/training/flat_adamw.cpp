@@ -20,10 +20,10 @@ double gradient_norm(at::Tensor const& gradient) {
   return gradient.norm().item<double>();
 }
 
-void clip_to_norm(at::Tensor const& gradient, double norm, double largest) {
-  if (largest <= 0 || norm <= largest) return;
+at::Tensor clipped(at::Tensor const& gradient, double norm, double largest) {
+  if (largest <= 0 || norm <= largest) return gradient;
   at::NoGradGuard no_grad;
-  gradient.mul_(largest / norm);
+  return gradient * (largest / norm);
 }
 
 }  // namespace retort

@@ -2,7 +2,8 @@
 #include "retort/models/linear_head_gradient.hpp"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 namespace retort {
 namespace {

@@ -2,7 +2,7 @@
 #include "retort/models/scdg.hpp"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cstdlib>
 #include <fstream>

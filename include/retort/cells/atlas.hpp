@@ -24,6 +24,9 @@ struct Labels {
 // iterations, which set is exported); models see fit alone, so test and held_out cells change no weight.
 enum class Part : std::uint8_t { fit = 0, held_out = 1, test = 2 };
 
+// Names a list of genes in its order; models keep it and refuse another one.
+std::string hash_of_genes(std::vector<std::string> const& names);
+
 // Opening reads the small parts (names, obs, split) and checks them; rows are read with pread at the data sets' offsets
 // when they are contiguous (the default), else through HDF5. Not collective: every rank opens it by itself.
 class Atlas {

@@ -54,7 +54,7 @@ class CountMatrix {
   std::int64_t rows_ = 0, columns_ = 0, entries_ = 0;
   RowRange share_;
   std::vector<std::int64_t> indptr_;  // CSR, CSC: where each row of the share begins; [share + 1]
-  std::optional<NumberArray> data_, indices_, column_indptr_;
+  std::optional<NumberArray> data_, indices_, line_indptr_;
   std::int64_t csc_window_bytes_;
   RowRange window_;           // the rows that csc_window_ holds
   RawRows csc_window_;

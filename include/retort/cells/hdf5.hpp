@@ -21,7 +21,7 @@ class Hdf5Handle {
  public:
   using Close = herr_t (*)(hid_t);
   Hdf5Handle() = default;
-  Hdf5Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  Hdf5Handle(hid_t id, Close how) : id_(id), close_(how) {}
   Hdf5Handle(Hdf5Handle&& other) noexcept : id_(other.id_), close_(other.close_) { other.id_ = -1; }
   Hdf5Handle& operator=(Hdf5Handle&& other) noexcept;
   ~Hdf5Handle() { close(); }
@@ -128,6 +128,9 @@ class Hdf5Dataset : public Hdf5Object {
   void write(NumberType from_type, std::int64_t begin, std::int64_t rows, void const* from, bool together = false);
   template <class Value>
   void write(std::int64_t begin, std::span<Value const> values, bool together = false);
+  // The bytes of the chunk that begins at row `begin`, as the filters left them.
+  std::vector<char> read_chunk(std::int64_t begin) const;
+  void write_chunk(std::int64_t begin, std::span<char const> filtered);
 
  private:
   friend class Hdf5Group;
@@ -155,6 +158,8 @@ class Hdf5Group : public Hdf5Object {
   Hdf5Dataset dataset(std::string const& path) const;
 
   Hdf5Group create_group(std::string const& name);
+  // Everything of `source`, of another file, becomes the group `name`. Not for parallel files.
+  Hdf5Group copy_group(Hdf5Group const& source, std::string const& name);
   // Collective where the file is parallel. An empty shape makes a scalar.
   Hdf5Dataset create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape, Hdf5Layout const& layout = {});
   // An enumeration FALSE, TRUE as h5py writes NumPy booleans; its numbers are i8.
@@ -181,8 +186,9 @@ class Hdf5File : public Hdf5Group {
   static Hdf5File create(std::filesystem::path const& file);
   // Opens for adding to it.
   static Hdf5File extend(std::filesystem::path const& file);
-  // Collective: all ranks create one file and hold it together; creating groups, data sets and closing are collective.
+  // Collective: all ranks hold one file together; creating groups, data sets and closing are collective.
   static Hdf5File create(Communicator const& ranks, std::filesystem::path const& file);
+  static Hdf5File extend(Communicator const& ranks, std::filesystem::path const& file);
   // A file in memory that is never written: to compress chunks with HDF5's own filters.
   static Hdf5File in_memory();
   // Flushes and closes, and throws where the disk is full. Groups and data sets of it must be gone.

@@ -34,6 +34,9 @@ struct RowHeader {
 void append_row(PackedRows const& rows, std::int64_t row, std::int64_t position, std::span<std::int32_t const> gene_to,
                 int value_bytes, std::vector<std::uint8_t>& message);
 
+// How many entries of the row stay.
+std::int64_t entries_left(PackedRows const& rows, std::int64_t row, std::span<std::int32_t const> gene_to);
+
 // Rows of the atlas [begin, begin + rows) as they arrive, in any order.
 class ArrivedRows {
  public:

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,9 +25,11 @@ at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::i
 
 class RealFeatures {
  public:
+  // Features [rows.size(), width] of any rows.
+  using Read = std::function<at::Tensor(std::span<std::int64_t const> rows)>;
   // The fit rows of each class are cut into plan.shards() slices; this rank reads the slices of its shards. Features are
   // multiplied by `scale`. Not collective; call it inside Communicator::together.
-  RealFeatures(std::filesystem::path const& file, std::vector<std::vector<std::int64_t>> const& rows_by_class, ShardPlan const& plan,
+  RealFeatures(Read const& read, std::int64_t width, std::vector<std::vector<std::int64_t>> const& rows_by_class, ShardPlan const& plan,
                double scale = 1);
 
   std::int64_t classes() const { return static_cast<std::int64_t>(counts_.size()); }
@@ -44,7 +47,7 @@ class RealFeatures {
 
  private:
   std::vector<std::int64_t> counts_;
-  std::int64_t width_ = 0;
+  std::int64_t width_;
   int first_shard_;
   std::vector<Slice> slices_;
 };

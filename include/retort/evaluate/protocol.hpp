@@ -19,7 +19,7 @@ struct LabelledFeatures {
 // What the heads of one set reached; one entry a head.
 struct HeadScores {
   std::vector<Scores> test;
-  std::vector<double> held_out;  // accuracy in per cent on the held-out part of train
+  std::vector<double> held_out;  // accuracy in per cent on the held-out part of train; empty where it has no cells
 };
 
 // Collective: trains heads first_head ... first_head + heads - 1 of `seed` on `train` and scores the last epoch's (no

@@ -39,7 +39,8 @@ class Scdg {
   Scdg(ScdgShape shape, std::uint64_t seed);
   // Throws Failure(missing_input, bad_input).
   static Scdg load(std::filesystem::path const& folder);
-  // scdg.safetensors and config.json (shape, class names, the encoder's hash, schedule). One rank calls it.
+  // Publishes a folder of scdg.safetensors and config.json (shape, class names, the encoder's hash, schedule). Not
+  // collective: one rank calls it. Throws Failure(cannot_write).
   void save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder) const;
 
   ScdgShape const& shape() const { return shape_; }

@@ -8,7 +8,7 @@
 namespace retort {
 
 // Reads encoder.ckpt, decoder.ckpt (torch zip pickles of {"state_dict": tensors}), gene_order.tsv and layer_sizes.json,
-// which must agree. The pickle is read by LibTorch's unpickler, which builds tensors and containers and runs no code.
+// which must agree.
 // Not collective. Throws Failure(missing_input) or Failure(bad_input) naming the file.
 Foundation import_scimilarity(std::filesystem::path const& folder);
 

@@ -30,7 +30,8 @@ class FlatAdamw {
 
 // The Euclidean norm of a flat gradient; not finite when an element is not.
 double gradient_norm(at::Tensor const& gradient);
-// Scales `gradient` in place to `largest` where `norm`, its own, is above it; `largest` 0 leaves it.
-void clip_to_norm(at::Tensor const& gradient, double norm, double largest);
+// `gradient`, or where `norm`, its own, is above `largest`, a copy scaled to that; `largest` 0 is none. Never in place: the
+// arena's sum lies in memory that the ranks of a node share.
+at::Tensor clipped(at::Tensor const& gradient, double norm, double largest);
 
 }  // namespace retort

@@ -29,7 +29,8 @@ struct LinearHead {
 // PyTorch's default initialisation, U(-1/sqrt(width), 1/sqrt(width)), drawn from (seed, index).
 LinearHead initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index);
 // Features [n, width] float32 on the CPU, labels int64 [n]. Head `index` of `seed`: its initial weights and the order of
-// its batches depend on nothing else. Closed-form gradients, no autograd graph. Not collective.
+// its batches depend on nothing else; Random(seed, purpose::head_order, index, epoch) shuffles the rows of an epoch.
+// Closed-form gradients, no autograd graph. Not collective.
 LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
                       std::uint64_t seed, std::uint64_t index);
 // int64 [n]: the class with the highest score; ties go to the lower class. Work is cut into blocks of fixed size.

@@ -1,8 +1,10 @@
-#include "hdf5_text.hpp"
+#include "hdf5_types.hpp"
 
 #include <cstring>
 
-namespace retort::hdf5_text {
+#include "retort/run/error.hpp"
+
+namespace retort::hdf5_types {
 namespace {
 
 std::string in_place(char const* text, std::size_t size, H5T_str_t padding) {
@@ -41,6 +43,14 @@ Hdf5Handle utf8_type() {
   return type;
 }
 
+Hdf5Handle bool_type() {
+  Hdf5Handle type(H5Tenum_create(H5T_STD_I8LE), H5Tclose);
+  std::int8_t const off = 0, on = 1;
+  H5Tenum_insert(type.id(), "FALSE", &off);
+  H5Tenum_insert(type.id(), "TRUE", &on);
+  return type;
+}
+
 void append_texts(hid_t type, hid_t record, hid_t space, std::int64_t count, std::function<void(void*)> const& read,
                   std::function<void(std::string const&)> const& refuse, StringLimits const& limits, std::int64_t& total,
                   std::vector<std::string>& into) {
@@ -69,4 +79,4 @@ void append_texts(hid_t type, hid_t record, hid_t space, std::int64_t count, std
   for (std::int64_t i = 0; i < count; ++i) take(in_place(texts.data() + static_cast<std::size_t>(i) * size, size, padding));
 }
 
-}  // namespace retort::hdf5_text
+}  // namespace retort::hdf5_types

@@ -1,0 +1,156 @@
+"""Speed of retort beside its peers, in one run on the same cores: writes docs/results/speed.json.
+
+usage: speed.py [--only scaling,matching,embed,ingest] [--cells 100000] [--work DIR]
+Each figure is a median; the peers run with the allocator settings that keep large blocks, as retort sets for itself.
+"""
+import argparse
+import csv
+import datetime
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
+BIN = ROOT / "build" / "cpu" / "bin"
+PYTHON = ROOT / "build" / "python" / "bin" / "python"
+REPEATS = 5
+PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000", "OMP_WAIT_POLICY": "ACTIVE"}
+
+
+def run_program(verb: str, ranks: int, folder: pathlib.Path, **settings) -> float:
+    """Runs retort-VERB under mpirun and returns the wall time of the whole command in seconds."""
+    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+    command = ["mpirun", "--quiet", "--bind-to", "none", "-n", str(ranks), str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
+    for key, value in settings.items():
+        command += ["--" + key.replace("__", "."), str(value)]
+    start = time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"speed: {' '.join(command)} failed with {done.returncode}\n{done.stderr}")
+    return time.perf_counter() - start
+
+
+def run_peer(*command: str) -> list[dict]:
+    done = subprocess.run([str(PYTHON), "-W", "ignore", *map(str, command)], env=os.environ | PEER_ENVIRONMENT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"speed: the peer {command} failed\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def prepare_kidney(work: pathlib.Path) -> pathlib.Path:
+    folder = work / "kidney"
+    if not (folder / "generator" / "config.json").exists():
+        source = SHARED / "data" / "kidney_5685x2000.h5ad"
+        run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type")
+        run_program("train-foundation", 2, folder)
+        run_program("embed", 2, folder)
+        run_program("train-diffusion", 2, folder, diffusion__steps=200)
+    return folder
+
+
+def scaling(work: pathlib.Path) -> list[dict]:
+    folder = prepare_kidney(work)
+
+    def cells_per_second(ranks: int) -> float:
+        steps, batch, warm = 40, 256 * ranks, 10
+        run_program("train-foundation", ranks, folder, foundation__steps=steps, foundation__batch=batch, run__shards=4 * ranks, foundation__model=work / "scratch_model")
+        with open(folder / "train-foundation" / "steps.tsv") as table:
+            seconds = [sum(float(row[key]) for key in row if key.endswith("_seconds")) for row in csv.DictReader(table, delimiter="\t")]
+        return batch * (steps - warm) / sum(seconds[warm:])
+
+    one, two = zip(*((cells_per_second(1), cells_per_second(2)) for _ in range(REPEATS)))
+    ratio = statistics.median(b / a for a, b in zip(one, two))
+    return [{"what": "foundation training at 2,000 genes, two ranks against one, same cells a rank", "unit": "cells/s",
+             "retort": statistics.median(two), "peer": statistics.median(one), "ratio": ratio, "target": 1.8, "peer_is": "one rank"}]
+
+
+def matching(work: pathlib.Path) -> list[dict]:
+    folder = prepare_kidney(work)
+
+    def milliseconds(kind: str, ranks: int) -> float:
+        def seconds(iterations: int) -> float:
+            run_program("distill", ranks, folder, distill__matchings=kind, distill__spc=1, distill__rates=0.003, distill__iterations=iterations, distill__checkpoints=iterations)
+            lines = [json.loads(line) for line in open(folder / "distill" / "log.jsonl")]
+            return [line["seconds"] for line in lines if line["event"] == "set"][-1]
+
+        return 1000 * (seconds(400) - seconds(100)) / 300
+
+    figures = []
+    source = SHARED / "data" / "kidney_5685x2000.h5ad"
+    ours = {kind: statistics.median(milliseconds(kind, ranks) for _ in range(3) for ranks in [2]) for kind in ("dm", "dc")}
+    alone = {kind: statistics.median(milliseconds(kind, 1) for _ in range(3)) for kind in ("dm", "dc")}
+    peer = {}
+    for threads in (1, 2):
+        for line in run_peer(SHARED / "peers" / "scdd_torch.py", source, "cell_type", "--spc", "1", "--iters", "100", "--threads", str(threads),
+                             "--foundation_steps", "5", "--scdg_steps", "5", "--eval_epochs", "5", "--methods", "scdd_dm,scdd_dc"):
+            if "per_iter_ms" in line:
+                kind = line["method"][-2:]
+                peer[kind] = min(peer.get(kind, 1e9), line["per_iter_ms"])
+    best = {kind: min(ours[kind], alone[kind]) for kind in ours}
+    for kind, target in (("dm", 1.3), ("dc", 10)):
+        figures.append({"what": f"scdd {kind.upper()} iteration, SPC 1, 11 classes, 2,000 genes", "unit": "ms", "retort": best[kind], "peer": peer[kind],
+                        "ratio": peer[kind] / best[kind], "target": target, "peer_is": "scdd_torch.py, best of 1 and 2 threads",
+                        "note": f"one rank {alone[kind]:.2f} ms, two ranks {ours[kind]:.2f} ms"})
+    figures.append({"what": "a DC iteration in DM iterations (at most 1.2)", "unit": "ms", "retort": best["dc"], "peer": best["dm"], "ratio": best["dc"] / best["dm"],
+                    "target": 1.2, "at_most": True, "peer_is": "retort's DM"})
+    return figures
+
+
+def embed(work: pathlib.Path) -> list[dict]:
+    folder = work / "wide"
+    run_program("simulate", 2, folder, simulate__cells=8192, simulate__genes=20000)
+    run_program("train-foundation", 2, folder, foundation__steps=2, foundation__batch=64)
+    rates = []
+    for _ in range(REPEATS):
+        run_program("embed", 2, folder)
+        lines = [json.loads(line) for line in open(folder / "embed" / "log.jsonl")]
+        rates.append([line for line in lines if line["event"] == "embedded"][-1]["cells_per_second"])
+    peer = [run_peer(ROOT / "bench" / "embed_peer.py", folder / "atlas.h5ad", folder / "foundation", folder / "features.h5ad")[0] for _ in range(3)]
+    rate, forward = statistics.median(rates), statistics.median(line["forward_cells_per_second"] for line in peer)
+    whole = statistics.median(line["whole_cells_per_second"] for line in peer)
+    return [{"what": "embedding at 20,000 genes and 1,900 non-zeros a cell, two cores", "unit": "cells/s", "retort": rate, "peer": forward, "ratio": rate / forward,
+             "target": 2.5, "peer_is": "PyTorch dense float32, forward alone, two threads",
+             "note": f"reading and normalising included on our side; the peer with them {whole:.0f} cells/s; largest difference {max(line['largest_difference'] for line in peer):.1e}"}]
+
+
+def ingest(work: pathlib.Path, cells: int) -> list[dict]:
+    folder, source = work / "ingest", work / "input.h5ad"
+    run_program("simulate", 2, folder, simulate__cells=cells, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
+    seconds = [run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type") for _ in range(3)]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    peer = [run_peer(ROOT / "bench" / "ingest_peer.py", source, "cell_type", work / "peer.h5ad")[0] for _ in range(3)]
+    ours, theirs = statistics.median(seconds), statistics.median(line["seconds"] for line in peer)
+    return [{"what": f"ingest of {cells:,} x 20,000, two ranks, whole command", "unit": "s", "retort": ours, "peer": theirs, "ratio": theirs / ours, "target": 3,
+             "peer_is": "anndata + scanpy: read, filter, permute, split, write (without starting Python)",
+             "note": f"peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB"}]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="ingest,scaling,matching,embed")  # ingest first: its peak memory is read from the children so far
+    parser.add_argument("--cells", type=int, default=100_000)
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    target = ROOT / "docs" / "results" / "speed.json"
+    figures = {f["what"]: f for f in json.loads(target.read_text())["figures"]} if target.exists() else {}
+    for name in arguments.only.split(","):
+        made = ingest(arguments.work, arguments.cells) if name == "ingest" else {"scaling": scaling, "matching": matching, "embed": embed}[name](arguments.work)
+        for figure in made:
+            print(json.dumps(figure), flush=True)
+            figures[figure["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in figure.items()}
+    model = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")][0]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps({"title": "Speed", "command": "build/python/bin/python bench/speed.py", "commit": commit, "cpu": f"{model}, {os.cpu_count()} cores",
+                                  "date": datetime.date.today().isoformat(), "figures": list(figures.values())}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+#include "retort/distill/scoring.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <span>
+
+#include "retort/distill/real_features.hpp"
+#include "retort/ranks/share.hpp"
+
+namespace retort {
+
+HeldOut::HeldOut(std::filesystem::path const& features, Labels const& labels, std::vector<Part> const& parts)
+    : classes_(labels.classes()), is_fit_part_(std::find(parts.begin(), parts.end(), Part::held_out) == parts.end()) {
+  std::vector<std::int64_t> rows, codes;
+  for (std::size_t row = 0; row < parts.size(); ++row) {
+    if (parts[row] != (is_fit_part_ ? Part::fit : Part::held_out)) continue;
+    rows.push_back(static_cast<std::int64_t>(row));
+    codes.push_back(labels.codes[row]);
+  }
+  features_ = read_feature_rows(features, rows);
+  labels_ = at::tensor(codes, at::kLong);
+}
+
+double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
+                         std::int64_t heads, std::uint64_t seed) const {
+  RowRange const own = share_of(heads, ranks.rank(), ranks.size());
+  std::vector<double> accuracies;
+  ranks.together([&] {
+    for (std::int64_t index = own.begin; index < own.end; ++index) {
+      LinearHead const head = train_head(features, labels, classes_, options, seed, static_cast<std::uint64_t>(index));
+      accuracies.push_back(score(predict(head, features_, options), labels_, classes_).accuracy);
+    }
+  });
+  double sum = 0;
+  for (double const accuracy : ranks.gather(std::span<double const>(accuracies))) sum += accuracy;  // in order of heads
+  return sum / static_cast<double>(heads);
+}
+
+}  // namespace retort

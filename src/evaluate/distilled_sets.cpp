@@ -1,0 +1,64 @@
+#include "retort/evaluate/distilled_sets.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <tuple>
+
+#include "retort/cells/h5ad_writer.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+
+std::optional<DistilledName> parse_distilled_name(std::filesystem::path const& file) {
+  static std::regex const form("([^-]+)-([^-]+)-spc([0-9]{1,9})-draw([0-9]{1,9})\\.h5ad");
+  std::smatch parts;
+  auto const name = file.filename().string();
+  if (!std::regex_match(name, parts, form)) return {};
+  return DistilledName{parts[1], parts[2], std::stoll(parts[3]), std::stoll(parts[4])};
+}
+
+std::vector<DistilledFile> find_distilled(std::filesystem::path const& folder) {
+  std::vector<DistilledFile> found;
+  std::error_code ignored;  // no folder, no sets
+  for (auto const& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (auto const name = parse_distilled_name(entry.path())) found.push_back({*name, entry.path()});
+  std::sort(found.begin(), found.end(), [](auto const& a, auto const& b) {
+    return std::tie(a.name.spc, a.name.variant, a.name.matching, a.name.draw) < std::tie(b.name.spc, b.name.variant, b.name.matching, b.name.draw);
+  });
+  return found;
+}
+
+std::map<std::string, double> distilling_seconds(std::filesystem::path const& log) {
+  std::map<std::string, double> seconds;
+  std::ifstream stream(log);
+  for (std::string line; std::getline(stream, line);) {
+    auto const event = nlohmann::json::parse(line, nullptr, false);  // a run that was killed may leave half a line
+    if (event.is_object() && event.value("event", "") == "set" && event.contains("set") && event.contains("seconds")) seconds[event["set"]] = event["seconds"];
+  }
+  return seconds;
+}
+
+DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::string> const& gene_names, std::string const& column,
+                            std::vector<std::string> const& class_names) {
+  auto const set = read_cell_set(file);
+  if (set.gene_names != gene_names) {
+    fail(ExitCode::bad_input, "'{}' has other genes than the foundation model (its features would mean nothing). Distil it again from this run", file.string());
+  }
+  auto const labels = std::find_if(set.columns.begin(), set.columns.end(), [&](auto const& one) { return one.name == column; });
+  if (labels == set.columns.end()) fail(ExitCode::bad_input, "'{}' has no obs column '{}'", file.string(), column);
+  DistilledSet result{at::empty({set.cells, set.genes}, at::kFloat), at::empty({set.cells}, at::kLong)};
+  std::copy(set.x.begin(), set.x.end(), result.cells.data_ptr<float>());
+  for (std::int64_t i = 0; i < set.cells; ++i) {
+    auto const& label = labels->categories.at(static_cast<std::size_t>(labels->codes[static_cast<std::size_t>(i)]));
+    auto const known = std::find(class_names.begin(), class_names.end(), label);
+    if (known == class_names.end()) fail(ExitCode::bad_input, "'{}' obs/{} row {} is '{}', which is no class of the atlas", file.string(), column, i, label);
+    result.labels.data_ptr<std::int64_t>()[i] = known - class_names.begin();
+  }
+  return result;
+}
+
+}  // namespace retort

@@ -1,0 +1,306 @@
+// retort-distill: makes SPC synthetic cells a class that teach a classifier what the whole atlas teaches it (methods 1.4).
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "retort/cells/feature_file.hpp"
+#include "retort/cells/feature_file.hpp"
+#include "retort/cells/h5ad_writer.hpp"
+#include "retort/distill/chunks.hpp"
+#include "retort/distill/expert_gradients.hpp"
+#include "retort/distill/initial_rows.hpp"
+#include "retort/distill/matching.hpp"
+#include "retort/distill/options.hpp"
+#include "retort/distill/real_features.hpp"
+#include "retort/distill/scoring.hpp"
+#include "retort/distill/synthetic_set.hpp"
+#include "retort/models/gene_alignment.hpp"
+#include "retort/ranks/session.hpp"
+#include "retort/run/watchdog.hpp"
+#include "retort/training/head_training.hpp"
+
+using namespace retort;
+
+namespace {
+
+// What all sets are made of. Opened by every rank.
+struct Inputs {
+  std::filesystem::path atlas_file, features_file;
+  std::unique_ptr<Atlas> atlas;
+  Labels labels;
+  std::vector<std::vector<std::int64_t>> fit_rows;  // [classes][cells]
+  std::unique_ptr<Foundation> foundation;
+  std::unique_ptr<Scdg> denoiser;
+  std::unique_ptr<AlignedReader> reader;
+  std::unique_ptr<RealFeatures> real;
+  std::unique_ptr<HeldOut> held_out;
+  double feature_scale = 1;  // of what heads see
+};
+
+// One kind of set, and what the held-out part chose for it.
+struct Recipe {
+  std::string variant;
+  Matching matching;
+  std::int64_t spc;
+  double rate = 0;
+  std::int64_t iterations = 0;
+  bool chosen = false;
+};
+
+// The best state of one set on its way.
+struct Best {
+  double accuracy = -1, rate = 0, loss = 0;
+  std::int64_t iterations = 0;
+  std::vector<at::Tensor> codes;
+};
+
+constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // apart from the heads that judge
+
+void open_inputs(Inputs& in, DistillOptions const& options, HeadOptions const& head, Session const& session, ShardPlan const& plan) {
+  auto const foundation_folder = session.product(options.foundation, "foundation");
+  auto const generator_folder = session.product(options.generator, "generator");
+  in.atlas = std::make_unique<Atlas>(in.atlas_file);
+  in.labels = in.atlas->labels();
+  in.fit_rows = fit_rows_by_class(in.labels, in.atlas->parts());
+  in.foundation = std::make_unique<Foundation>(Foundation::load(foundation_folder));
+  in.foundation->freeze();
+  in.reader = std::make_unique<AlignedReader>(*in.atlas, in.foundation->gene_names());
+  std::string const encoder = in.foundation->weights_hash();
+  auto const first = read_features(in.features_file, {0, 1});
+  if (first.encoder != encoder)
+    fail(ExitCode::bad_input, "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together) run retort-embed again",
+         in.features_file.string(), first.encoder, foundation_folder.string(), encoder);
+  if (std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end()) {
+    in.denoiser = std::make_unique<Scdg>(Scdg::load(generator_folder));
+    if (in.denoiser->encoder() != encoder || in.denoiser->class_names() != in.labels.names)
+      fail(ExitCode::bad_input, "'{}' was trained on other features or classes than '{}' has. Run retort-train-diffusion again", generator_folder.string(), in.features_file.string());
+  }
+  in.feature_scale = head.scale_features ? std::sqrt(static_cast<double>(first.width)) : 1;
+  if (session.dry_run) return;
+  in.real = std::make_unique<RealFeatures>([&](auto rows) { return read_feature_rows(in.features_file, rows); }, first.width, in.fit_rows, plan, in.feature_scale);
+  in.held_out = std::make_unique<HeldOut>(in.features_file, in.labels, in.atlas->parts());
+}
+
+Generator generator_of(Inputs& in, std::string const& variant) {
+  if (variant == "cells") return cell_generator();
+  return scdd_generator(*in.denoiser, *in.foundation);
+}
+
+// The initial codes of some rows of a set: features, or log-normalised cells.
+at::Tensor initial_codes(Inputs const& in, Generator const& generator, std::vector<std::int64_t> const& start_rows, RowRange rows) {
+  std::span<std::int64_t const> const chosen(start_rows.data() + rows.begin, static_cast<std::size_t>(rows.size()));
+  if (generator.start == Generator::Start::latents) return read_feature_rows(in.features_file, chosen);
+  at::Tensor cells = at::zeros({rows.size(), in.foundation->shape().genes}, at::kFloat);
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    CsrBlock const cell = in.reader->read(chosen[i], chosen[i] + 1);
+    float* const row = cells.data_ptr<float>() + static_cast<std::int64_t>(i) * cells.size(1);
+    for (std::size_t k = 0; k < cell.indices.size(); ++k) row[cell.indices[k]] = cell.values[k];
+  }
+  return cells;
+}
+
+double sum_of(std::vector<double> const& losses) {
+  double sum = 0;
+  for (double const loss : losses) sum += loss;
+  return sum;
+}
+
+std::string name_of(Recipe const& recipe, std::int64_t draw) {
+  return fmt::format("{}-{}-spc{}-draw{}", recipe.variant, recipe.matching.name, recipe.spc, draw);
+}
+
+void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Best const& best, at::Tensor const& cells, at::Tensor const& codes,
+               DistillOptions const& options, std::int64_t seed, std::filesystem::path const& file) {
+  CellSet set;
+  set.cells = cells.size(0);
+  set.genes = cells.size(1);
+  set.x.assign(cells.const_data_ptr<float>(), cells.const_data_ptr<float>() + cells.numel());
+  set.gene_names = in.foundation->gene_names();
+  CellSet::Column label{in.labels.column, in.labels.names, {}};
+  for (std::int64_t row = 0; row < set.cells; ++row) label.codes.push_back(static_cast<std::int32_t>(row / recipe.spc));
+  set.columns.push_back(std::move(label));
+  if (codes.size(1) == in.foundation->shape().latent)
+    set.obsm.push_back({"X_latent", codes.size(1), {codes.const_data_ptr<float>(), codes.const_data_ptr<float>() + codes.numel()}});
+  nlohmann::json const made{{"program", "retort-distill"}, {"variant", recipe.variant}, {"matching", recipe.matching.name},
+                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"optimiser", options.optimiser}, {"rate", best.rate},
+                            {"iterations", best.iterations}, {"metric", options.metric}, {"head_steps", options.head_steps},
+                            {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_cells", in.held_out->cells()},
+                            {"atlas", in.atlas_file.filename().string()}, {"vocabulary", in.atlas->vocabulary_hash()},
+                            {"encoder", in.foundation->weights_hash()}, {"label", in.labels.column}};
+  write_cell_set(file, set, {{"retort", made}});
+}
+
+void print_plan(Inputs const& in, DistillOptions const& options, ShardPlan const& plan) {
+  auto const genes = in.foundation->shape().genes;
+  std::printf("%-28s %8s %8s %10s %12s\n", "set", "cells", "chunks", "steps", "MB a rank");
+  for (std::int64_t const spc : options.spc)
+    for (auto const& variant : options.variants)
+      for (auto const& matching : options.matchings) {
+        std::int64_t const cells = spc * in.labels.classes();
+        auto const chunks = plan_chunks(in.labels.classes(), spc, options.chunk_cells, plan.ranks());
+        std::int64_t const steps = options.iterations * (std::ssize(options.rates) + (options.choose_each_draw ? (options.draws - 1) * std::ssize(options.rates) : options.draws - 1));
+        std::int64_t const bytes = cells * genes * 4 * 3 / plan.ranks() + in.atlas->cells() * in.foundation->shape().latent * 4 / plan.ranks() + genes * 1024 * 16;
+        std::printf("%-28s %8s %8zu %10s %12s\n", fmt::format("{}-{}-spc{}", variant, matching, spc).c_str(), with_commas(cells).c_str(), chunks.size(),
+                    with_commas(steps).c_str(), with_commas(bytes / 1'000'000 + 300).c_str());
+      }
+}
+
+void distill(Session& session, DistillOptions const& options, HeadOptions const& head_options) {
+  auto const& ranks = session.ranks;
+  auto const seed = static_cast<std::uint64_t>(session.run.seed);
+  Inputs in;
+  in.atlas_file = session.product(options.atlas, "atlas.h5ad");
+  in.features_file = session.product(options.features, "features.h5ad");
+  ShardPlan const plan(session.run.shards, ranks.rank(), ranks.size());
+  bool const needs_denoiser = std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end();
+  std::vector<std::filesystem::path> files{in.atlas_file, in.features_file, session.product(options.foundation, "foundation") / "config.json"};
+  if (needs_denoiser) files.push_back(session.product(options.generator, "generator") / "config.json");
+  ranks.together([&] {
+    check_distill_options(options);
+    for (auto const& file : files) require_input(file, "input of distillation");
+  });
+  if (session.is_done(files)) return;
+  ranks.together([&] { open_inputs(in, options, head_options, session, plan); });
+  if (session.dry_run) {
+    if (ranks.is_root()) print_plan(in, options, plan);
+    return;
+  }
+  if (in.held_out->is_fit_part()) session.say("no cell is held out: rates and steps are chosen on the fit part itself");
+  auto const folder = session.product("", "distilled");
+  ranks.together([&] {
+    std::error_code error;
+    if (ranks.is_root()) std::filesystem::create_directories(folder, error);
+    if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({})", folder.string(), error.message());
+  });
+
+  // What does not change while codes do.
+  std::int64_t const classes = in.labels.classes(), width = in.real->width();
+  MatchTarget target;
+  target.means = class_means(ranks, plan, *in.real, in.feature_scale);
+  target.metric = gradient_metric(options.metric, "distill.metric");
+  target.feature_scale = in.feature_scale;
+  ExpertGradients const expert_gradients(ranks, plan, *in.real, options.real_cells, seed);
+  auto const checkpoints = checkpoints_of(options);
+
+  std::vector<Recipe> recipes;
+  for (std::int64_t const spc : options.spc)
+    for (auto const& variant : options.variants)
+      for (auto const& matching : options.matchings) recipes.push_back({variant, matching_named(matching), spc});
+  double best_of_all = -1;
+  std::filesystem::path best_file;
+  std::string table = fmt::format("{:<28} {:>9} {:>6} {:>10} {:>12} {:>8}\n", "set", "rate", "steps", "loss", "held out (%)", "seconds");
+
+  for (auto& recipe : recipes)
+    for (std::int64_t draw = 0; draw < options.draws; ++draw) {
+      auto const begin = std::chrono::steady_clock::now();
+      std::string const name = name_of(recipe, draw);
+      Generator const generator = generator_of(in, recipe.variant);
+      auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
+      at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
+      auto const start_rows = initial_rows(in.fit_rows, recipe.spc, seed, draw);
+      CodeOptimiser const optimiser{options.optimiser == "adam", options.momentum, generator.codes_stay_positive,
+                                    options.renormalise && generator.start == Generator::Start::latents};
+
+      // The first draw tries all rates and is scored at all checkpoints; later draws take what it chose.
+      bool const choose = options.choose_each_draw || !recipe.chosen;
+      auto const rates = choose ? options.rates : std::vector<double>{recipe.rate};
+      std::int64_t const last = choose ? checkpoints.back() : recipe.iterations;
+      auto progress = session.progress(name, std::ssize(rates) * last, "steps");
+      Best best;
+      std::unique_ptr<SyntheticSet> set;
+      for (std::size_t r = 0; r < rates.size(); ++r) {
+        ranks.together([&] {
+          set = std::make_unique<SyntheticSet>(ranks, generator, *in.foundation, chunks, optimiser,
+                                               [&](RowRange rows) { return initial_codes(in, generator, start_rows, rows); });
+        });
+        for (std::int64_t iteration = 0;; ++iteration) {
+          Watchdog::set_step(static_cast<long>(iteration));
+
+          // Score on the held-out part; the start is the same for all rates.
+          bool const score_now = choose ? std::binary_search(checkpoints.begin(), checkpoints.end(), iteration) : iteration == last;
+          if (score_now && (iteration > 0 || r == 0)) {
+            at::Tensor const features = set->features();
+            if (!features.isfinite().all().item<bool>()) {
+              session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rates[r], iteration));
+              break;
+            }
+            double const loss = sum_of(set->losses());
+            double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
+            session.folder.step({"classes", "spc", "draw", "rate", "step", "loss", "held_out"},
+                                {static_cast<double>(classes), static_cast<double>(recipe.spc), static_cast<double>(draw), rates[r], static_cast<double>(iteration), loss, accuracy});
+            session.folder.note("score", {{"set", name}, {"rate", rates[r]}, {"step", iteration}, {"loss", std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json()}, {"held_out", accuracy}});
+            progress.update(static_cast<std::int64_t>(r) * last + iteration, fmt::format("rate {} loss {:.4f} held out {:.2f} %", rates[r], loss, accuracy));
+            if (accuracy > best.accuracy) best = {accuracy, rates[r], loss, iteration, set->keep()};
+          }
+          if (iteration == last) break;
+
+          // The real side of this iteration: class means are constant, gradients are those of a random head.
+          if (recipe.matching.gradients) {
+            std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
+            LinearHead head = initial_head(classes, width, seed, number);
+            if (options.head_steps) {
+              HeadOptions few = head_options;
+              few.epochs = iteration % (options.head_steps + 1);
+              head = train_head(set->features(), labels, classes, few, seed, number);
+            }
+            target.weight = head.weight;
+            target.bias = head.bias;
+            target.expert_gradients = expert_gradients(head.weight, head.bias, number);
+          }
+
+          // The synthetic side: each rank its chunks; only codes move.
+          set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, target, features, chunk.first_class, chunk.classes); },
+                    rates[r]);
+          progress.update(static_cast<std::int64_t>(r) * last + iteration + 1);
+        }
+      }
+      progress.finish();
+      if (best.codes.empty() && best.accuracy < 0) ranks.together([&] { fail(ExitCode::failed, "{}: no rate gave finite features. Lower distill.rates", name); });
+      recipe.rate = choose ? best.rate : recipe.rate;
+      recipe.iterations = choose ? best.iterations : recipe.iterations;
+      recipe.chosen = true;
+
+      // Export the best.
+      set->put_back(best.codes);
+      at::Tensor const cells = set->cells(), codes = set->codes();
+      auto const file = folder / (name + ".h5ad");
+      ranks.together([&] {
+        if (ranks.is_root()) write_set(in, recipe, draw, best, cells, codes, options, session.run.seed, file);
+      });
+      if (best.accuracy > best_of_all) best_of_all = best.accuracy, best_file = file;
+      double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"seconds", seconds}});
+      session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} %, {:.1f} s", name, best.rate, best.iterations, best.accuracy, seconds));
+      table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, seconds);
+    }
+
+  // The one that did best on the held-out part is the run's product.
+  auto const product = session.product("", "distilled.h5ad");
+  ranks.together([&] {
+    if (!ranks.is_root()) return;
+    auto const pending = product.string() + ".pending";
+    std::error_code error;
+    std::filesystem::copy_file(best_file, pending, std::filesystem::copy_options::overwrite_existing, error);
+    if (error) fail(ExitCode::cannot_write, "cannot write '{}' ({})", pending, error.message());
+    publish(pending, product);
+    std::fputs(table.c_str(), stdout);
+  });
+  session.say(fmt::format("'{}' is {}", product.string(), best_file.stem().string()));
+  session.set_done();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  DistillOptions options;
+  HeadOptions head;
+  OptionTable table("retort-distill", "makes a few synthetic cells a class that teach what the whole atlas teaches");
+  add_distill_options(table, options);
+  add_head_options(table, head);
+  return run_program(argc, argv, table, [&](Session& session) { distill(session, options, head); });
+}

@@ -1,0 +1,113 @@
+"""Runs retort-ingest as a user does, and says what the atlas should hold; shared by the ingest tests."""
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+
+import anndata as ad
+import numpy as np
+import scanpy as sc
+import scipy.sparse as sp
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--mpirun", required=True)
+    parser.add_argument("--ranks", type=int, nargs="+", required=True)
+    return parser.parse_args()
+
+
+class Runs:
+    def __init__(self, given):
+        self.given = given
+        self.folder = tempfile.mkdtemp(prefix="retort_ingest_")
+        self.count = 0
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def run(self, ranks, inputs, *more, folder=None):
+        """Returns the finished process and the path of the atlas."""
+        self.count += 1
+        folder = folder or self.path(f"run{self.count}")
+        command = [self.given.mpirun, "-n", str(ranks), "--oversubscribe", self.given.program, "--run.folder", folder, *more]
+        if inputs:
+            command += ["--ingest.input", ",".join(inputs)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        return done, os.path.join(folder, "atlas.h5ad")
+
+    def atlas(self, ranks, inputs, *more):
+        done, atlas = self.run(ranks, inputs, *more)
+        assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+        read = ad.read_h5ad(atlas)
+        return read, done
+
+
+def counts(cells, genes, seed=0, density=0.15, largest=200):
+    """A CSR matrix of whole counts, with poor cells and rare genes for the filters to drop."""
+    random = np.random.default_rng(seed)
+    x = random.integers(1, largest, (cells, genes)) * (random.random((cells, genes)) < density)
+    x[:: max(7, cells // 6)] = 0                  # cells without counts
+    x[1 :: max(9, cells // 5), 1:] = 0            # cells with few
+    x[:, genes // 2 : genes // 2 + 3] = 0         # genes seen nowhere, once, twice
+    x[2, genes // 2 + 1] = 5
+    x[2:4, genes // 2 + 2] = 5
+    return sp.csr_matrix(x.astype(np.float32))
+
+
+def data(x, prefix="G", labels=("a", "b", "c"), seed=1):
+    random = np.random.default_rng(seed)
+    adata = ad.AnnData(x.copy())
+    adata.var_names = [f"{prefix}{i}" for i in range(x.shape[1])]
+    adata.obs_names = [f"cell{i}" for i in range(x.shape[0])]
+    adata.obs["type"] = random.choice(np.array(labels), x.shape[0])
+    adata.obs["type"] = adata.obs["type"].astype("category")
+    adata.obs["depth"] = random.random(x.shape[0])
+    return adata
+
+
+def filtered(adata, min_counts=10, min_cells=3):
+    """What scanpy keeps."""
+    adata = adata.copy()
+    adata.obs["row"] = np.arange(adata.n_obs)
+    sc.pp.filter_cells(adata, min_counts=min_counts)
+    if min_cells:
+        sc.pp.filter_genes(adata, min_cells=min_cells)
+    return adata
+
+
+def dense(x):
+    return np.asarray(x.todense() if sp.issparse(x) else x)
+
+
+def same(atlas, expected, columns=("type",)):
+    """The atlas, put back in the order of its input, equals `expected` value by value."""
+    back = atlas[np.argsort(atlas.obs["source_row"].to_numpy())]
+    assert list(back.obs["source_row"]) == list(expected.obs["row"]), "other cells were kept"
+    assert list(back.var_names) == list(expected.var_names), (list(back.var_names)[:5], list(expected.var_names)[:5])
+    np.testing.assert_array_equal(dense(back.X).astype(np.float64), dense(expected.X).astype(np.float64))
+    for column in columns:
+        assert list(back.obs[column].astype(str)) == list(expected.obs[column].astype(str)), column
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def main(tests, given):
+    runs = Runs(given)
+    failed = 0
+    for ranks in given.ranks:
+        for test in tests:
+            try:
+                test(runs, ranks)
+                print(f"ok      {test.__name__} on {ranks} ranks", flush=True)
+            except BaseException as error:  # an assertion, or a run that hangs
+                failed += 1
+                print(f"FAILED  {test.__name__} on {ranks} ranks: {error}", flush=True)
+    subprocess.run(["rm", "-rf", runs.folder], check=False)
+    sys.exit(1 if failed else 0)

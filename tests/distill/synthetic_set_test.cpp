@@ -1,0 +1,107 @@
+// A set under distillation: the same bits on any number of ranks, a falling loss, and nothing else that moves.
+#include "retort/distill/synthetic_set.hpp"
+
+#include <gtest/gtest.h>
+#include <ATen/ATen.h>
+
+#include "retort/distill/matching.hpp"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t classes = 7, spc = 3, latent = 16;
+
+struct World {
+  Scdg denoiser{{.latent = latent, .classes = classes, .hidden = {32, 24, 16}}, 1};
+  Foundation foundation{{.genes = 60, .hidden = {40, 40}, .latent = latent}, 2};
+  Generator scdd, cells = cell_generator();
+  at::Tensor means, start_latents, start_cells;
+  MatchTarget target;
+
+  World() {
+    foundation.freeze();
+    scdd = scdd_generator(denoiser, foundation);
+    at::manual_seed(9);
+    start_latents = at::randn({classes * spc, latent});
+    start_latents = start_latents / start_latents.norm(2, {1}, true);
+    start_cells = at::randn({classes * spc, 60}).clamp_min_(0);
+    at::Tensor const goal = foundation.encode(scdd.cells(at::randn({classes, latent}), at::arange(classes, at::kLong)));
+    target.means = goal;
+    target.weight = at::randn({classes, latent});
+    target.bias = at::randn({classes});
+    target.feature_scale = 4;
+    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.weight, target.bias);
+  }
+  SyntheticSet start(Communicator const& ranks, Generator const& generator, std::vector<Chunk> const& chunks, CodeOptimiser optimiser) {
+    at::Tensor const& codes = generator.start == Generator::Start::latents ? start_latents : start_cells;
+    return {ranks, generator, foundation, chunks, optimiser, [&](RowRange rows) { return codes.narrow(0, rows.begin, rows.size()).clone(); }};
+  }
+  ChunkMatch matcher(std::string const& name) {
+    return [this, matching = matching_named(name)](Chunk const& chunk, at::Tensor const& features) {
+      return match(matching, target, features, chunk.first_class, chunk.classes);
+    };
+  }
+};
+
+double total(std::vector<double> const& losses) {
+  double sum = 0;
+  for (double const loss : losses) sum += loss;
+  return sum;
+}
+
+TEST(SyntheticSet, SameBitsOnAnyNumberOfRanks) {
+  World world;
+  auto const ranks = Communicator::world(), alone = Communicator::serial();
+  auto const chunks = plan_chunks(classes, spc, 6, ranks.size()), chunks_alone = plan_chunks(classes, spc, 6, 1);
+  for (auto const* generator : {&world.scdd, &world.cells}) {
+    for (bool const adam : {true, false}) {
+      CodeOptimiser const optimiser{adam, 0.5, generator->codes_stay_positive, generator == &world.scdd};
+      SyntheticSet ours = world.start(ranks, *generator, chunks, optimiser), theirs = world.start(alone, *generator, chunks_alone, optimiser);
+      for (int step = 0; step < 5; ++step) {
+        ours.step(world.matcher("dm+dc"), 0.01);
+        theirs.step(world.matcher("dm+dc"), 0.01);
+      }
+      at::Tensor const our_codes = ours.codes(), our_cells = ours.cells(), our_features = ours.features();
+      EXPECT_TRUE(at::equal(our_codes, theirs.codes()));
+      EXPECT_TRUE(at::equal(our_cells, theirs.cells()));
+      EXPECT_TRUE(at::equal(our_features, theirs.features()));
+      EXPECT_EQ(ours.losses(), theirs.losses());
+      EXPECT_EQ(our_codes.sizes(), (generator == &world.scdd ? world.start_latents : world.start_cells).sizes());
+    }
+  }
+}
+
+TEST(SyntheticSet, OnlyCodesMoveAndTheLossFalls) {
+  World world;
+  auto const ranks = Communicator::world();
+  auto const chunks = plan_chunks(classes, spc, 6, ranks.size());
+  std::string const foundation_before = world.foundation.weights_hash();
+  std::vector<at::Tensor> denoiser_before;
+  for (auto const& parameter : world.denoiser.parameters()) denoiser_before.push_back(parameter.clone());
+  for (auto const* generator : {&world.scdd, &world.cells}) {
+    SyntheticSet set = world.start(ranks, *generator, chunks, {true, 0.5, generator->codes_stay_positive, false});
+    EXPECT_TRUE(std::isnan(total(set.losses())));
+    at::Tensor const before = set.codes();
+    set.step(world.matcher("dm"), 0.02);
+    double const first = total(set.losses());
+    auto const kept = set.keep();
+    at::Tensor const at_one = set.codes();
+    for (int step = 0; step < 60; ++step) set.step(world.matcher("dm"), 0.02);
+    EXPECT_LT(total(set.losses()), 0.7 * first) << generator->name;
+    EXPECT_FALSE(at::equal(set.codes(), before));
+    EXPECT_TRUE(!generator->codes_stay_positive || set.codes().min().item<float>() >= 0.0F);
+    at::Tensor const cells = set.cells();
+    EXPECT_GE(cells.min().item<float>(), 0.0F);
+    EXPECT_NEAR(cells.to(at::kDouble).expm1().sum(1).sub(1e4).abs().max().item<double>(), 0, 0.1);
+    set.put_back(kept);
+    EXPECT_TRUE(at::equal(set.codes(), at_one));
+  }
+  EXPECT_EQ(world.foundation.weights_hash(), foundation_before);
+  for (std::size_t i = 0; i < denoiser_before.size(); ++i) {
+    EXPECT_TRUE(at::equal(world.denoiser.parameters()[i], denoiser_before[i]));
+    EXPECT_FALSE(world.denoiser.parameters()[i].grad().defined());
+  }
+}
+
+}  // namespace
+}  // namespace retort

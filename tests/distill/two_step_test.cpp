@@ -1,0 +1,97 @@
+// Two-step back-propagation through scDD's generator against one graph from codes to loss.
+#include "retort/distill/two_step.hpp"
+
+#include <gtest/gtest.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "retort/distill/matching.hpp"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t classes = 3, spc = 4, latent = 16;
+
+struct World {
+  Scdg denoiser{{.latent = latent, .classes = classes, .hidden = {32, 24, 16}}, 1};
+  Foundation foundation{{.genes = 60, .hidden = {40, 40}, .latent = latent}, 2};
+  Generator generator;
+  at::Tensor codes;
+  MatchTarget target;
+
+  World() {
+    foundation.freeze();
+    generator = scdd_generator(denoiser, foundation);
+    at::manual_seed(9);
+    codes = at::randn({classes * spc, latent});
+    codes = codes / codes.norm(2, {1}, true);
+    target = {at::randn({classes, latent}), at::randn({classes, latent}), at::randn({classes}), {}, GradientMetric::rows, 4.0};
+    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.weight, target.bias);
+  }
+  ChunkMatch matcher(Matching const& matching) const {
+    return [this, matching](Chunk const& chunk, at::Tensor const& features) { return match(matching, target, features, chunk.first_class, chunk.classes); };
+  }
+  // Codes to loss in one graph, with the double back-propagation that the closed form replaces.
+  at::Tensor one_shot(bool means, bool gradients) {
+    at::Tensor const leaf = codes.clone().requires_grad_(true);
+    at::Tensor const features = foundation.encode(generator.cells(leaf, at::arange(classes * spc, at::kLong).div_(spc, "floor")));
+    at::Tensor loss = at::zeros({});
+    for (std::int64_t c = 0; c < classes; ++c) {
+      at::Tensor const own = features.narrow(0, c * spc, spc);
+      if (means) loss = loss + (own.mean(0) - target.means[c]).norm();
+      if (!gradients) continue;
+      at::Tensor const weight = target.weight.clone().requires_grad_(true);
+      at::Tensor const entropy = at::cross_entropy_loss(at::linear(own * target.feature_scale, weight, target.bias), at::full({spc}, c, at::kLong));
+      at::Tensor const u = torch::autograd::grad({entropy}, {weight}, {}, true, true)[0], r = target.expert_gradients[c].narrow(1, 0, latent);
+      loss = loss + (1 - (u * r).sum(1) / (u.norm(2, 1) * r.norm(2, 1) + 1e-6)).sum();
+    }
+    loss.backward();
+    return leaf.grad();
+  }
+};
+
+double relative(at::Tensor const& a, at::Tensor const& b) { return ((a - b).abs().max() / b.abs().max()).item<double>(); }
+
+TEST(TwoStep, EqualsOneShot) {
+  World world;
+  auto const whole = plan_chunks(classes, spc, 64, 1);
+  ASSERT_EQ(whole.size(), 1U);
+  for (auto const* name : {"dm", "dc", "dm+dc"}) {
+    Matching const matching = matching_named(name);
+    auto const ours = two_step_gradient(world.generator, world.foundation, whole[0], world.codes, world.matcher(matching));
+    EXPECT_LT(relative(ours.gradient, world.one_shot(matching.means, matching.gradients)), 1e-4) << name;
+  }
+}
+
+TEST(TwoStep, ChunksAndPiecesEqualTheWhole) {
+  World world;
+  auto const matcher = world.matcher(matching_named("dm+dc"));
+  auto const whole = two_step_gradient(world.generator, world.foundation, plan_chunks(classes, spc, 64, 1)[0], world.codes, matcher);
+  for (std::int64_t chunk_cells : {8, 4, 3, 1}) {  // two classes, one class, parts of a class, single rows
+    std::vector<at::Tensor> gradients, losses;
+    for (auto const& chunk : plan_chunks(classes, spc, chunk_cells, 1)) {
+      auto const part = two_step_gradient(world.generator, world.foundation, chunk, world.codes.narrow(0, chunk.rows.begin, chunk.rows.size()), matcher);
+      gradients.push_back(part.gradient);
+      losses.push_back(part.losses);
+    }
+    EXPECT_LT(relative(at::cat(gradients), whole.gradient), 1e-4) << chunk_cells;
+    EXPECT_LT(relative(at::cat(losses), whole.losses), 1e-5) << chunk_cells;
+  }
+}
+
+TEST(ScddGenerator, MakesCells) {
+  World world;
+  at::Tensor const cells = world.generator.cells(world.codes, at::zeros({classes * spc}, at::kLong));
+  EXPECT_GE(cells.min().item<float>(), 0.0F);
+  EXPECT_NEAR(cells.to(at::kDouble).expm1().sum(1).sub(1e4).abs().max().item<double>(), 0, 0.1);
+  // The class is told to the denoiser.
+  EXPECT_FALSE(at::allclose(cells, world.generator.cells(world.codes, at::ones({classes * spc}, at::kLong))));
+  // As the formula says: D(normalise(U(scale Z, t = 1, class))).
+  at::Tensor const ones = at::ones({classes * spc}, at::kLong);
+  at::Tensor const latents = world.denoiser.denoise(world.codes * 4.0, ones, ones);
+  at::Tensor const counts = at::relu(world.foundation.decode(latents / latents.norm(2, {1}, true))).expm1();
+  EXPECT_TRUE(at::allclose(world.generator.cells(world.codes, ones), at::log1p(counts * 1e4 / counts.sum(1, true)), 1e-4, 1e-4));
+}
+
+}  // namespace
+}  // namespace retort
