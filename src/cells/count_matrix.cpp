@@ -29,7 +29,7 @@ std::pair<std::int64_t, std::int64_t> read_shape(Hdf5Group const& group) {
 
 }  // namespace
 
-CountMatrix::CountMatrix(H5adInput const& input, Layer const& layer, std::int64_t genes, int part, int parts, std::int64_t csc_window_bytes)
+CountMatrix::CountMatrix(H5adInput const& input, InputLayer const& layer, std::int64_t genes, int part, int parts, std::int64_t csc_window_bytes)
     : input_(input), place_("'" + input.name() + "' " + layer.name), csc_window_bytes_(csc_window_bytes) {
   bool const is_10x = layer.name == "matrix";
   bool by_row = true;

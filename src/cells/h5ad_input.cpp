@@ -44,19 +44,19 @@ std::vector<std::string> H5adInput::fields_of(std::string const& table) const {
   return is_dataset(table) ? file_.dataset(table).fields() : std::vector<std::string>{};
 }
 
-std::vector<Layer> H5adInput::likely_layers() const {
+std::vector<InputLayer> H5adInput::likely_layers() const {
   if (is_10x_) return {{"matrix", "matrix", false}};
-  std::vector<Layer> layers;
-  for (auto const& layer : {Layer{"X", "X", false}, Layer{"raw/X", "raw/X", true}, Layer{"raw/X", "raw.X", true},
-                            Layer{"layers/counts", "layers/counts", false}})
+  std::vector<InputLayer> layers;
+  for (auto const& layer : {InputLayer{"X", "X", false}, InputLayer{"raw/X", "raw/X", true}, InputLayer{"raw/X", "raw.X", true},
+                            InputLayer{"layers/counts", "layers/counts", false}})
     if (there(layer.path)) layers.push_back(layer);
   if (layers.empty())
     fail(ExitCode::bad_input, "'{}' holds none of X, raw/X and layers/counts (counts are looked for there). Name the matrix by ingest.layer", name_);
   return layers;
 }
 
-Layer H5adInput::layer(std::string const& name) const {
-  Layer layer{name, name, name == "raw/X"};
+InputLayer H5adInput::layer(std::string const& name) const {
+  InputLayer layer{name, name, name == "raw/X"};
   if (layer.raw && !is_group("raw")) layer.path = "raw.X";
   if (there(layer.path)) return layer;
   std::vector<std::string> held;
@@ -75,7 +75,7 @@ std::int64_t H5adInput::rows_of(Column const& column) const {
   return dataset.rows();
 }
 
-std::vector<std::string> H5adInput::gene_names(Layer const& layer, std::string const& column) const {
+std::vector<std::string> H5adInput::gene_names(InputLayer const& layer, std::string const& column) const {
   if (is_10x_) return file_.dataset("matrix/features/" + (column.empty() ? "name" : column)).read_strings();
   std::string const table = !layer.raw ? "var" : is_group("raw") ? "raw/var" : "raw.var";
   if (!there(table))

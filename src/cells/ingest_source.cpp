@@ -42,7 +42,7 @@ std::vector<IngestSource> open_sources(Communicator const& ranks, IngestOptions 
       source.first_row = rows;
       rows += source.input->cells();
       auto const layers = options.layer == "auto" ? source.input->likely_layers()
-                                                  : std::vector<Layer>{source.input->layer(options.layer)};
+                                                  : std::vector<InputLayer>{source.input->layer(options.layer)};
       for (auto const kind : {ValueKind::counts, ValueKind::log, ValueKind::real})
         for (auto const& layer : layers) source.attempts.push_back({layer, kind});
     }

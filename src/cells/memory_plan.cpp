@@ -38,9 +38,9 @@ MemoryPlan plan_memory(std::int64_t limit, std::int64_t cells, std::int64_t expe
   std::int64_t const piece = std::clamp<std::int64_t>(free / 6, 4 << 20, 64 << 20);
   plan.piece_entries = piece / bytes_per_entry;
   plan.csc_window = any_csc ? std::max(free / 4, plan.piece_entries * 16) : 0;
-  // A growing buffer may be twice as large as what it holds, hence the halves.
   std::int64_t const rest = free - piece - plan.csc_window;
-  plan.waiting = std::max<std::int64_t>(1 << 20, std::min(expected, rest / 2));
+  // Each window of waiting rows is another pass over the files, so they come first.
+  plan.waiting = std::max<std::int64_t>(1 << 20, std::min(expected, rest * 2 / 3));
   plan.kept = std::max<std::int64_t>(0, rest - plan.waiting - (rest / 8));
   return plan;
 }

@@ -1,6 +1,7 @@
 // Writes simulated cells: the collective half of simulator.hpp.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/cells/simulator.hpp"
@@ -9,7 +10,47 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t rows_of_a_chunk = 1024;
+constexpr std::int64_t rows_of_a_chunk = 2048;
+
+// Rows [begin, end). Cells of one kind share a large table, so they are drawn one after the other and put in order afterwards.
+struct Chunk {
+  std::vector<std::uint32_t> genes, counts;
+  std::vector<std::int64_t> row_nonzeros;
+
+  void draw(Simulator& simulator, std::int64_t begin, std::int64_t end) {
+    auto const rows = static_cast<std::size_t>(end - begin);
+    order_.clear();
+    for (std::int64_t row = begin; row < end; ++row) {
+      auto const cell = simulator.describe(row);
+      order_.emplace_back(std::tuple(cell.type, cell.batch, cell.condition), row);
+    }
+    std::ranges::sort(order_);
+    drawn_genes_.clear();
+    drawn_counts_.clear();
+    starts_.assign(rows, 0);
+    row_nonzeros.assign(rows, 0);
+    for (auto const& [kind, row] : order_) {
+      auto const i = static_cast<std::size_t>(row - begin);
+      starts_[i] = std::ssize(drawn_genes_);
+      simulator.draw(row, drawn_genes_, drawn_counts_);
+      row_nonzeros[i] = std::ssize(drawn_genes_) - starts_[i];
+    }
+    genes.clear();
+    counts.clear();
+    for (std::size_t i = 0; i < rows; ++i) {
+      auto const take = [&](std::vector<std::uint32_t> const& from, std::vector<std::uint32_t>& into) {
+        into.insert(into.end(), from.begin() + starts_[i], from.begin() + starts_[i] + row_nonzeros[i]);
+      };
+      take(drawn_genes_, genes);
+      take(drawn_counts_, counts);
+    }
+  }
+
+ private:
+  std::vector<std::pair<std::tuple<std::int32_t, std::int32_t, std::int32_t>, std::int64_t>> order_;
+  std::vector<std::uint32_t> drawn_genes_, drawn_counts_;
+  std::vector<std::int64_t> starts_;
+};
 
 std::vector<Simulator::Cell> describe_all(Simulator const& simulator, std::int64_t cells) {
   std::vector<Simulator::Cell> all;
@@ -67,35 +108,26 @@ void simulate(Communicator const& ranks, SimulateOptions const& options, std::ui
   std::unique_ptr<Simulator> simulator;
   ranks.together([&] { simulator = std::make_unique<Simulator>(options, seed); });
   auto const share = share_of(options.cells, ranks.rank(), ranks.size());
-  std::vector<std::uint32_t> genes, counts;
+  Chunk chunk;
   std::int64_t done = 0;
-  auto const tell = [&](std::int64_t rows) {
-    done += rows;
-    if (progress) progress(done);
+  auto const each_chunk = [&](auto const& take) {
+    for (std::int64_t begin = share.begin; begin < share.end; begin += rows_of_a_chunk) {
+      std::int64_t const end = std::min(begin + rows_of_a_chunk, share.end);
+      chunk.draw(*simulator, begin, end);
+      take();
+      done += end - begin;
+      if (progress) progress(done);
+    }
   };
 
   std::vector<std::int64_t> row_nonzeros;
   AtlasForm form{options.cells, options.genes, true, 0, 0, options.format == "h5ad"};
-  for (std::int64_t row = share.begin; row < share.end; ++row) {
-    genes.clear();
-    counts.clear();
-    simulator->draw(row, genes, counts);
-    row_nonzeros.push_back(std::ssize(genes));
-    for (auto const count : counts) form.largest = std::max(form.largest, count);
-    if ((row + 1 - share.begin) % rows_of_a_chunk == 0) tell(rows_of_a_chunk);
-  }
-
-  AtlasWriter writer(ranks, file, form, share, row_nonzeros);
-  ranks.together([&] {
-    for (std::int64_t begin = share.begin; begin < share.end; begin += rows_of_a_chunk) {
-      genes.clear();
-      counts.clear();
-      std::int64_t const end = std::min(begin + rows_of_a_chunk, share.end);
-      for (std::int64_t row = begin; row < end; ++row) simulator->draw(row, genes, counts);
-      writer.append(genes, counts);
-      tell(end - begin);
-    }
+  each_chunk([&] {
+    row_nonzeros.insert(row_nonzeros.end(), chunk.row_nonzeros.begin(), chunk.row_nonzeros.end());
+    for (auto const count : chunk.counts) form.largest = std::max(form.largest, count);
   });
+  AtlasWriter writer(ranks, file, form, share, row_nonzeros);
+  ranks.together([&] { each_chunk([&] { writer.append(chunk.genes, chunk.counts); }); });
   auto rows = rows_of(*simulator, share);
   if (!form.plain) add_split(rows, *simulator, options, seed, share);
   writer.finish(rows, genes_of(*simulator, options), {true, "cell_type", static_cast<std::int64_t>(seed), told(options, seed)});

@@ -37,7 +37,8 @@ struct ExpertGradients::State {
 
   // Sums over the slice's rows into `out`, [classes, classes, width + 1].
   void add_up(RealFeatures::Slice const& slice, at::Tensor const& head, at::Tensor out) const {
-    at::Tensor difference = at::softmax(at::mm(slice.values, head), 1);  // [rows, classes]
+    // A row a class, so that the softmax runs along the cells in vector registers.
+    at::Tensor const difference = at::softmax(at::mm(head, slice.values.t()), 0);  // [classes, rows]
     for (std::int64_t c = 0; c < real.classes(); ++c) {
       std::int64_t const begin = slice.class_begin[static_cast<std::size_t>(c)], rows = slice.class_begin[static_cast<std::size_t>(c) + 1] - begin;
       at::Tensor target = out.select(0, c);
@@ -45,9 +46,9 @@ struct ExpertGradients::State {
         target.zero_();
         continue;
       }
-      at::Tensor const of_class = difference.narrow(0, begin, rows);
-      of_class.select(1, c).sub_(1);
-      at::mm_out(target, of_class.t(), slice.values.narrow(0, begin, rows));
+      at::Tensor const of_class = difference.narrow(1, begin, rows);
+      of_class.select(0, c).sub_(1);
+      at::mm_out(target, of_class, slice.values.narrow(0, begin, rows));
     }
   }
 };
@@ -74,7 +75,7 @@ at::Tensor ExpertGradients::operator()(at::Tensor const& weight, at::Tensor cons
   State& state = *state_;
   std::int64_t const classes = state.real.classes(), length = classes * classes * (state.real.width() + 1);
   std::vector<std::int64_t> const sizes{classes, classes, state.real.width() + 1};
-  at::Tensor const head = at::cat({weight, bias.unsqueeze(1)}, 1).t().contiguous();  // [width + 1, classes]
+  at::Tensor const head = at::cat({weight, bias.unsqueeze(1)}, 1);  // [classes, width + 1]
   std::int64_t const a_shard = (state.cells_a_class + state.plan.shards() - 1) / state.plan.shards();
 
   at::Tensor of_shard = at::empty(sizes, at::kFloat);

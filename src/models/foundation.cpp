@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "retort/models/frozen_linear.hpp"
 #include "retort/models/sparse_linear.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
@@ -63,7 +64,19 @@ struct Foundation::Folded {
     for (std::size_t i = 1; i < encoder.size(); ++i) hidden = at::prelu(at::linear(hidden, encoder[i].weight, encoder[i].bias), encoder[i].slope);
     return unit_rows(at::linear(hidden, weight, bias));
   }
+
+  // The same layers for dense rows, packed when they are first asked for; the last of each has no PReLU.
+  std::vector<FrozenLinear> dense_encoder, dense_decoder;
 };
+
+namespace {
+
+at::Tensor through(std::vector<FrozenLinear> const& dense, std::vector<FoldedLayer> const& layers, at::Tensor rows) {
+  for (std::size_t i = 0; i < layers.size(); ++i) rows = at::prelu(dense[i](rows), layers[i].slope);
+  return dense.back()(rows);
+}
+
+}  // namespace
 
 Foundation::Foundation(FoundationShape shape, std::uint64_t seed) : shape_(std::move(shape)) {
   bool positive = shape_.genes > 0 && shape_.latent > 0 && !shape_.hidden.empty();
@@ -157,15 +170,23 @@ at::Tensor Foundation::encode(CsrBlock const& cells) {
 
 at::Tensor Foundation::encode(at::Tensor const& cells) {
   freeze();
-  auto const& first = folded_->encoder[0];
-  return folded_->finish(at::addmm(first.bias, cells, first.weight), encoder_weight, encoder_bias);
+  if (folded_->dense_encoder.empty()) {
+    for (std::size_t i = 0; i < folded_->encoder.size(); ++i) {
+      auto const& layer = folded_->encoder[i];
+      folded_->dense_encoder.emplace_back(i ? layer.weight.t() : layer.weight, layer.bias);
+    }
+    folded_->dense_encoder.emplace_back(encoder_weight.t(), encoder_bias);
+  }
+  return unit_rows(through(folded_->dense_encoder, folded_->encoder, cells));
 }
 
 at::Tensor Foundation::decode(at::Tensor const& latents) {
   freeze();
-  at::Tensor hidden = latents;
-  for (auto const& layer : folded_->decoder) hidden = at::prelu(at::linear(hidden, layer.weight, layer.bias), layer.slope);
-  return at::linear(hidden, decoder_weight, decoder_bias);
+  if (folded_->dense_decoder.empty()) {
+    for (auto const& layer : folded_->decoder) folded_->dense_decoder.emplace_back(layer.weight.t(), layer.bias);
+    folded_->dense_decoder.emplace_back(decoder_weight.t(), decoder_bias);
+  }
+  return through(folded_->dense_decoder, folded_->decoder, latents);
 }
 
 }  // namespace retort

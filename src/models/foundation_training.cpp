@@ -13,35 +13,22 @@ namespace {
 constexpr std::int64_t losses_of_a_shard = 4;
 constexpr std::uint32_t streams_of_a_shard = 64;  // one for each layer with dropout
 
-// Sixteen random bits a value decide: two values a draw, and the rate is exact to 1 / 65536.
-class Coins {
- public:
-  Coins(double rate, Random draw) : draw_(draw), threshold_(static_cast<std::uint32_t>(std::lround((1.0 - rate) * 65536.0))) {}
-  float factor() const { return 65536.0f / static_cast<float>(threshold_); }
-  bool keep() {
-    if (left_ == 0) {
-      bits_ = draw_.bits();
-      left_ = 2;
-    }
-    --left_;
-    bool const kept = (bits_ & 0xFFFF) < threshold_;
-    bits_ >>= 16;
-    return kept;
-  }
-
- private:
-  Random draw_;
-  std::uint32_t threshold_, bits_ = 0;
-  int left_ = 0;
-};
+// Sixteen random bits decide whether a value is kept, so that a draw serves two: it is when they are below this.
+std::uint32_t kept_below(double rate) { return static_cast<std::uint32_t>(std::lround((1.0 - rate) * 65536.0)); }
 
 at::Tensor dropped(at::Tensor const& values, double rate, Random draw) {
   if (rate <= 0) return values;
   at::Tensor const mask = at::empty(values.sizes(), at::kFloat);
   float* const out = mask.data_ptr<float>();
-  Coins coins(rate, draw);
-  float const factor = coins.factor();
-  for (std::int64_t i = 0; i < mask.numel(); ++i) out[i] = coins.keep() ? factor : 0.0f;
+  std::uint32_t const threshold = kept_below(rate);
+  float const factor = 65536.0f / static_cast<float>(threshold);
+  auto const pairs = mask.numel() / 2;
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    std::uint32_t const bits = draw.bits();
+    out[2 * i] = (bits & 0xFFFF) < threshold ? factor : 0.0f;
+    out[2 * i + 1] = (bits >> 16) < threshold ? factor : 0.0f;
+  }
+  if (mask.numel() % 2) out[2 * pairs] = (draw.bits() & 0xFFFF) < threshold ? factor : 0.0f;
   return values * mask.to(values.device());
 }
 
@@ -97,30 +84,38 @@ at::Tensor reconstruct(Foundation const& model, at::Tensor const& latents, Pass&
 
 CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, Random draw) {
   if (rate <= 0) return cells;
-  Coins coins(rate, draw);
-  float const factor = coins.factor();
+  std::uint32_t const threshold = kept_below(rate);
+  float const factor = 65536.0f / static_cast<float>(threshold);
+  auto const nonzeros = cells.indices.size();
   CsrBlock out;
   out.genes = cells.genes;
-  out.indices.reserve(cells.indices.size());
-  out.values.reserve(cells.values.size());
+  out.indices.resize(nonzeros);
+  out.values.resize(nonzeros);
+  std::size_t kept = 0, next = 0;
+  std::uint32_t bits = 0;
   for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]); k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
-      if (!coins.keep()) continue;
-      out.indices.push_back(cells.indices[k]);
-      out.values.push_back(cells.values[k] * factor);
+    for (auto const end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); next < end; ++next) {
+      bits = next % 2 ? bits >> 16 : draw.bits();
+      out.indices[kept] = cells.indices[next];  // overwritten by the next one where this is dropped
+      out.values[kept] = cells.values[next] * factor;
+      kept += (bits & 0xFFFF) < threshold;
     }
-    out.indptr.push_back(static_cast<std::int64_t>(out.indices.size()));
+    out.indptr.push_back(static_cast<std::int64_t>(kept));
   }
+  out.indices.resize(kept);
+  out.values.resize(kept);
   return out;
 }
 
-FoundationTraining::FoundationTraining(Foundation& model, FoundationLoss const& loss) : model_(model), loss_(loss) {
+void require_sane(FoundationLoss const& loss) {
   for (auto const& [name, rate] : {std::pair("input_dropout", loss.input_dropout), std::pair("dropout", loss.dropout)}) {
     if (!(rate >= 0 && rate <= 0.99)) fail(ExitCode::usage, "foundation.{} is {} (it is a share of values that are set to zero). Give a value from 0 to 0.99", name, rate);
   }
   if (!(loss.triplet_weight >= 0 && loss.triplet_weight <= 1)) fail(ExitCode::usage, "foundation.triplet_weight is {} (the reconstruction's weight is 1 - this). Give a value from 0 to 1", loss.triplet_weight);
   if (!(loss.margin >= 0)) fail(ExitCode::usage, "foundation.margin is {} (a distance). Give a value of 0 or more", loss.margin);
 }
+
+FoundationTraining::FoundationTraining(Foundation& model, FoundationLoss const& loss) : model_(model), loss_(loss) {}
 
 std::int64_t FoundationTraining::statistics() const {
   std::int64_t length = losses_of_a_shard;

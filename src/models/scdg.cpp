@@ -6,6 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "retort/models/accumulating_linear.hpp"
+#include "retort/models/frozen_linear.hpp"
 #include "retort/models/safetensors.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
@@ -25,8 +27,10 @@ NoiseSchedule::NoiseSchedule(std::int64_t steps, double beta_min, double beta_ma
 namespace {
 
 struct Linear {
-  at::Tensor weight, bias;  // [out, in], [out]
-  at::Tensor operator()(at::Tensor const& x) const { return at::linear(x, weight, bias); }
+  at::Tensor weight, bias;             // [out, in], [out]
+  std::optional<FrozenLinear> frozen;  // from freeze() on
+  // In training the weight's gradient is added where the arena keeps it, without autograd's extra array.
+  at::Tensor operator()(at::Tensor const& x) const { return frozen ? (*frozen)(x) : accumulating_linear(x, weight, bias, weight.grad()); }
 };
 
 struct LayerNorm {
@@ -58,7 +62,7 @@ class Initialiser {
   Linear linear(std::string const& name, std::int64_t in, std::int64_t out) {
     double const bound = 1 / std::sqrt(static_cast<double>(in));
     at::Tensor weight = uniform(name + ".weight", {out, in}, bound);
-    return {weight, uniform(name + ".bias", {out}, bound)};
+    return {weight, uniform(name + ".bias", {out}, bound), std::nullopt};
   }
   LayerNorm norm(std::string const& name, std::int64_t width) {
     at::Tensor scale = constant(name + ".weight", {width}, 1);
@@ -129,7 +133,13 @@ std::vector<at::Tensor> Scdg::parameters() const {
 }
 
 void Scdg::freeze() {
-  for (auto& [name, tensor] : weights_->named) tensor.requires_grad_(false);
+  Weights& w = *weights_;
+  for (auto& [name, tensor] : w.named) tensor.requires_grad_(false);
+  auto pack = [](Linear& linear) { linear.frozen.emplace(linear.weight.t(), linear.bias); };
+  for (auto* layers : {&w.down, &w.up})
+    for (auto& layer : *layers) pack(layer.input);
+  pack(w.head_in);
+  pack(w.head_out);
 }
 
 std::vector<at::Tensor> Scdg::condition(at::Tensor const& t, at::Tensor const& classes) const {

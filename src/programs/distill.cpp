@@ -52,13 +52,6 @@ struct Recipe {
   bool chosen = false;
 };
 
-// The best state of one set on its way.
-struct Best {
-  double accuracy = -1, rate = 0, loss = 0;
-  std::int64_t iterations = 0;
-  std::vector<at::Tensor> codes;
-};
-
 constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // apart from the heads that judge
 
 void open_inputs(Inputs& in, DistillOptions const& options, HeadOptions const& head, Session const& session, ShardPlan const& plan) {
@@ -114,7 +107,7 @@ std::string name_of(Recipe const& recipe, std::int64_t draw) {
   return fmt::format("{}-{}-spc{}-draw{}", recipe.variant, recipe.matching.name, recipe.spc, draw);
 }
 
-void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Best const& best, at::Tensor const& cells, at::Tensor const& codes,
+void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Candidate const& best, at::Tensor const& cells, at::Tensor const& codes,
                DistillOptions const& options, std::int64_t seed, std::filesystem::path const& file) {
   CellSet set;
   set.cells = cells.size(0);
@@ -211,7 +204,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
       auto const rates = choose ? options.rates : std::vector<double>{recipe.rate};
       std::int64_t const last = choose ? checkpoints.back() : recipe.iterations;
       auto progress = session.progress(name, std::ssize(rates) * last, "steps");
-      Best best;
+      std::vector<Candidate> candidates;
       std::unique_ptr<SyntheticSet> set;
       for (std::size_t r = 0; r < rates.size(); ++r) {
         ranks.together([&] {
@@ -235,7 +228,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
                                 {static_cast<double>(classes), static_cast<double>(recipe.spc), static_cast<double>(draw), rates[r], static_cast<double>(iteration), loss, accuracy});
             session.folder.note("score", {{"set", name}, {"rate", rates[r]}, {"step", iteration}, {"loss", std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json()}, {"held_out", accuracy}});
             progress.update(static_cast<std::int64_t>(r) * last + iteration, fmt::format("rate {} loss {:.4f} held out {:.2f} %", rates[r], loss, accuracy));
-            if (accuracy > best.accuracy) best = {accuracy, rates[r], loss, iteration, set->keep()};
+            candidates.push_back({accuracy, loss, rates[r], iteration, set->keep()});
           }
           if (iteration == last) break;
 
@@ -260,7 +253,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         }
       }
       progress.finish();
-      if (best.codes.empty() && best.accuracy < 0) ranks.together([&] { fail(ExitCode::failed, "{}: no rate gave finite features. Lower distill.rates", name); });
+      if (candidates.empty()) ranks.together([&] { fail(ExitCode::failed, "{}: no rate gave finite features. Lower distill.rates", name); });
+      Candidate const& best = candidates[best_candidate(candidates, in.held_out->cells())];
       recipe.rate = choose ? best.rate : recipe.rate;
       recipe.iterations = choose ? best.iterations : recipe.iterations;
       recipe.chosen = true;

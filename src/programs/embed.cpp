@@ -60,7 +60,7 @@ void embed(Session& session, EmbedOptions const& options) {
 
   // Blocks begin at fixed global rows, so a cell's features have the same bits on any number of ranks.
   std::vector<float> features(static_cast<std::size_t>(rows.size() * width));  // [rows, width]
-  auto progress = session.progress("embed", rows.size(), "cells of rank 0");
+  auto progress = session.progress(session.ranks.size() == 1 ? "embed" : "embed, rank 0", rows.size(), "cells");
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const end = std::min(rows.end, begin + rows_of_an_inference_block);

@@ -71,7 +71,7 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   });
   std::vector<std::uint8_t> wanted(static_cast<std::size_t>(cells_read), 1);
   for (std::size_t i = 0; i < labels.codes.size(); ++i) wanted[i] = labels.codes[i] >= 0;
-  choose_layers(ranks, sources, options, limit / 8);
+  choose_layers(ranks, sources, options, std::int64_t{1} << 20);  // enough for the first values
 
   // Share out the memory of a rank.
   std::int64_t entries = 0;

@@ -24,7 +24,7 @@ namespace {
 struct DiffusionOptions {
   std::string atlas, features, generator;
   std::string model = "scdg";
-  std::int64_t steps = 2000, batch = 128;
+  std::int64_t steps = 1500, batch = 128;
   double rate = 1e-3, weight_decay = 1e-4, ema = 0;
   ScdgShape shape;
 };

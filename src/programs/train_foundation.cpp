@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/models/scimilarity.hpp"
@@ -60,29 +62,35 @@ void train(Session& session, FoundationOptions& options) {
   if (session.is_done({atlas_file})) return;
 
   // Cells: the fit part alone, so that held-out and test cells change no weight.
-  std::unique_ptr<Atlas> atlas;
+  auto const seed = static_cast<std::uint64_t>(session.run.seed);
+  std::optional<Atlas> opened;
+  std::optional<ShardPlan> shared_out;
+  std::optional<BatchStream> batches;
+  std::optional<Foundation> built;
   Labels labels;
   session.ranks.together([&] {
-    atlas = std::make_unique<Atlas>(atlas_file);
-    labels = atlas->labels(options.label);
+    Atlas const& file = opened.emplace(atlas_file);
+    labels = file.labels(options.label);
+    shared_out.emplace(session.run.shards, session.ranks.rank(), session.ranks.size());
+    batches.emplace(file, rows_of_part(file, Part::fit), labels.codes, options.order, *shared_out, seed);
+    if (batches->cells_of_a_shard() < 2) fail(ExitCode::usage, "foundation.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}", options.order.batch, 2 * shared_out->shards());
+    options.shape.genes = file.genes();
+    built.emplace(options.shape, seed);
   });
-  auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
-  auto const fit_rows = rows_of_part(*atlas, Part::fit);
-  auto const steps = options.steps_for(static_cast<std::int64_t>(fit_rows.size()));
+  Atlas const& atlas = *opened;
+  ShardPlan const& plan = *shared_out;
+  BatchStream& stream = *batches;
+  auto const steps = options.steps_for(stream.rows());
 
   // Model.
-  options.shape.genes = atlas->genes();
-  Foundation model(options.shape, seed);
+  Foundation& model = *built;
   model.to(choose_device(session.ranks, session.run.device));
   std::int64_t parameters = 0;
   for (auto const& parameter : model.parameters()) parameters += parameter.numel();
   if (session.dry_run) {
-    if (session.ranks.is_root()) print_plan(options, *atlas, static_cast<std::int64_t>(fit_rows.size()), plan, parameters);
+    if (session.ranks.is_root()) print_plan(options, atlas, stream.rows(), plan, parameters);
     return;
   }
-  BatchStream stream(*atlas, fit_rows, labels.codes, options.order, plan, seed);
-  if (stream.cells_of_a_shard() < 2) fail(ExitCode::usage, "foundation.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}", options.order.batch, 2 * plan.shards());
   FoundationTraining training(model, options.loss);
   GradientArena arena(session.ranks, plan, model.parameters(), training.statistics());
   arena.broadcast_weights();
@@ -91,7 +99,7 @@ void train(Session& session, FoundationOptions& options) {
   auto const mix = stream.label_mix(0, std::min<std::int64_t>(steps, 100));
   session.folder.note("batches", {{"label_entropy", mix.entropy}, {"label_entropy_ideal", mix.ideal}, {"cells", stream.rows()}, {"steps", steps}});
   session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells; label entropy of a batch {:.3f}, ideal {:.3f}", with_commas(stream.rows()),
-                          with_commas(atlas->genes()), with_commas(parameters), with_commas(steps), options.order.batch, mix.entropy, mix.ideal));
+                          with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch, mix.entropy, mix.ideal));
   auto progress = session.progress("train-foundation", steps * options.order.batch, "cells");
   StepStatistics losses;
   for (std::int64_t step = 0; step < steps; ++step) {
@@ -136,8 +144,8 @@ void train(Session& session, FoundationOptions& options) {
 
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
-    model.save(model_folder, atlas->gene_names(),
-               {{"vocabulary", atlas->vocabulary_hash()}, {"holds_counts", atlas->holds_counts()}, {"label", labels.column}, {"classes", labels.names},
+    model.save(model_folder, atlas.gene_names(),
+               {{"vocabulary", atlas.vocabulary_hash()}, {"holds_counts", atlas.holds_counts()}, {"label", labels.column}, {"classes", labels.names},
                 {"training", {{"cells", stream.rows()}, {"steps", steps}, {"loss", losses.loss}, {"reconstruction", losses.reconstruction}, {"triplet", losses.triplet}, {"settings", session.table.fingerprint()}}}});
   });
   session.say(fmt::format("wrote '{}': loss {:.4f}, reconstruction {:.4f}, triplet {:.4f}", model_folder.string(), losses.loss, losses.reconstruction, losses.triplet));

@@ -8,12 +8,13 @@ namespace retort {
 
 std::int64_t FoundationOptions::steps_for(std::int64_t fit_cells) const {
   if (steps > 0) return steps;
-  std::int64_t const cells = std::max<std::int64_t>(150'000, 3 * fit_cells);
+  std::int64_t const cells = std::max<std::int64_t>(75'000, 3 * fit_cells);
   return (cells + order.batch - 1) / order.batch;
 }
 
 void FoundationOptions::check() {
   loss.mining = parse_mining(mining);
+  require_sane(loss);
   if (steps < 0) fail(ExitCode::usage, "foundation.steps is {} (a number of steps). Give 0 for the rule by cells, or more", steps);
   if (!(rate > 0)) fail(ExitCode::usage, "foundation.rate is {} (nothing would be learned). Give a value above 0", rate);
   if (!(warm_up_share >= 0 && warm_up_share <= 1)) fail(ExitCode::usage, "foundation.warm_up_share is {} (a share of the steps). Give a value from 0 to 1", warm_up_share);
@@ -31,7 +32,7 @@ void add_foundation_options(OptionTable& table, FoundationOptions& options) {
       .add("foundation.batch", options.order.batch, "cells a step, over all ranks")
       .add("foundation.block", options.order.block, "neighbouring rows that are read together")
       .add("foundation.window", options.order.window, "blocks among which rows are shuffled")
-      .add("foundation.steps", options.steps, "training steps; 0: 150,000 cells, or three epochs of a larger atlas")
+      .add("foundation.steps", options.steps, "training steps; 0: 75,000 cells, or three epochs of a larger atlas")
       .add("foundation.rate", options.rate, "AdamW's learning rate after warm-up; falls to zero by a cosine")
       .add("foundation.warm_up_share", options.warm_up_share, "share of the steps in which the rate rises")
       .add("foundation.weight_decay", options.adamw.weight_decay, "AdamW's weight decay")

@@ -198,6 +198,11 @@ TEST(Atlas, refuses_what_does_not_fit_and_names_it) {
   expect(refusal(file, {}, put<std::int64_t>("X/indptr", 4, none)), {"X/indptr", "falls", "to 0 in row 3"});
   expect(refusal(file, {}, put<std::int64_t>("X/indptr", cells, 1 << 20)), {"X/data", "1048576"});
   expect(refusal(file, {}, put<std::uint16_t>("X/indices", 30, 300)), {"X/indices is 300 in row", "300 genes"});
+  expect(refusal(file, {}, [](Hdf5File& opened) {  // rises within its row, and is past the genes all the same
+    std::uint16_t const past = 300;
+    auto indices = opened.dataset("X/indices");
+    indices.write(indices.rows() - 1, std::span(&past, 1));
+  }), {"X/indices is 300 in row 100"});
   expect(refusal(file, {}, put<std::uint16_t>("X/indices", 1, 0)), {"X/indices goes from", "to 0 in row 0", "must rise"});
   expect(refusal(file, {90, false}, put<float>("X/data", 2, std::nanf(""))), {"X/data is nan in row 0"});
   expect(refusal(file, {90, false}, put<float>("X/data", 2, -1.0f)), {"X/data is -1 in row 0"});

@@ -65,6 +65,17 @@ def absurd_data(f):
     f.create_dataset("X/data", (1 << 45,), dtype=np.float32, chunks=(1 << 16,))
 
 
+def damaged(runs):
+    """A compressed chunk whose bytes are no longer what deflate made."""
+    file = edited(runs, "damaged", lambda f: None, compression="gzip")
+    with h5py.File(file) as f:
+        chunk = f["X/data"].id.get_chunk_info(0)
+    with open(file, "r+b") as raw:
+        raw.seek(chunk.byte_offset + 4)
+        raw.write(b"\xff" * (chunk.size - 8))
+    return file
+
+
 def long_name(f):
     names = f["var/_index"][:]
     names[3] = b"G" * 200000
@@ -123,6 +134,7 @@ def cases(runs):
     yield "shape disagrees", 65, [edited(runs, "shape", lambda f: f["X"].attrs.__setitem__("shape", np.array([90, 41])))], LABEL, "shape"
     yield "absurd shape", 65, [edited(runs, "absurd_shape", absurd_shape)], LABEL, "shape"
     yield "absurd data", 65, [edited(runs, "absurd_data", absurd_data)], LABEL, "data"
+    yield "damaged chunk", 65, [damaged(runs)], LABEL, "data"
     yield "text data", 65, [edited(runs, "text_data", replace("X/data", np.array([b"x"] * 5)))], LABEL, "data"
     yield "external link", 65, [edited(runs, "external", external_link)], LABEL, "link"
     yield "soft link", 65, [edited(runs, "soft", soft_link)], LABEL, "link"
@@ -154,6 +166,8 @@ def main():
     failed = 0
     for name, code, inputs, more, word in cases(runs):
         for ranks in given.ranks:
+            if ranks > 1 and name.startswith("csc") and "NaN" not in name:
+                continue  # every rank reads a whole CSC matrix, as one does
             folder = more[more.index("--run.folder") + 1] if "--run.folder" in more else None
             rest = tuple(x for x in more if folder is None or x not in ("--run.folder", folder))
             done, atlas = runs.run(ranks, inputs, *rest, folder=folder)

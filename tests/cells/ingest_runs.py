@@ -2,6 +2,7 @@
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,16 @@ def arguments():
     return parser.parse_args()
 
 
+# A small process starts the command: a child's peak begins with that of the process which forked it.
+WATCHED = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024))
+sys.exit(code)
+"""
+
+
 class Runs:
     def __init__(self, given):
         self.given = given
@@ -30,13 +41,16 @@ class Runs:
         return os.path.join(self.folder, name)
 
     def run(self, ranks, inputs, *more, folder=None):
-        """Returns the finished process and the path of the atlas."""
+        """Returns the finished process, with the `peak` bytes of its largest rank, and the path of the atlas."""
         self.count += 1
         folder = folder or self.path(f"run{self.count}")
         command = [self.given.mpirun, "-n", str(ranks), "--oversubscribe", self.given.program, "--run.folder", folder, *more]
         if inputs:
             command += ["--ingest.input", ",".join(inputs)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        peak = self.path("peak")
+        done = subprocess.run([sys.executable, "-S", "-c", WATCHED, peak, *command], capture_output=True, text=True, timeout=200)
+        with open(peak) as file:
+            done.peak = int(file.read())
         return done, os.path.join(folder, "atlas.h5ad")
 
     def atlas(self, ranks, inputs, *more):
@@ -109,5 +123,5 @@ def main(tests, given):
             except BaseException as error:  # an assertion, or a run that hangs
                 failed += 1
                 print(f"FAILED  {test.__name__} on {ranks} ranks: {error}", flush=True)
-    subprocess.run(["rm", "-rf", runs.folder], check=False)
+    shutil.rmtree(runs.folder, ignore_errors=True)
     sys.exit(1 if failed else 0)

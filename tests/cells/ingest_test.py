@@ -1,5 +1,7 @@
 """retort-ingest against anndata and scanpy: files of every storage, value by value."""
+import json
 import os
+import re
 
 import anndata as ad
 import h5py
@@ -235,6 +237,48 @@ def same_bytes(runs, ranks):
         assert len(made) == 1, "the ranks change the bytes"
 
 
+def small_memory(runs, ranks):
+    """Under the least memory that the program accepts, rows pass in windows, and the file is the same."""
+    x = sp.random(9000, 1200, 0.45, format="csr", dtype=np.float32, random_state=1)
+    x.data = np.ceil(x.data * 90)
+    adata = data(x)
+    plain, turned = runs.path(f"large{ranks}.h5ad"), runs.path(f"large_csc{ranks}.h5ad")
+    adata.write_h5ad(plain)
+    adata.X = sp.csc_matrix(x)
+    adata.write_h5ad(turned)
+    refused, _ = runs.run(ranks, [turned], *LABEL, "--cells.memory_limit", "1MB")
+    least = int(re.search(r"Set it to (\d+) MB", refused.stderr).group(1)) + 4
+    digests = set()
+    for file in (plain, turned):
+        for limit in ("2GB", f"{least}MB"):
+            done, atlas = runs.run(ranks, [file], *LABEL, "--cells.memory_limit", limit)
+            assert done.returncode == 0, done.stderr
+            with h5py.File(atlas) as f:
+                digests.add(b"".join(f["X"][name][:].tobytes() for name in ("data", "indices", "indptr")))
+            if limit != "2GB":
+                assert done.peak <= least * 1.1e6, f"a rank took {done.peak} bytes of {least} MB"
+    assert len(digests) == 1, "the memory changes the atlas"
+
+
+def plans_and_reruns(runs, ranks):
+    adata = data(counts(70, 30))
+    file, folder = runs.path(f"plan{ranks}.h5ad"), runs.path(f"plan_run{ranks}")
+    adata.write_h5ad(file)
+    done, atlas = runs.run(ranks, [file], *LABEL, "--dry-run", folder=folder)
+    assert done.returncode == 0 and "70 cells x 30 genes" in done.stdout and "memory" in done.stdout, done.stdout + done.stderr
+    assert not os.path.exists(folder), "a plan writes nothing"
+    done, atlas = runs.run(ranks, [file], *LABEL, folder=folder)
+    with open(os.path.join(folder, "ingest", "summary.json")) as f:
+        summary = json.load(f)
+    expected = filtered(adata)
+    assert summary["cells"]["kept"] == expected.n_obs and summary["cells"]["dropped_few_counts"] == 70 - expected.n_obs
+    assert summary["genes"]["kept"] == expected.n_vars and summary["nonzeros"] == expected.X.nnz
+    assert sum(c["fit"] + c["held_out"] + c["test"] for c in summary["classes"]) == expected.n_obs
+    first = os.stat(atlas).st_mtime_ns
+    done, _ = runs.run(ranks, [file], *LABEL, folder=folder)
+    assert done.returncode == 0 and "already done" in done.stderr and os.stat(atlas).st_mtime_ns == first
+
+
 if __name__ == "__main__":
-    main([storages, parts_and_types, layers_and_raw, several_files, duplicate_symbols, encodings, more_ranks_than_cells,
+    main([small_memory, plans_and_reruns, storages, parts_and_types, layers_and_raw, several_files, duplicate_symbols, encodings, more_ranks_than_cells,
           scanpys_own_file, kidney, same_bytes], arguments())

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/autograd.h>
 
 namespace retort {
 namespace {

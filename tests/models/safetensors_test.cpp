@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "retort/run/error.hpp"
@@ -12,7 +13,17 @@ using namespace retort;
 
 namespace {
 
-std::filesystem::path scratch(std::string const& name) { return std::filesystem::temp_directory_path() / fmt::format("retort_safetensors_{}_{}", ::getpid(), name); }
+// Files of this process, removed when it ends.
+struct Scratch {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / fmt::format("retort_safetensors_{}", ::getpid());
+  Scratch() { std::filesystem::create_directories(path); }
+  ~Scratch() { std::filesystem::remove_all(path); }
+};
+
+std::filesystem::path scratch(std::string const& name) {
+  static Scratch const folder;
+  return folder.path / name;
+}
 
 std::filesystem::path write_raw(std::string const& header, std::string const& data, std::uint64_t claimed) {
   auto const file = scratch("raw");

@@ -21,7 +21,7 @@ class CountMatrix {
 
   // `genes` is how many names there are for its columns; `input` must outlive it. A CSC matrix is read column by column
   // once to count the entries of each row, and again for each window of `csc_window_bytes` of own rows.
-  CountMatrix(H5adInput const& input, Layer const& layer, std::int64_t genes, int part, int parts, std::int64_t csc_window_bytes);
+  CountMatrix(H5adInput const& input, InputLayer const& layer, std::int64_t genes, int part, int parts, std::int64_t csc_window_bytes);
 
   Storage storage() const { return storage_; }
   char const* storage_name() const;

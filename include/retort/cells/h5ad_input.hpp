@@ -16,7 +16,7 @@ struct Place {
 };
 
 // A matrix that may hold counts.
-struct Layer {
+struct InputLayer {
   std::string name;  // X, raw/X, layers/NAME, or matrix (10x)
   std::string path;  // of the data set or group in the file
   bool raw = false;  // its genes are those of raw/var
@@ -34,12 +34,12 @@ class H5adInput {
   std::int64_t cells() const { return cells_; }
 
   // Those of X, raw/X and layers/counts that there are: where whole counts are looked for, in this order.
-  std::vector<Layer> likely_layers() const;
+  std::vector<InputLayer> likely_layers() const;
   // The layer that a user named.
-  Layer layer(std::string const& name) const;
+  InputLayer layer(std::string const& name) const;
 
   // One name a gene of the layer; `column` empty means the index of var, else a column of var (of 10x: features/NAME).
-  std::vector<std::string> gene_names(Layer const& layer, std::string const& column) const;
+  std::vector<std::string> gene_names(InputLayer const& layer, std::string const& column) const;
 
   // How a column of obs is stored.
   enum class Kind { categorical, coded_records, strings, integers, booleans, other };

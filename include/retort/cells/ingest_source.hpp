@@ -15,7 +15,7 @@ namespace retort {
 
 // A layer read as one kind of values.
 struct LayerChoice {
-  Layer layer;
+  InputLayer layer;
   ValueKind kind = ValueKind::counts;
 };
 

@@ -17,9 +17,9 @@ struct DistillOptions {
   std::int64_t draws = 1;
   std::string optimiser = "adam";
   double momentum = 0.5;
-  std::vector<double> rates{0.001, 0.003, 0.01, 0.03};
-  std::int64_t iterations = 300;
-  std::vector<std::int64_t> checkpoints{0, 10, 30, 100, 300};
+  std::vector<double> rates{0.003, 0.03, 0.1};
+  std::int64_t iterations = 100;
+  std::vector<std::int64_t> checkpoints{0, 10, 30, 100};
   std::int64_t score_heads = 3;
   bool choose_each_draw = false;
   std::string metric = "rows";

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <vector>
@@ -32,5 +33,18 @@ class HeldOut {
   std::int64_t classes_;
   bool is_fit_part_;
 };
+
+// One state of a set that may be exported.
+struct Candidate {
+  double accuracy = 0;  // held out, per cent
+  double loss = 0;      // of the matching; not finite before the first step
+  double rate = 0;
+  std::int64_t iterations = 0;
+  std::vector<at::Tensor> codes;
+};
+
+// Which candidate to keep: the lowest matching loss among those within half a standard error of the best held-out accuracy.
+// A cell or two more on a small held-out part decide nothing; among equals the better match carries further.
+std::size_t best_candidate(std::vector<Candidate> const& candidates, std::int64_t held_out_cells);
 
 }  // namespace retort

@@ -13,12 +13,15 @@
 namespace retort {
 
 struct FoundationLoss {
-  double triplet_weight = 0.1;  // the reconstruction's is 1 - this
+  double triplet_weight = 0.01;  // the reconstruction's is 1 - this
   double margin = 0.2;
   Mining mining = Mining::batch_hard;
   double input_dropout = 0.2;
   double dropout = 0.2;
 };
+
+// Throws Failure(usage) when a rate of dropout is outside [0, 0.99], the weight outside [0, 1] or the margin negative.
+void require_sane(FoundationLoss const& loss);
 
 // The statistics that ride along with a shard's gradient; sums over shards, so divide by their number.
 struct StepStatistics {
@@ -29,7 +32,6 @@ struct StepStatistics {
 // statistics, so that running statistics are updated once a step from the tree's sums and are the same on every rank.
 class FoundationTraining {
  public:
-  // Throws Failure(usage) when a rate of dropout is outside [0, 1) or a weight outside [0, 1].
   FoundationTraining(Foundation& model, FoundationLoss const& loss);
 
   // How many floats a shard leaves.

@@ -25,7 +25,7 @@ struct FoundationOptions {
   double largest_norm = 0;      // 0: no clipping
   AdamwSettings adamw;
 
-  // The steps that `steps` 0 stands for: 150,000 cells, and three epochs of a larger atlas.
+  // The steps that `steps` 0 stands for: 75,000 cells, and three epochs of a larger atlas.
   std::int64_t steps_for(std::int64_t fit_cells) const;
   // Throws Failure(usage) where settings do not make sense, and fills loss.mining.
   void check();
