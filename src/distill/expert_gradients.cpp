@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "retort/models/packed_product.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/random.hpp"
 
@@ -24,6 +25,17 @@ RealFeatures::Slice sample(RealFeatures::Slice const& all, std::int64_t cells_a_
   return {all.values.index_select(0, at::tensor(rows, at::kLong)), begin};
 }
 
+// A slice made ready for products with a few rows: a head's, and each class's residuals.
+struct PackedSlice {
+  explicit PackedSlice(RealFeatures::Slice const& slice) : class_begin(slice.class_begin), scores(pack_matrix(slice.values.t())) {
+    for (std::size_t c = 0; c + 1 < class_begin.size(); ++c)
+      of_class.push_back(pack_matrix(slice.values.narrow(0, class_begin[c], class_begin[c + 1] - class_begin[c])));
+  }
+  std::vector<std::int64_t> class_begin;
+  at::Tensor scores;                 // of [width + 1, rows]
+  std::vector<at::Tensor> of_class;  // of [rows of the class, width + 1]
+};
+
 }  // namespace
 
 struct ExpertGradients::State {
@@ -35,20 +47,18 @@ struct ExpertGradients::State {
   OrderedSum<float> sum;
   std::vector<double> shares;  // 1 / cells of each class that one iteration uses
 
+  std::vector<PackedSlice> slices;  // of this rank's shards, where all cells are used
+
   // Sums over the slice's rows into `out`, [classes, classes, width + 1].
-  void add_up(RealFeatures::Slice const& slice, at::Tensor const& head, at::Tensor out) const {
+  void add_up(PackedSlice const& slice, at::Tensor const& head, at::Tensor const& out) const {
+    at::Tensor const no_bias = at::zeros({std::max(slice.class_begin.back(), out.size(2))}, at::kFloat);
     // A row a class, so that the softmax runs along the cells in vector registers.
-    at::Tensor const difference = at::softmax(at::mm(head, slice.values.t()), 0);  // [classes, rows]
+    at::Tensor const difference = at::softmax(multiply_packed(head, slice.scores, no_bias.narrow(0, 0, slice.class_begin.back())), 0);
     for (std::int64_t c = 0; c < real.classes(); ++c) {
-      std::int64_t const begin = slice.class_begin[static_cast<std::size_t>(c)], rows = slice.class_begin[static_cast<std::size_t>(c) + 1] - begin;
-      at::Tensor target = out.select(0, c);
-      if (rows == 0) {
-        target.zero_();
-        continue;
-      }
-      at::Tensor const of_class = difference.narrow(1, begin, rows);
+      auto const i = static_cast<std::size_t>(c);
+      at::Tensor const of_class = difference.narrow(1, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i]);  // [classes, rows]
       of_class.select(0, c).sub_(1);
-      at::mm_out(target, of_class, slice.values.narrow(0, begin, rows));
+      multiply_packed_out(out.select(0, c), of_class, slice.of_class[i], no_bias.narrow(0, 0, out.size(2)));
     }
   }
 };
@@ -56,7 +66,7 @@ struct ExpertGradients::State {
 ExpertGradients::ExpertGradients(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, std::int64_t cells_a_class,
                                  std::uint64_t seed)
     : state_(new State{ranks, plan, real, cells_a_class, seed,
-                       OrderedSum<float>(ranks, plan, real.classes() * real.classes() * (real.width() + 1)), {}}) {
+                       OrderedSum<float>(ranks, plan, real.classes() * real.classes() * (real.width() + 1)), {}, {}}) {
   std::int64_t const a_shard = (cells_a_class + plan.shards() - 1) / plan.shards();
   for (std::int64_t const count : real.counts()) {
     std::int64_t used = 0;
@@ -66,6 +76,7 @@ ExpertGradients::ExpertGradients(Communicator const& ranks, ShardPlan const& pla
     }
     state_->shares.push_back(1 / static_cast<double>(used));
   }
+  for (int shard = plan.begin(); shard < plan.end() && !cells_a_class; ++shard) state_->slices.emplace_back(real.slice(shard));
 }
 
 ExpertGradients::~ExpertGradients() = default;
@@ -83,11 +94,12 @@ at::Tensor ExpertGradients::operator()(at::Tensor const& weight, at::Tensor cons
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     ShardTree<float> tree(length);
     for (int shard = blocks[i].begin; shard < blocks[i].begin + blocks[i].width; ++shard) {
-      auto const& all = state.real.slice(shard);
-      if (state.cells_a_class)
-        state.add_up(sample(all, a_shard, Random(state.seed, purpose::head_order, draw, static_cast<std::uint32_t>(shard))), head, of_shard);
-      else
-        state.add_up(all, head, of_shard);
+      if (state.cells_a_class) {
+        Random const random(state.seed, purpose::head_order, draw, static_cast<std::uint32_t>(shard));
+        state.add_up(PackedSlice(sample(state.real.slice(shard), a_shard, random)), head, of_shard);
+      } else {
+        state.add_up(state.slices[static_cast<std::size_t>(shard - state.plan.begin())], head, of_shard);
+      }
       tree.add({of_shard.const_data_ptr<float>(), static_cast<std::size_t>(length)});
     }
     tree.take(state.sum.block(i));

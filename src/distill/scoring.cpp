@@ -43,11 +43,11 @@ std::size_t best_candidate(std::vector<Candidate> const& candidates, std::int64_
   double highest = 0;
   for (auto const& candidate : candidates) highest = std::max(highest, candidate.accuracy);
   double const share = std::clamp(highest / 100, 0.01, 0.99);
-  double const half_error = 50 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<std::int64_t>(1, held_out_cells)));
+  double const standard_error = 100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<std::int64_t>(1, held_out_cells)));
   std::size_t best = candidates.size();
   auto const loss_of = [&](std::size_t i) { return std::isfinite(candidates[i].loss) ? candidates[i].loss : std::numeric_limits<double>::infinity(); };
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    if (candidates[i].accuracy < highest - half_error) continue;
+    if (candidates[i].accuracy < highest - standard_error) continue;
     if (best == candidates.size() || loss_of(i) < loss_of(best)) best = i;
   }
   return best;

@@ -1,99 +1,36 @@
-#include "packed_product.hpp"
+#include "retort/models/packed_product.hpp"
 
-#include <cstddef>
-#include <cstring>
+#include <ATen/ATen.h>
 
-namespace retort::kernel {
-namespace {
+#include <algorithm>
 
-// Sixteen and eight floats: the registers of AVX-512, and those of AVX2 (which the compiler splits on older CPUs).
-using Lanes16 = float __attribute__((vector_size(64), aligned(4), may_alias));
-using Lanes8 = float __attribute__((vector_size(32), aligned(4), may_alias));
+#include "packed_kernel.hpp"
+#include "retort/run/error.hpp"
 
-// R rows by C registers of columns of one panel, all sums in registers; a sum starts from the bias and takes the inputs in
-// order, whatever R is. 6 x 4 registers of 16, or 6 x 2 of 8, are what a CPU has beside the operands.
-template <class Lanes, std::size_t R, std::size_t C>
-[[gnu::always_inline]] inline void add_block(float const* input, std::int64_t in, float const* panel, float const* bias, float* result,
-                                             std::int64_t out) {
-  constexpr std::size_t lane_count = sizeof(Lanes) / sizeof(float);
-  Lanes sum[R][C];
-  for (std::size_t c = 0; c < C; ++c) {
-    Lanes const start = *reinterpret_cast<Lanes const*>(bias + c * lane_count);
-    for (std::size_t r = 0; r < R; ++r) sum[r][c] = start;
+namespace retort {
+
+at::Tensor pack_matrix(at::Tensor const& matrix) {
+  at::NoGradGuard no_graph;
+  std::int64_t const in = matrix.size(0), out = matrix.size(1), panels = (out + kernel::panel_columns - 1) / kernel::panel_columns;
+  at::Tensor const packed = at::zeros({panels, in, kernel::panel_columns}, at::kFloat);
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
+    std::int64_t const begin = panel * kernel::panel_columns, count = std::min(kernel::panel_columns, out - begin);
+    packed.select(0, panel).narrow(1, 0, count).copy_(matrix.narrow(1, begin, count));
   }
-  for (std::int64_t k = 0; k < in; ++k) {
-    Lanes weight[C];
-    for (std::size_t c = 0; c < C; ++c) weight[c] = *reinterpret_cast<Lanes const*>(panel + k * panel_columns + c * lane_count);
-    for (std::size_t r = 0; r < R; ++r) {
-      Lanes const value = input[static_cast<std::int64_t>(r) * in + k] - Lanes{};
-      for (std::size_t c = 0; c < C; ++c) sum[r][c] += value * weight[c];
-    }
-  }
-  for (std::size_t r = 0; r < R; ++r)
-    for (std::size_t c = 0; c < C; ++c) *reinterpret_cast<Lanes*>(result + static_cast<std::int64_t>(r) * out + c * lane_count) = sum[r][c];
+  return packed;
 }
 
-// All rows of one panel, in blocks of similar size: 11 rows are 6 and 5, 7 are 4 and 3, never 6 and 1.
-template <class Lanes, std::size_t C>
-[[gnu::always_inline]] inline void add_panel(float const* input, std::int64_t rows, std::int64_t in, float const* panel, float const* bias,
-                                             float* result, std::int64_t out) {
-  std::int64_t const blocks = (rows + 5) / 6;
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    std::int64_t const begin = rows * block / blocks, count = rows * (block + 1) / blocks - begin;
-    for (std::int64_t column = 0; column < panel_columns; column += static_cast<std::int64_t>(C * sizeof(Lanes) / sizeof(float))) {
-      float const* const from = input + begin * in;
-      float* const to = result + begin * out + column;
-      switch (count) {
-        case 6: add_block<Lanes, 6, C>(from, in, panel + column, bias + column, to, out); break;
-        case 5: add_block<Lanes, 5, C>(from, in, panel + column, bias + column, to, out); break;
-        case 4: add_block<Lanes, 4, C>(from, in, panel + column, bias + column, to, out); break;
-        case 3: add_block<Lanes, 3, C>(from, in, panel + column, bias + column, to, out); break;
-        case 2: add_block<Lanes, 2, C>(from, in, panel + column, bias + column, to, out); break;
-        default: add_block<Lanes, 1, C>(from, in, panel + column, bias + column, to, out);
-      }
-    }
-  }
+void multiply_packed_out(at::Tensor const& result, at::Tensor const& input, at::Tensor const& packed, at::Tensor const& bias) {
+  if (input.dim() != 2 || input.size(1) != packed.size(1) || input.scalar_type() != at::kFloat || (input.stride(1) != 1 && input.size(1) > 1))
+    fail(ExitCode::failed, "a packed matrix of {} inputs was given rows of {}, or rows that do not lie together", packed.size(1), input.size(-1));
+  kernel::multiply_packed(input.const_data_ptr<float>(), input.stride(0), input.size(0), input.size(1), packed.const_data_ptr<float>(),
+                          bias.const_data_ptr<float>(), bias.size(0), result.data_ptr<float>());
 }
 
-template <class Lanes, std::size_t C>
-[[gnu::always_inline]] inline void multiply_any(float const* input, std::int64_t rows, std::int64_t in, float const* packed, float const* bias,
-                                                std::int64_t out, float* result) {
-  std::int64_t column = 0;
-  for (; column + panel_columns <= out; column += panel_columns, packed += in * panel_columns)
-    add_panel<Lanes, C>(input, rows, in, packed, bias + column, result + column, out);
-  if (column == out) return;
-  // The last columns, of which there are fewer than a panel has, six rows at a time beside the result.
-  float last_bias[panel_columns] = {}, last[6 * panel_columns];
-  auto const bytes = static_cast<std::size_t>(out - column) * sizeof(float);
-  std::memcpy(last_bias, bias + column, bytes);
-  for (std::int64_t row = 0; row < rows; row += 6) {
-    std::int64_t const count = rows - row < 6 ? rows - row : 6;
-    add_panel<Lanes, C>(input + row * in, count, in, packed, last_bias, last, panel_columns);
-    for (std::int64_t r = 0; r < count; ++r) std::memcpy(result + (row + r) * out + column, last + r * panel_columns, bytes);
-  }
+at::Tensor multiply_packed(at::Tensor const& input, at::Tensor const& packed, at::Tensor const& bias) {
+  at::Tensor const result = at::empty({input.size(0), bias.size(0)}, at::kFloat);
+  multiply_packed_out(result, input.contiguous(), packed, bias);
+  return result;
 }
 
-#if defined(__x86_64__)
-[[gnu::target("avx512f")]] void multiply_avx512(float const* input, std::int64_t rows, std::int64_t in, float const* packed,
-                                                float const* bias, std::int64_t out, float* result) {
-  multiply_any<Lanes16, 4>(input, rows, in, packed, bias, out, result);
-}
-[[gnu::target("avx2,fma")]] void multiply_avx2(float const* input, std::int64_t rows, std::int64_t in, float const* packed, float const* bias,
-                                               std::int64_t out, float* result) {
-  multiply_any<Lanes8, 2>(input, rows, in, packed, bias, out, result);
-}
-#endif
-
-}  // namespace
-
-void multiply_packed(float const* input, std::int64_t rows, std::int64_t in, float const* packed, float const* bias, std::int64_t out,
-                     float* result) {
-#if defined(__x86_64__)
-  static bool const avx512 = __builtin_cpu_supports("avx512f"), avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx512) return multiply_avx512(input, rows, in, packed, bias, out, result);
-  if (avx2) return multiply_avx2(input, rows, in, packed, bias, out, result);
-#endif
-  multiply_any<Lanes8, 1>(input, rows, in, packed, bias, out, result);
-}
-
-}  // namespace retort::kernel
+}  // namespace retort

@@ -1,8 +1,11 @@
 // retort-evaluate: how well classifiers do that were trained on distilled sets, beside the sets that cost nothing.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 

@@ -43,8 +43,8 @@ struct Candidate {
   std::vector<at::Tensor> codes;
 };
 
-// Which candidate to keep: the lowest matching loss among those within half a standard error of the best held-out accuracy.
-// A cell or two more on a small held-out part decide nothing; among equals the better match carries further.
+// Which candidate to keep: the lowest matching loss among those within one standard error of the best held-out accuracy.
+// A few cells more on a small held-out part decide nothing; among equals the better match carries further.
 std::size_t best_candidate(std::vector<Candidate> const& candidates, std::int64_t held_out_cells);
 
 }  // namespace retort

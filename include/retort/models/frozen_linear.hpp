@@ -5,9 +5,7 @@
 namespace retort {
 
 // input [n, in] -> [n, out] = input @ weight [in, out] + bias [out], differentiable in the input. On the CPU the weight is
-// kept packed, once for the product and once for its derivative, because a general product rearranges it in every call:
-// three times as fast as at::linear at 11 rows, twice at 60 (1,024 x 1,024, one thread, AVX-512). Every result is one sum
-// in the order of the inputs, so the bits of a row do not depend on the other rows. On a GPU this is at::addmm.
+// kept packed (packed_product.hpp), once for the product and once for its derivative; on a GPU this is at::addmm.
 class FrozenLinear {
  public:
   FrozenLinear() = default;
