@@ -7,9 +7,9 @@
 #include <numeric>
 #include <optional>
 
-#include "retort/cells/anndata_encoding.hpp"
-#include "retort/cells/byte_file.hpp"
-#include "retort/cells/hdf5.hpp"
+#include "retort/files/anndata_encoding.hpp"
+#include "retort/files/byte_file.hpp"
+#include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
 

@@ -4,10 +4,10 @@
 #include <array>
 #include <numeric>
 
-#include "compressed_chunks.hpp"
-#include "retort/cells/anndata_encoding.hpp"
-#include "retort/cells/byte_file.hpp"
-#include "retort/cells/hdf5.hpp"
+#include "retort/files/compressed_chunks.hpp"
+#include "retort/files/anndata_encoding.hpp"
+#include "retort/files/byte_file.hpp"
+#include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
 #include "retort/run/run_folder.hpp"

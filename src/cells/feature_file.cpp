@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "retort/cells/anndata_encoding.hpp"
-#include "retort/cells/byte_file.hpp"
-#include "retort/cells/hdf5.hpp"
+#include "retort/files/anndata_encoding.hpp"
+#include "retort/files/byte_file.hpp"
+#include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "retort/models/packed_product.hpp"
+#include "retort/kernels/packed_product.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/random.hpp"
 

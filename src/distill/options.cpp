@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "retort/distill/matching.hpp"
-#include "retort/models/linear_head_gradient.hpp"
+#include "retort/kernels/linear_head_gradient.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -8,7 +8,7 @@
 #include <regex>
 #include <tuple>
 
-#include "retort/cells/h5ad_writer.hpp"
+#include "retort/files/h5ad_writer.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "retort/models/sparse_linear.hpp"
+#include "retort/kernels/sparse_linear.hpp"
 
 namespace retort {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include "retort/models/frozen_linear.hpp"
-#include "retort/models/sparse_linear.hpp"
+#include "retort/kernels/frozen_linear.hpp"
+#include "retort/kernels/sparse_linear.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
 #include "retort/run/random.hpp"

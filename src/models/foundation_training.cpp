@@ -2,9 +2,9 @@
 
 #include <ATen/ATen.h>
 
-#include "retort/models/accumulating_linear.hpp"
-#include "retort/models/sparse_linear.hpp"
-#include "retort/models/sparse_mse.hpp"
+#include "retort/kernels/accumulating_linear.hpp"
+#include "retort/kernels/sparse_linear.hpp"
+#include "retort/kernels/sparse_mse.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

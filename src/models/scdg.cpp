@@ -6,8 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "retort/models/accumulating_linear.hpp"
-#include "retort/models/frozen_linear.hpp"
+#include "retort/kernels/accumulating_linear.hpp"
+#include "retort/kernels/frozen_linear.hpp"
 #include "retort/models/safetensors.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"

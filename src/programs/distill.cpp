@@ -10,7 +10,7 @@
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/cells/feature_file.hpp"
-#include "retort/cells/h5ad_writer.hpp"
+#include "retort/files/h5ad_writer.hpp"
 #include "retort/distill/chunks.hpp"
 #include "retort/distill/expert_gradients.hpp"
 #include "retort/distill/initial_rows.hpp"

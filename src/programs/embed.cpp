@@ -1,6 +1,7 @@
 // retort-embed: the features of all cells of an atlas, each rank its rows, once.
 #include <ATen/ATen.h>
 
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -61,6 +62,8 @@ void embed(Session& session, EmbedOptions const& options) {
   // Blocks begin at fixed global rows, so a cell's features have the same bits on any number of ranks.
   std::vector<float> features(static_cast<std::size_t>(rows.size() * width));  // [rows, width]
   auto progress = session.progress(session.ranks.size() == 1 ? "embed" : "embed, rank 0", rows.size(), "cells");
+  session.ranks.barrier();
+  auto const begun = std::chrono::steady_clock::now();
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const end = std::min(rows.end, begin + rows_of_an_inference_block);
@@ -69,7 +72,10 @@ void embed(Session& session, EmbedOptions const& options) {
       progress.update(end - rows.begin);
     }
   });
+  session.ranks.barrier();
+  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   progress.finish();
+  session.folder.note("embedded", {{"cells", atlas->cells()}, {"seconds", seconds}, {"cells_per_second", static_cast<double>(atlas->cells()) / seconds}});
   write_features(session.ranks, features_file, *atlas, rows, features, width, model->weights_hash());
   session.say(fmt::format("wrote '{}': {} cells, {} features, encoder {}", features_file.string(), with_commas(atlas->cells()), width, model->weights_hash()));
   session.set_done();

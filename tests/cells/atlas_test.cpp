@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "retort/cells/atlas_writer.hpp"
-#include "retort/cells/hdf5.hpp"
-#include "shared_folder.hpp"
+#include "retort/files/hdf5.hpp"
+#include "../shared_folder.hpp"
 
 namespace retort {
 namespace {

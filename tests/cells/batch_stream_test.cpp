@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "retort/cells/simulator.hpp"
-#include "shared_folder.hpp"
+#include "../shared_folder.hpp"
 
 namespace retort {
 namespace {

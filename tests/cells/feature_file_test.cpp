@@ -1,7 +1,7 @@
 #include "retort/cells/feature_file.hpp"
 
 #include "retort/cells/simulator.hpp"
-#include "shared_folder.hpp"
+#include "../shared_folder.hpp"
 
 namespace retort {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "retort/cells/atlas.hpp"
-#include "shared_folder.hpp"
+#include "../shared_folder.hpp"
 
 namespace retort {
 namespace {

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "retort/cells/h5ad_writer.hpp"
+#include "retort/files/h5ad_writer.hpp"
 #include "retort/run/error.hpp"
 
 using namespace retort;

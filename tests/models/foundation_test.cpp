@@ -9,7 +9,7 @@
 
 #include "retort/models/foundation_training.hpp"
 #include "retort/run/error.hpp"
-#include "small_cells.hpp"
+#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "small_cells.hpp"
+#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;

@@ -10,7 +10,7 @@
 
 #include "retort/models/safetensors.hpp"
 #include "retort/run/error.hpp"
-#include "small_cells.hpp"
+#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "../models/small_cells.hpp"
+#include "../small_cells.hpp"
 #include "retort/models/foundation_training.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/training/flat_adamw.hpp"

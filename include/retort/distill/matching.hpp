@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "retort/models/linear_head_gradient.hpp"
+#include "retort/kernels/linear_head_gradient.hpp"
 
 namespace retort {
 

@@ -8,7 +8,7 @@
 #include "retort/distill/chunks.hpp"
 #include "retort/distill/generator.hpp"
 #include "retort/models/foundation.hpp"
-#include "retort/models/linear_head_gradient.hpp"
+#include "retort/kernels/linear_head_gradient.hpp"
 
 namespace retort {
 

@@ -38,7 +38,8 @@ class GradientArena {
   void begin_shard(int shard);
   // The current shard's statistics, [statistics]: add to it, the block's shards accumulate.
   at::Tensor statistics();
-  // Collective: flat gradient, [length]; summed_statistics() is its tail. Valid until the next begin_shard.
+  // Collective: flat gradient, [length]; summed_statistics() is its tail. Valid until the next begin_shard. It lies in memory
+  // that the ranks of a node share: read it, never change it in place.
   at::Tensor sum();
   // [statistics], summed over shards by the last sum().
   at::Tensor summed_statistics() const;

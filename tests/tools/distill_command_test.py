@@ -1,0 +1,43 @@
+"""The README's main command without arguments, as a newcomer types it: usage distill_command_test.py TOOL"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import anndata
+import celltypist
+import numpy as np
+
+tool = sys.argv[1]
+with tempfile.TemporaryDirectory() as work:
+    folder = os.path.join(work, "run")
+    done = subprocess.run([tool, "--ranks", "2", "--run-folder", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "log values" in done.stdout + done.stderr, "the summary does not say that the file has no counts"
+
+    made = anndata.read_h5ad(os.path.join(folder, "distilled.h5ad"))
+    assert made.X.dtype == np.float32 and (np.asarray(made.X) >= 0).all() and "X_latent" in made.obsm
+    assert np.allclose(np.expm1(np.asarray(made.X, dtype=np.float64)).sum(1), 1e4, rtol=1e-4)
+    model = celltypist.train(made, labels="bulk_labels", check_expression=True, n_jobs=1, use_SGD=True)  # its default solver asks scikit-learn for an option that 1.8 removed
+    assert len(model.classifier.classes_) == made.obs["bulk_labels"].nunique()
+    assert len(os.listdir(os.path.join(folder, "distilled"))) == 4
+
+    with open(os.path.join(folder, "results.json")) as file:
+        rows = json.load(file)["rows"]
+    for key in ("variant", "matching", "spc", "draws", "accuracy_mean", "accuracy_sd", "macro_f1", "seconds"):
+        assert all(key in row for row in rows), key
+    accuracy = {(row["variant"], row["spc"]): row["accuracy_mean"] for row in rows}
+    assert accuracy["full", 0] > 50, accuracy  # 700 cells, 10 classes: it has learned something
+    assert accuracy["scdd", 1] > accuracy["random", 1], accuracy
+
+    again = subprocess.run([tool, "--ranks", "2", "--run-folder", folder], capture_output=True, text=True)
+    assert again.returncode == 0 and again.stderr.count("already done") == 6, again.stderr
+
+for arguments, code in [(["missing.h5ad", "label"], 66), (["--set", "distill.iteration=3"], 2), (["--set", "nonsense"], 2), (["one_argument"], 2),
+                        (["--run-folder", "/proc/nothing"], 73)]:
+    with tempfile.TemporaryDirectory() as work:
+        place = [] if "--run-folder" in arguments else ["--run-folder", os.path.join(work, "run")]
+        done = subprocess.run([tool, *arguments, *place], capture_output=True, text=True)
+        lines = [line for line in done.stderr.splitlines() if "error:" in line]
+        assert done.returncode == code and len(lines) == 1, (arguments, done.returncode, done.stderr)
