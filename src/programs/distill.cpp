@@ -84,15 +84,19 @@ Generator generator_of(Inputs& in, std::string const& variant) {
   return scdd_generator(*in.denoiser, *in.foundation);
 }
 
-// The initial codes of some rows of a set: features, or log-normalised cells.
-at::Tensor initial_codes(Inputs const& in, Generator const& generator, std::vector<std::int64_t> const& start_rows, RowRange rows) {
-  std::span<std::int64_t const> const chosen(start_rows.data() + rows.begin, static_cast<std::size_t>(rows.size()));
-  if (generator.start == Generator::Start::latents) return read_feature_rows(in.features_file, chosen);
+// The initial codes of some cells of a set: the mean features, or the mean log-normalised expression, of `averaged` real cells
+// each; `start_rows` holds them one set cell after the other.
+at::Tensor initial_codes(Inputs const& in, Generator const& generator, std::vector<std::int64_t> const& start_rows, std::int64_t averaged, RowRange rows) {
+  std::span<std::int64_t const> const chosen(start_rows.data() + rows.begin * averaged, static_cast<std::size_t>(rows.size() * averaged));
+  if (generator.start == Generator::Start::latents) {
+    at::Tensor const mean = read_feature_rows(in.features_file, chosen).view({rows.size(), averaged, -1}).mean(1);  // [rows, latent]
+    return averaged == 1 ? mean : mean / mean.norm(2, {1}, true).clamp_min(1e-12);
+  }
   at::Tensor cells = at::zeros({rows.size(), in.foundation->shape().genes}, at::kFloat);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     CsrBlock const cell = in.reader->read(chosen[i], chosen[i] + 1);
-    float* const row = cells.data_ptr<float>() + static_cast<std::int64_t>(i) * cells.size(1);
-    for (std::size_t k = 0; k < cell.indices.size(); ++k) row[cell.indices[k]] = cell.values[k];
+    float* const row = cells.data_ptr<float>() + static_cast<std::int64_t>(i) / averaged * cells.size(1);
+    for (std::size_t k = 0; k < cell.indices.size(); ++k) row[cell.indices[k]] += cell.values[k] / static_cast<float>(averaged);
   }
   return cells;
 }
@@ -120,7 +124,7 @@ void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Candid
   if (codes.size(1) == in.foundation->shape().latent)
     set.obsm.push_back({"X_latent", codes.size(1), {codes.const_data_ptr<float>(), codes.const_data_ptr<float>() + codes.numel()}});
   nlohmann::json const made{{"program", "retort-distill"}, {"variant", recipe.variant}, {"matching", recipe.matching.name},
-                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"optimiser", options.optimiser}, {"rate", best.rate},
+                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", options.initial_cells}, {"optimiser", options.optimiser}, {"rate", best.rate},
                             {"iterations", best.iterations}, {"metric", options.metric}, {"head_steps", options.head_steps},
                             {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_cells", in.held_out->cells()},
                             {"atlas", in.atlas_file.filename().string()}, {"vocabulary", in.atlas->vocabulary_hash()},
@@ -195,7 +199,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
       Generator const generator = generator_of(in, recipe.variant);
       auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
       at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
-      auto const start_rows = initial_rows(in.fit_rows, recipe.spc, seed, draw);
+      auto const start_rows = initial_rows(in.fit_rows, recipe.spc * options.initial_cells, seed, draw);
       CodeOptimiser const optimiser{options.optimiser == "adam", options.momentum, generator.codes_stay_positive,
                                     options.renormalise && generator.start == Generator::Start::latents};
 
@@ -209,7 +213,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
       for (std::size_t r = 0; r < rates.size(); ++r) {
         ranks.together([&] {
           set = std::make_unique<SyntheticSet>(ranks, generator, *in.foundation, chunks, optimiser,
-                                               [&](RowRange rows) { return initial_codes(in, generator, start_rows, rows); });
+                                               [&](RowRange rows) { return initial_codes(in, generator, start_rows, options.initial_cells, rows); });
         });
         for (std::int64_t iteration = 0;; ++iteration) {
           Watchdog::set_step(static_cast<long>(iteration));

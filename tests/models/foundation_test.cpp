@@ -155,6 +155,7 @@ TEST(FoundationTraining, IsThatOfModules) {
   Foundation model(small_shape(), 8);
   auto encoder = encoder_of(model), decoder = decoder_of(model);
   FoundationLoss settings;
+  settings.triplet_weight = 0.1;
   settings.input_dropout = settings.dropout = 0;
   FoundationTraining training(model, settings);
   auto const cells = random_cells(24, 150, 0.2, 4);
@@ -219,6 +220,7 @@ TEST(FoundationTraining, DropoutIsDrawnByStepAndShard) {
 
 TEST(FoundationTraining, RefusesSettingsWithoutSense) {
   FoundationLoss settings;
+  settings.triplet_weight = 0.1;
   EXPECT_NO_THROW(require_sane(settings));
   settings.dropout = 1;
   EXPECT_THROW(require_sane(settings), Failure);

@@ -56,8 +56,10 @@ with Runs() as runs:
     # A stage killed in the middle leaves no product and no mark; the next run makes the same bytes.
     folder = runs.path("ranks2")
     stage = [os.path.join(runs.programs, "retort-train-foundation"), *of_stage("train-foundation"), "--foundation.steps=4000", f"--run.folder={folder}"]
+    steps = os.path.join(folder, "train-foundation", "steps.tsv")
+    os.remove(steps)  # of the run before; the new one's says that its loop has begun
     killed = subprocess.Popen(stage, stderr=subprocess.DEVNULL)
-    while not os.path.exists(os.path.join(folder, "train-foundation", "steps.tsv")) or killed.poll() is not None:
+    while not os.path.exists(steps):
         assert killed.poll() is None, "the stage ended before it was killed"
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)

@@ -15,6 +15,7 @@ struct DistillOptions {
   std::vector<std::string> matchings{"dm", "dc"};
   std::vector<std::int64_t> spc{1, 10};
   std::int64_t draws = 1;
+  std::int64_t initial_cells = 1;
   std::string optimiser = "adam";
   double momentum = 0.5;
   std::vector<double> rates{0.003, 0.03, 0.1};
