@@ -79,11 +79,11 @@ def matching(work: pathlib.Path) -> list[dict]:
             lines = [json.loads(line) for line in open(folder / "distill" / "log.jsonl")]
             return [line["seconds"] for line in lines if line["event"] == "set"][-1]
 
-        return 1000 * (seconds(400) - seconds(100)) / 300
+        return 1000 * (seconds(250) - seconds(50)) / 200
 
     figures = []
     source = SHARED / "data" / "kidney_5685x2000.h5ad"
-    ours = {kind: statistics.median(milliseconds(kind, ranks) for _ in range(3) for ranks in [2]) for kind in ("dm", "dc")}
+    ours = {kind: statistics.median(milliseconds(kind, 2) for _ in range(3)) for kind in ("dm", "dc")}
     alone = {kind: statistics.median(milliseconds(kind, 1) for _ in range(3)) for kind in ("dm", "dc")}
     peer = {}
     for threads in (1, 2):
