@@ -122,13 +122,20 @@ def embed(work: pathlib.Path) -> list[dict]:
 def ingest(work: pathlib.Path, cells: int) -> list[dict]:
     folder, source = work / "ingest", work / "input.h5ad"
     run_program("simulate", 2, folder, simulate__cells=cells, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
-    seconds = [run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type") for _ in range(3)]
+    whole, inside, peer, peer_whole = [], [], [], []
+    for _ in range(3):
+        whole.append(run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type"))
+        events = [json.loads(line) for line in open(folder / "ingest" / "log.jsonl")]
+        inside.append(events[-1]["time"] - [event["time"] for event in events if event["event"] == "start"][-1])
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
-    peer = [run_peer(ROOT / "bench" / "ingest_peer.py", source, "cell_type", work / "peer.h5ad")[0] for _ in range(3)]
-    ours, theirs = statistics.median(seconds), statistics.median(line["seconds"] for line in peer)
-    return [{"what": f"ingest of {cells:,} x 20,000, two ranks, whole command", "unit": "s", "retort": ours, "peer": theirs, "ratio": theirs / ours, "target": 3,
-             "peer_is": "anndata + scanpy: read, filter, permute, split, write (without starting Python)",
-             "note": f"peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB"}]
+    for _ in range(3):
+        begin = time.perf_counter()
+        peer += run_peer(ROOT / "bench" / "ingest_peer.py", source, "cell_type", work / "peer.h5ad")
+        peer_whole.append(time.perf_counter() - begin)
+    ours, theirs = statistics.median(inside), statistics.median(line["seconds"] for line in peer)
+    return [{"what": f"ingest of {cells:,} x 20,000, two ranks, without starting the programs", "unit": "s", "retort": ours, "peer": theirs, "ratio": theirs / ours, "target": 3,
+             "peer_is": "anndata + scanpy: read, filter, permute, split, write",
+             "note": f"whole commands {statistics.median(whole):.2f} s and {statistics.median(peer_whole):.2f} s; peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB"}]
 
 
 def main() -> None:
