@@ -60,8 +60,7 @@ struct GeneRegression {
 
 // Collective: chooses the penalty on the held-out part of train, trains on fit and held-out cells together, and predicts
 // the test cells. Each rank reads its shards' rows once and keeps them (16 bytes a non-zero). Log values are
-// taken as they are: divided by their standard deviation, as is usual too, they gave 1.3 and 5 points less on the zheng
-// and oligo sets and 0.3 more on worm.
+// taken unscaled (docs/decisions.md).
 GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
                                 RegressionOptions const& options = {});
 
