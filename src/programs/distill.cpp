@@ -1,7 +1,6 @@
 // retort-distill: makes SPC synthetic cells a class that teach a classifier what the whole atlas teaches it (methods 1.4).
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -21,6 +20,7 @@
 #include "retort/distill/synthetic_set.hpp"
 #include "retort/models/gene_alignment.hpp"
 #include "retort/ranks/session.hpp"
+#include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/training/head_training.hpp"
 
@@ -194,7 +194,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
 
   for (auto& recipe : recipes)
     for (std::int64_t draw = 0; draw < options.draws; ++draw) {
-      auto const begin = std::chrono::steady_clock::now();
+      Stopwatch const watch;
       std::string const name = name_of(recipe, draw);
       Generator const generator = generator_of(in, recipe.variant);
       auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
@@ -271,7 +271,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         if (ranks.is_root()) write_set(in, recipe, draw, best, cells, codes, options, session.run.seed, file);
       });
       if (best.accuracy > best_of_all) best_of_all = best.accuracy, best_file = file;
-      double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      double const seconds = watch.seconds();
       session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"seconds", seconds}});
       session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} %, {:.1f} s", name, best.rate, best.iterations, best.accuracy, seconds));
       table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, seconds);

@@ -1,7 +1,6 @@
 // retort-embed: the features of all cells of an atlas, each rank its rows, once.
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include "retort/models/gene_alignment.hpp"
 #include "retort/ranks/device.hpp"
 #include "retort/ranks/session.hpp"
+#include "retort/run/stopwatch.hpp"
 
 using namespace retort;
 
@@ -63,7 +63,7 @@ void embed(Session& session, EmbedOptions const& options) {
   std::vector<float> features(static_cast<std::size_t>(rows.size() * width));  // [rows, width]
   auto progress = session.progress(session.ranks.size() == 1 ? "embed" : "embed, rank 0", rows.size(), "cells");
   session.ranks.barrier();
-  auto const begun = std::chrono::steady_clock::now();
+  Stopwatch const watch;
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const end = std::min(rows.end, begin + rows_of_an_inference_block);
@@ -73,7 +73,7 @@ void embed(Session& session, EmbedOptions const& options) {
     }
   });
   session.ranks.barrier();
-  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  double const seconds = watch.seconds();
   progress.finish();
   session.folder.note("embedded", {{"cells", atlas->cells()}, {"seconds", seconds}, {"cells_per_second", static_cast<double>(atlas->cells()) / seconds}});
   write_features(session.ranks, features_file, *atlas, rows, features, width, model->weights_hash());

@@ -2,7 +2,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "retort/models/gene_alignment.hpp"
 #include "retort/ranks/device.hpp"
 #include "retort/ranks/session.hpp"
+#include "retort/run/stopwatch.hpp"
 
 using namespace retort;
 
@@ -64,14 +64,6 @@ struct Candidate {
   std::string variant, matching;
   std::int64_t spc;
   std::vector<Draw> draws;
-};
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
 // Everything that is read once.

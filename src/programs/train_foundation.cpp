@@ -1,7 +1,6 @@
 // retort-train-foundation: the encoder and decoder that everything later stands on, from the cells of the fit part.
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,6 +11,7 @@
 #include "retort/ranks/device.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/ranks/session.hpp"
+#include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/training/foundation_options.hpp"
 #include "retort/training/learning_rate.hpp"
@@ -19,18 +19,6 @@
 using namespace retort;
 
 namespace {
-
-// Seconds since it was last read.
-class Stopwatch {
- public:
-  double lap() {
-    auto const now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
 
 // Takes over a model that SCimilarity trained; no cell is read.
 void import_model(Session& session, FoundationOptions const& options) {
