@@ -254,6 +254,7 @@ Labels Atlas::labels(std::string const& asked) const {
   return {column, std::move(read.categories), std::move(read.codes)};
 }
 
+bool Atlas::reads_from_threads() const { return state_->data.offset && state_->indices.offset; }
 CsrBlock Atlas::read(std::int64_t begin, std::int64_t end) const {
   return state_->read(std::max<std::int64_t>(0, end - begin), [begin](std::int64_t i) { return begin + i; });
 }

@@ -77,9 +77,17 @@ struct AtlasWriter::State {
   std::int64_t data_offset = 0, indices_offset = 0;
   std::optional<ByteFile> bytes;
   Numbers buffer;
+  bool published = false;
 
   State(Communicator const& all, fs::path path, AtlasForm const& asked, RowRange own)
       : ranks(all), file(std::move(path)), pending(file.string() + ".pending"), raw(file.string() + ".raw"), form(asked), rows(own) {}
+
+  ~State() {  // a failure gives the space back
+    std::error_code ignored;
+    if (!ranks.is_root() || published) return;
+    fs::remove(pending, ignored);
+    fs::remove(raw, ignored);
+  }
 
   void choose_types() {
     value_type = form.plain || !form.whole ? NumberType::f32 : narrowest(ranks.max(form.largest));
@@ -100,6 +108,11 @@ struct AtlasWriter::State {
     });
     Operation waiting("creation of the atlas");
     auto created = Hdf5File::create(ranks, pending);
+    lay_out_x(created, row_nonzeros);
+    ranks.together([&] { created.close(); });
+  }
+
+  void lay_out_x(Hdf5File& created, std::span<std::int64_t const> row_nonzeros) {
     auto x = created.create_group("X");
     std::vector<std::int64_t> starts{begin};
     for (std::int64_t const count : row_nonzeros) starts.push_back(starts.back() + count);
@@ -110,8 +123,8 @@ struct AtlasWriter::State {
     if (form.gzip > 0) {
       indices_offset = nonzeros * bytes_of(value_type);
     } else {
-      data_offset = x.create_dataset("data", value_type, {nonzeros}).offset().value_or(0);
-      indices_offset = x.create_dataset("indices", gene_type, {nonzeros}).offset().value_or(0);
+      data_offset = x.create_dataset("data", value_type, {nonzeros}).require_offset();
+      indices_offset = x.create_dataset("indices", gene_type, {nonzeros}).require_offset();
     }
   }
 
@@ -126,6 +139,11 @@ struct AtlasWriter::State {
   void write_columns(AtlasRows const& said, std::vector<AtlasRows::Column const*> const& categorical) {
     Operation waiting("columns of the atlas");
     auto opened = Hdf5File::extend(ranks, pending);
+    write_obs_numbers(opened, said, categorical);
+    ranks.together([&] { opened.close(); });
+  }
+
+  void write_obs_numbers(Hdf5File& opened, AtlasRows const& said, std::vector<AtlasRows::Column const*> const& categorical) {
     auto obs = opened.create_group("obs");
     if (ranks.max(said.source_rows.empty() ? 0 : 1)) {
       auto set = obs.create_dataset("source_row", NumberType::i64, {form.cells});
@@ -260,6 +278,7 @@ void AtlasWriter::finish(AtlasRows const& rows, AtlasGenes const& genes, AtlasNo
   at.ranks.together([&] {
     if (!at.ranks.is_root()) return;
     publish(at.pending, at.file);
+    at.published = true;
     std::error_code ignored;
     fs::remove(at.raw, ignored);
   });

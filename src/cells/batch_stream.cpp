@@ -123,7 +123,7 @@ void BatchStream::read_ahead(std::int64_t step) {
   std::map<int, std::vector<std::int64_t>> wanted;
   for (int shard = plan_.begin(); shard < plan_.end(); ++shard) wanted[shard] = rows_of(step, shard);
   ahead_step_ = step;
-  ahead_ = std::async(std::launch::async, [this, wanted = std::move(wanted)]() mutable {
+  ahead_ = std::async(atlas_.reads_from_threads() ? std::launch::async : std::launch::deferred, [this, wanted = std::move(wanted)]() mutable {
     std::map<int, ShardBatch> batches;
     for (auto& [shard, rows] : wanted) batches[shard] = read(std::move(rows));
     return batches;

@@ -42,10 +42,9 @@ void write_features(Communicator const& ranks, fs::path const& file, Atlas const
     if (ranks.is_root()) ByteFile::create(pending);
   });
   std::int64_t offset = 0;
-  {
-    auto opened = Hdf5File::create(ranks, pending);
-    offset = opened.create_group("obsm").create_dataset(matrix_name, NumberType::f32, {atlas.cells(), width}).offset().value_or(0);
-  }
+  auto created = Hdf5File::create(ranks, pending);
+  offset = created.create_group("obsm").create_dataset(matrix_name, NumberType::f32, {atlas.cells(), width}).require_offset();
+  ranks.together([&] { created.close(); });
   ranks.together([&] {
     auto const bytes = ByteFile::open_for_writing(pending);
     bytes.write(offset + rows.begin * width * 4, values.data(), std::ssize(values) * 4);

@@ -1,5 +1,5 @@
 #include "retort/distill/generator.hpp"
-#include "retort/distill/rescale.hpp"
+#include "retort/kernels/rescale.hpp"
 
 namespace retort {
 

@@ -22,7 +22,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.momentum", options.momentum, "of sgd")
       .add("distill.rates", options.rates, "learning rates that are tried; the held-out part of train chooses")
       .add("distill.iterations", options.iterations, "the most steps of a set")
-      .add("distill.checkpoints", options.checkpoints, "steps after which a set is scored on the held-out part")
+      .add("distill.score_steps", options.score_steps, "steps after which a set is scored on the held-out part")
       .add("distill.score_heads", options.score_heads, "heads that score a set")
       .add("distill.choose_each_draw", options.choose_each_draw,
            "choose rate and steps anew for every draw; otherwise the first draw's are kept for the others")
@@ -34,13 +34,13 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
 }
 
-std::vector<std::int64_t> checkpoints_of(DistillOptions const& options) {
-  std::vector<std::int64_t> checkpoints = options.checkpoints;
-  checkpoints.push_back(options.iterations);
-  std::erase_if(checkpoints, [&](std::int64_t at) { return at < 0 || at > options.iterations; });
-  std::sort(checkpoints.begin(), checkpoints.end());
-  checkpoints.erase(std::unique(checkpoints.begin(), checkpoints.end()), checkpoints.end());
-  return checkpoints;
+std::vector<std::int64_t> score_steps_of(DistillOptions const& options) {
+  std::vector<std::int64_t> score_steps = options.score_steps;
+  score_steps.push_back(options.iterations);
+  std::erase_if(score_steps, [&](std::int64_t at) { return at < 0 || at > options.iterations; });
+  std::sort(score_steps.begin(), score_steps.end());
+  score_steps.erase(std::unique(score_steps.begin(), score_steps.end()), score_steps.end());
+  return score_steps;
 }
 
 void check_distill_options(DistillOptions const& options) {

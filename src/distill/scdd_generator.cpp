@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "retort/distill/generator.hpp"
-#include "retort/distill/rescale.hpp"
+#include "retort/kernels/rescale.hpp"
 
 namespace retort {
 

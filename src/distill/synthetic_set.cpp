@@ -93,4 +93,35 @@ void SyntheticSet::put_back(std::vector<at::Tensor> const& kept) {
   for (std::size_t i = 0; i < own_.size(); ++i) own_[i].codes.copy_(kept[i]);
 }
 
+std::vector<at::Tensor> SyntheticSet::own_part(at::Tensor const& whole) const {
+  std::vector<at::Tensor> parts;
+  for (auto const& own : own_) parts.push_back(whole.narrow(0, own.chunk->rows.begin, own.chunk->rows.size()).clone());
+  return parts;
+}
+
+std::map<std::string, at::Tensor> SyntheticSet::state() const {
+  std::vector<at::Tensor> first, second;
+  for (auto const& own : own_) {
+    first.push_back(own.first_moment);
+    if (optimiser_.adam) second.push_back(own.second_moment);
+  }
+  std::map<std::string, at::Tensor> state{{"codes", codes()}, {"first_moment", gathered(first)}, {"steps", at::full({1}, steps_, at::kLong)}};
+  if (optimiser_.adam) state["second_moment"] = gathered(second);
+  std::vector<float> own_losses;
+  for (double const loss : losses()) own_losses.push_back(static_cast<float>(loss));
+  state["losses"] = at::tensor(own_losses, at::kFloat);
+  return state;
+}
+
+void SyntheticSet::restore(std::map<std::string, at::Tensor> const& state) {
+  steps_ = state.at("steps").item<std::int64_t>();
+  for (auto& own : own_) {
+    RowRange const rows = own.chunk->rows;
+    own.codes.copy_(state.at("codes").narrow(0, rows.begin, rows.size()));
+    own.first_moment.copy_(state.at("first_moment").narrow(0, rows.begin, rows.size()));
+    if (optimiser_.adam) own.second_moment.copy_(state.at("second_moment").narrow(0, rows.begin, rows.size()));
+    own.losses = state.at("losses").narrow(0, own.chunk->first_class, own.chunk->classes).clone();
+  }
+}
+
 }  // namespace retort

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "retort/distill/rescale.hpp"
+#include "retort/kernels/rescale.hpp"
 #include "retort/evaluate/kmeans.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 

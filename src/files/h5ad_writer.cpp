@@ -86,18 +86,19 @@ void write_cell_set(fs::path const& file, CellSet const& set, nlohmann::json con
   for (auto const& matrix : set.obsm) require_length(matrix.values.size(), set.cells * matrix.width, matrix.name, file);
 
   fs::path const pending = file.string() + ".pending";
+  auto opened = Hdf5File::create(pending);
+  write_matrix(opened, "X", set.cells, set.genes, set.x);
+  write_obs(opened, set);
   {
-    auto opened = Hdf5File::create(pending);
-    write_matrix(opened, "X", set.cells, set.genes, set.x);
-    write_obs(opened, set);
     auto var = opened.create_group("var");
     encode_frame(var, {}, set.gene_names);
     auto obsm = opened.create_group("obsm");
     encode_as(obsm, "dict");
     for (auto const& matrix : set.obsm) write_matrix(obsm, matrix.name, set.cells, matrix.width, matrix.values);
-    write_json(opened, "uns", uns.is_object() ? uns : nlohmann::json::object());
-    encode_root(opened);
   }
+  write_json(opened, "uns", uns.is_object() ? uns : nlohmann::json::object());
+  encode_root(opened);
+  opened.close();
   publish(pending, file);
 }
 

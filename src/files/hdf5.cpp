@@ -192,16 +192,19 @@ Hdf5Handle writing_list(Communicator const* ranks) {
   return list;
 }
 
+// Closing a parallel file waits for all ranks.
+herr_t close_together(hid_t id) { return is_unwinding_alone() ? 0 : H5Fclose(id); }
+
 Hdf5Handle created(fs::path const& file, Communicator const* ranks) {
   auto const list = writing_list(ranks);
-  Hdf5Handle handle(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.id()), H5Fclose);
+  Hdf5Handle handle(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.id()), ranks ? close_together : H5Fclose);
   if (handle.id() < 0) cannot("create", file);
   return handle;
 }
 
 Hdf5Handle extended(fs::path const& file, Communicator const* ranks) {
   auto const list = writing_list(ranks);
-  Hdf5Handle handle(H5Fopen(file.c_str(), H5F_ACC_RDWR, list.id()), H5Fclose);
+  Hdf5Handle handle(H5Fopen(file.c_str(), H5F_ACC_RDWR, list.id()), ranks ? close_together : H5Fclose);
   if (handle.id() < 0) cannot("open", file);
   return handle;
 }

@@ -119,6 +119,12 @@ std::optional<std::int64_t> Hdf5Dataset::offset() const {
   return static_cast<std::int64_t>(at);
 }
 
+std::int64_t Hdf5Dataset::require_offset() const {
+  auto const found = offset();
+  require(found.has_value() || size() == 0, "find the bytes of");
+  return found.value_or(0);
+}
+
 void Hdf5Dataset::require_plain() const {
   Hdf5Handle const list(check(H5Dget_create_plist(id()), "read the layout of"), H5Pclose);
   Hdf5Handle const type(check(H5Dget_type(id()), "read the type of"), H5Tclose);

@@ -18,6 +18,7 @@ std::string in_place(char const* text, std::size_t size, H5T_str_t padding) {
 
 void start() {
   static bool const started = [] {
+    H5dont_atexit();  // files close themselves; a leaked parallel one must not wait for other ranks at the exit
     H5open();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     H5PLset_loading_state(0);  // a file must not name code to load

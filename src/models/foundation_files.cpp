@@ -136,7 +136,7 @@ void Foundation::save(fs::path const& folder, std::vector<std::string> const& ge
   nlohmann::json config{{"model", "retort foundation"}, {"genes", shape_.genes}, {"hidden", shape_.hidden}, {"latent", shape_.latent},
                         {"weights", hash}, {"steps", trained_steps}, {"gene_names", gene_names}};
   if (more.is_object()) config.update(more);
-  write_text(pending / "config.json", config.dump(1) + "\n");
+  write_text(pending / "config.json", json_text(config, 1) + "\n");
   publish(pending, folder);
 }
 

@@ -190,7 +190,7 @@ void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> co
                               {"prediction", "x0"},
                               {"classes", class_names},
                               {"encoder", encoder}};
-  write_text(pending / "config.json", config.dump(1) + "\n");
+  write_text(pending / "config.json", json_text(config, 1) + "\n");
   publish(pending, folder);
 }
 

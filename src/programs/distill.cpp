@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "retort/cells/feature_file.hpp"
-#include "retort/cells/feature_file.hpp"
 #include "retort/files/h5ad_writer.hpp"
 #include "retort/distill/chunks.hpp"
 #include "retort/distill/expert_gradients.hpp"
@@ -17,11 +16,13 @@
 #include "retort/distill/options.hpp"
 #include "retort/distill/real_features.hpp"
 #include "retort/distill/scoring.hpp"
+#include "retort/distill/search_state.hpp"
 #include "retort/distill/synthetic_set.hpp"
 #include "retort/models/gene_alignment.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
+#include "retort/training/checkpoint.hpp"
 #include "retort/training/head_training.hpp"
 
 using namespace retort;
@@ -42,14 +43,11 @@ struct Inputs {
   double feature_scale = 1;  // of what heads see
 };
 
-// One kind of set, and what the held-out part chose for it.
+// One kind of set.
 struct Recipe {
   std::string variant;
   Matching matching;
   std::int64_t spc;
-  double rate = 0;
-  std::int64_t iterations = 0;
-  bool chosen = false;
 };
 
 constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // apart from the heads that judge
@@ -182,100 +180,117 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   target.metric = gradient_metric(options.metric, "distill.metric");
   target.feature_scale = in.feature_scale;
   ExpertGradients const expert_gradients(ranks, plan, *in.real, options.real_cells, seed);
-  auto const checkpoints = checkpoints_of(options);
+  auto const score_steps = score_steps_of(options);
 
   std::vector<Recipe> recipes;
   for (std::int64_t const spc : options.spc)
     for (auto const& variant : options.variants)
       for (auto const& matching : options.matchings) recipes.push_back({variant, matching_named(matching), spc});
-  double best_of_all = -1;
-  std::filesystem::path best_file;
-  std::string table = fmt::format("{:<28} {:>9} {:>6} {:>10} {:>12} {:>8}\n", "set", "rate", "steps", "loss", "held out (%)", "seconds");
+  SearchState search;
+  search.choices.resize(recipes.size());
+  search.table = fmt::format("{:<28} {:>9} {:>6} {:>10} {:>12} {:>8}\n", "set", "rate", "steps", "loss", "held out (%)", "seconds");
+  Checkpoints const checkpoints(session);
+  auto saved = checkpoints.newest();
+  if (saved) search = search_state_of(*saved);
 
-  for (auto& recipe : recipes)
-    for (std::int64_t draw = 0; draw < options.draws; ++draw) {
-      Stopwatch const watch;
-      std::string const name = name_of(recipe, draw);
-      Generator const generator = generator_of(in, recipe.variant);
-      auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
-      at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
-      auto const start_rows = initial_rows(in.fit_rows, recipe.spc * options.initial_cells, seed, draw);
-      CodeOptimiser const optimiser{options.optimiser == "adam", options.momentum, generator.codes_stay_positive,
-                                    options.renormalise && generator.start == Generator::Start::latents};
+  for (; search.set < std::ssize(recipes) * options.draws; ++search.set) {
+    Stopwatch const watch;
+    std::int64_t const draw = search.set % options.draws;
+    Recipe const& recipe = recipes[static_cast<std::size_t>(search.set / options.draws)];
+    Choice& choice = search.choices[static_cast<std::size_t>(search.set / options.draws)];
+    std::string const name = name_of(recipe, draw);
+    Generator const generator = generator_of(in, recipe.variant);
+    auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
+    at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
+    auto const start_rows = initial_rows(in.fit_rows, recipe.spc * options.initial_cells, seed, draw);
+    CodeOptimiser const optimiser{options.optimiser == "adam", options.momentum, generator.codes_stay_positive,
+                                  options.renormalise && generator.start == Generator::Start::latents};
 
-      // The first draw tries all rates and is scored at all checkpoints; later draws take what it chose.
-      bool const choose = options.choose_each_draw || !recipe.chosen;
-      auto const rates = choose ? options.rates : std::vector<double>{recipe.rate};
-      std::int64_t const last = choose ? checkpoints.back() : recipe.iterations;
-      auto progress = session.progress(name, std::ssize(rates) * last, "steps");
-      std::vector<Candidate> candidates;
-      std::unique_ptr<SyntheticSet> set;
-      for (std::size_t r = 0; r < rates.size(); ++r) {
-        ranks.together([&] {
-          set = std::make_unique<SyntheticSet>(ranks, generator, *in.foundation, chunks, optimiser,
-                                               [&](RowRange rows) { return initial_codes(in, generator, start_rows, options.initial_cells, rows); });
-        });
-        for (std::int64_t iteration = 0;; ++iteration) {
-          Watchdog::set_step(static_cast<long>(iteration));
-
-          // Score on the held-out part; the start is the same for all rates.
-          bool const score_now = choose ? std::binary_search(checkpoints.begin(), checkpoints.end(), iteration) : iteration == last;
-          if (score_now && (iteration > 0 || r == 0)) {
-            at::Tensor const features = set->features();
-            if (!features.isfinite().all().item<bool>()) {
-              session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rates[r], iteration));
-              break;
-            }
-            double const loss = sum_of(set->losses());
-            double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
-            session.folder.step({"classes", "spc", "draw", "rate", "step", "loss", "held_out"},
-                                {static_cast<double>(classes), static_cast<double>(recipe.spc), static_cast<double>(draw), rates[r], static_cast<double>(iteration), loss, accuracy});
-            session.folder.note("score", {{"set", name}, {"rate", rates[r]}, {"step", iteration}, {"loss", std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json()}, {"held_out", accuracy}});
-            progress.update(static_cast<std::int64_t>(r) * last + iteration, fmt::format("rate {} loss {:.4f} held out {:.2f} %", rates[r], loss, accuracy));
-            candidates.push_back({accuracy, loss, rates[r], iteration, set->keep()});
-          }
-          if (iteration == last) break;
-
-          // The real side of this iteration: class means are constant, gradients are those of a random head.
-          if (recipe.matching.gradients) {
-            std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
-            LinearHead head = initial_head(classes, width, seed, number);
-            if (options.head_steps) {
-              HeadOptions few = head_options;
-              few.epochs = iteration % (options.head_steps + 1);
-              head = train_head(set->features(), labels, classes, few, seed, number);
-            }
-            target.weight = head.weight;
-            target.bias = head.bias;
-            target.expert_gradients = expert_gradients(head.weight, head.bias, number);
-          }
-
-          // The synthetic side: each rank its chunks; only codes move.
-          set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, target, features, chunk.first_class, chunk.classes); },
-                    rates[r]);
-          progress.update(static_cast<std::int64_t>(r) * last + iteration + 1);
-        }
-      }
-      progress.finish();
-      if (candidates.empty()) ranks.together([&] { fail(ExitCode::failed, "{}: no rate gave finite features. Lower distill.rates", name); });
-      Candidate const& best = candidates[best_candidate(candidates, in.held_out->cells())];
-      recipe.rate = choose ? best.rate : recipe.rate;
-      recipe.iterations = choose ? best.iterations : recipe.iterations;
-      recipe.chosen = true;
-
-      // Export the best.
-      set->put_back(best.codes);
-      at::Tensor const cells = set->cells(), codes = set->codes();
-      auto const file = folder / (name + ".h5ad");
+    // The first draw tries all rates and is scored at all of score_steps; later draws take what it chose.
+    bool const choose = options.choose_each_draw || !choice.made;
+    auto const rates = choose ? options.rates : std::vector<double>{choice.rate};
+    std::int64_t const last = choose ? score_steps.back() : choice.iterations;
+    auto progress = session.progress(name, std::ssize(rates) * last, "steps");
+    std::unique_ptr<SyntheticSet> set;
+    for (; search.rate < std::ssize(rates); ++search.rate, search.iteration = 0) {
+      double const rate = rates[static_cast<std::size_t>(search.rate)];
       ranks.together([&] {
-        if (ranks.is_root()) write_set(in, recipe, draw, best, cells, codes, options, session.run.seed, file);
+        set = std::make_unique<SyntheticSet>(ranks, generator, *in.foundation, chunks, optimiser,
+                                             [&](RowRange rows) { return initial_codes(in, generator, start_rows, options.initial_cells, rows); });
+        if (saved) restore_set(*saved, search, *set);
+        saved.reset();
       });
-      if (best.accuracy > best_of_all) best_of_all = best.accuracy, best_file = file;
-      double const seconds = watch.seconds();
-      session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"seconds", seconds}});
-      session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} %, {:.1f} s", name, best.rate, best.iterations, best.accuracy, seconds));
-      table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, seconds);
+      for (;; ++search.iteration) {
+        std::int64_t const iteration = search.iteration, done = search.rate * last + iteration;
+        Watchdog::set_step(static_cast<long>(iteration));
+
+        // Score on the held-out part; the start is the same for all rates.
+        bool const score_now = choose ? std::binary_search(score_steps.begin(), score_steps.end(), iteration) : iteration == last;
+        if (score_now && (iteration > 0 || search.rate == 0)) {
+          at::Tensor const features = set->features();
+          if (!features.isfinite().all().item<bool>()) {
+            session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
+            break;
+          }
+          double const loss = sum_of(set->losses());
+          double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
+          session.folder.step({"set", "rate", "step", "loss", "held_out"},
+                              {static_cast<double>(search.set), rate, static_cast<double>(iteration), loss, accuracy});
+          session.folder.note("score", {{"set", name}, {"rate", rate}, {"step", iteration}, {"loss", std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json()}, {"held_out", accuracy}});
+          progress.update(done, fmt::format("rate {} loss {:.4f} held out {:.2f} %", rate, loss, accuracy));
+          search.candidates.push_back({accuracy, loss, rate, iteration, set->keep()});
+        }
+        if (iteration == last) break;
+
+        // The real side of this iteration: class means are constant, gradients are those of a random head.
+        if (recipe.matching.gradients) {
+          std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
+          LinearHead head = initial_head(classes, width, seed, number);
+          if (options.head_steps) {
+            HeadOptions few = head_options;
+            few.epochs = iteration % (options.head_steps + 1);
+            head = train_head(set->features(), labels, classes, few, seed, number);
+          }
+          target.weight = head.weight;
+          target.bias = head.bias;
+          target.expert_gradients = expert_gradients(head.weight, head.bias, number);
+        }
+
+        // The synthetic side: each rank its chunks; only codes move.
+        set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, target, features, chunk.first_class, chunk.classes); }, rate);
+        progress.update(done + 1);
+
+        // Checkpoint, and stop where asked to.
+        Wish const wish = session.boundary();
+        if (wish == Wish::checkpoint || wish == Wish::stop) {
+          SearchState next = search;
+          ++next.iteration;
+          checkpoints.save(checkpoint_of(next, *set, (search.set * std::ssize(options.rates) + search.rate) * (options.iterations + 1) + next.iteration));
+        }
+        if (wish >= Wish::stop) session.stop(wish, fmt::format("step {} of {} of set {}", done + 1, std::ssize(rates) * last, name));
+      }
     }
+    progress.finish();
+    if (search.candidates.empty()) ranks.together([&] { fail(ExitCode::failed, "{}: no rate gave finite features. Lower distill.rates", name); });
+    Candidate const best = search.candidates[best_candidate(search.candidates, in.held_out->cells())];
+    if (choose) choice = {true, best.rate, best.iterations};
+
+    // Export the best.
+    set->put_back(best.codes);
+    at::Tensor const cells = set->cells(), codes = set->codes();
+    auto const file = folder / (name + ".h5ad");
+    ranks.together([&] {
+      session.folder.require_lock();
+      if (ranks.is_root()) write_set(in, recipe, draw, best, cells, codes, options, session.run.seed, file);
+    });
+    if (best.accuracy > search.best_accuracy) search.best_accuracy = best.accuracy, search.best_set = name;
+    double const seconds = watch.seconds();
+    session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"seconds", seconds}});
+    session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} %, {:.1f} s", name, best.rate, best.iterations, best.accuracy, seconds));
+    search.table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, seconds);
+    search.rate = search.iteration = 0;
+    search.candidates.clear();
+  }
 
   // The one that did best on the held-out part is the run's product.
   auto const product = session.product("", "distilled.h5ad");
@@ -283,13 +298,13 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     if (!ranks.is_root()) return;
     auto const pending = product.string() + ".pending";
     std::error_code error;
-    std::filesystem::copy_file(best_file, pending, std::filesystem::copy_options::overwrite_existing, error);
+    std::filesystem::copy_file(folder / (search.best_set + ".h5ad"), pending, std::filesystem::copy_options::overwrite_existing, error);
     if (error) fail(ExitCode::cannot_write, "cannot write '{}' ({})", pending, error.message());
     publish(pending, product);
-    std::fputs(table.c_str(), stdout);
+    std::fputs(search.table.c_str(), stdout);
   });
-  session.say(fmt::format("'{}' is {}", product.string(), best_file.stem().string()));
-  session.set_done();
+  session.say(fmt::format("'{}' is {}", product.string(), search.best_set));
+  session.set_done({product, folder});
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ void embed(Session& session, EmbedOptions const& options) {
   session.folder.note("embedded", {{"cells", atlas->cells()}, {"seconds", seconds}, {"cells_per_second", static_cast<double>(atlas->cells()) / seconds}});
   write_features(session.ranks, features_file, *atlas, rows, features, width, model->weights_hash());
   session.say(fmt::format("wrote '{}': {} cells, {} features, encoder {}", features_file.string(), with_commas(atlas->cells()), width, model->weights_hash()));
-  session.set_done();
+  session.set_done({features_file});
 }
 
 }  // namespace

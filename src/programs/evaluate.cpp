@@ -295,10 +295,10 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
                      {"encoder", ground.foundation->weights_hash()}, {"heads", options.heads}, {"seed", session.run.seed}};
   if (!regression_note.is_null()) results["gene_regression"] = regression_note;
   session.ranks.together([&] {
-    if (session.ranks.is_root()) write_text(session.product("", "results.json"), results.dump(2) + "\n");
+    if (session.ranks.is_root()) write_text(session.product("", "results.json"), json_text(results, 2) + "\n");
   });
   if (session.ranks.is_root()) std::fputs(table_of(rows).c_str(), stdout);
-  session.set_done();
+  session.set_done({session.product("", "results.json")});
 }
 
 }  // namespace

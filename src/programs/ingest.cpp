@@ -207,10 +207,10 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
 
   ranks.together([&] {
     if (!ranks.is_root()) return;
-    write_text(session.folder.own() / "summary.json", summary.json().dump(2) + "\n");
+    write_text(session.folder.own() / "summary.json", json_text(summary.json(), 2) + "\n");
     std::fputs(summary.table().c_str(), stdout);
   });
-  session.set_done();
+  session.set_done({session.product("", "atlas.h5ad")});
 }
 
 }  // namespace

@@ -26,6 +26,6 @@ int main(int argc, char** argv) {
     simulate(session.ranks, options, static_cast<std::uint64_t>(session.run.seed), file, [&](std::int64_t done) { progress.update(done); });
     progress.finish();
     session.say(fmt::format("wrote {} cells x {} genes to '{}'", with_commas(options.cells), with_commas(options.genes), file.string()));
-    session.set_done();
+    session.set_done({file});
   });
 }

@@ -7,13 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "retort/cells/feature_file.hpp"
-#include "retort/cells/feature_file.hpp"
 #include "retort/distill/real_features.hpp"
 #include "retort/models/scdg.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/random.hpp"
 #include "retort/run/watchdog.hpp"
+#include "retort/training/checkpoint.hpp"
 #include "retort/training/flat_adamw.hpp"
 
 using namespace retort;
@@ -143,7 +143,17 @@ void train(Session& session, DiffusionOptions& options) {
   at::Tensor average = options.ema > 0 ? arena.weights().clone() : at::Tensor();
   auto progress = session.progress("train-diffusion", options.steps * options.batch, "cells");
   double recent = 0;
-  for (std::int64_t step = 0; step < options.steps; ++step) {
+
+  Checkpoints const checkpoints(session);
+  std::map<std::string, at::Tensor> state{{"weights", arena.weights()}, {"first_moment", optimiser.first_moment}, {"second_moment", optimiser.second_moment}, {"adam_steps", optimiser.steps}};
+  if (average.defined()) state["average"] = average;
+  std::int64_t first_step = 0;
+  if (auto const saved = checkpoints.newest()) {
+    session.ranks.together([&] { restore(saved->tensors, state); });
+    first_step = saved->step;
+    recent = saved->facts.at("recent_loss");
+  }
+  for (std::int64_t step = first_step; step < options.steps; ++step) {
     Watchdog::set_step(static_cast<long>(step));
 
     // Forward and backward of this rank's shards: predict the clean latents (scDD eq 3).
@@ -173,6 +183,11 @@ void train(Session& session, DiffusionOptions& options) {
     recent = step ? 0.99 * recent + 0.01 * loss : loss;
     session.folder.step({"step", "loss", "norm", "rate"}, {static_cast<double>(step), loss, norm, rate});
     progress.update((step + 1) * options.batch, fmt::format("loss {:.4f}", recent));
+
+    // Checkpoint, and stop where asked to.
+    Wish const wish = step + 1 < options.steps ? session.boundary() : Wish::go_on;
+    if (wish == Wish::checkpoint || wish == Wish::stop) checkpoints.save({step + 1, state, {{"recent_loss", recent}}});
+    if (wish >= Wish::stop) session.stop(wish, fmt::format("step {} of {}", step + 1, options.steps));
   }
   progress.finish();
 
@@ -181,7 +196,7 @@ void train(Session& session, DiffusionOptions& options) {
     if (session.ranks.is_root()) model->save(folder, labels.names, encoder);
   });
   session.say(fmt::format("wrote '{}': {} classes, loss {:.4f} of scaled latents", folder.string(), labels.classes(), recent));
-  session.set_done();
+  session.set_done({folder});
 }
 
 }  // namespace

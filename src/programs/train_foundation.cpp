@@ -13,6 +13,7 @@
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
+#include "retort/training/checkpoint.hpp"
 #include "retort/training/foundation_options.hpp"
 #include "retort/training/learning_rate.hpp"
 
@@ -30,7 +31,7 @@ void import_model(Session& session, FoundationOptions const& options) {
     session.say(fmt::format("imported '{}': {} genes, {} latents, weights {}", options.import, with_commas(model.shape().genes), model.shape().latent, model.weights_hash()));
     if (!session.dry_run) model.save(folder, model.gene_names(), {{"imported_from", options.import}});
   });
-  if (!session.dry_run) session.set_done();
+  if (!session.dry_run) session.set_done({folder});
 }
 
 void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64_t fit_cells, ShardPlan const& plan, std::int64_t parameters) {
@@ -41,6 +42,19 @@ void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64
               atlas.file().c_str(), with_commas(fit_cells).c_str(), with_commas(atlas.cells()).c_str(), with_commas(atlas.genes()).c_str(),
               with_commas(parameters).c_str(), with_commas(steps).c_str(), with_commas(options.order.batch).c_str(),
               static_cast<double>(steps * options.order.batch) / static_cast<double>(fit_cells), plan.shards(), plan.ranks(), with_commas(memory / 1'000'000 + 300).c_str());
+}
+
+// Everything that a step changes, by the names that checkpoints know it under.
+std::map<std::string, at::Tensor> training_state(Foundation& model, GradientArena const& arena, FlatAdamw const& optimiser) {
+  std::map<std::string, at::Tensor> state{{"weights", arena.weights()}, {"first_moment", optimiser.first_moment}, {"second_moment", optimiser.second_moment}, {"adam_steps", optimiser.steps}};
+  for (auto* layers : {&model.encoder_layers, &model.decoder_layers}) {
+    std::string const half = layers == &model.encoder_layers ? "encoder" : "decoder";
+    for (std::size_t i = 0; i < layers->size(); ++i) {
+      state[fmt::format("{}.{}.running_mean", half, i)] = (*layers)[i].running_mean;
+      state[fmt::format("{}.{}.running_variance", half, i)] = (*layers)[i].running_variance;
+    }
+  }
+  return state;
 }
 
 void train(Session& session, FoundationOptions& options) {
@@ -90,7 +104,15 @@ void train(Session& session, FoundationOptions& options) {
                           with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch, mix.entropy, mix.ideal));
   auto progress = session.progress("train-foundation", steps * options.order.batch, "cells");
   StepStatistics losses;
-  for (std::int64_t step = 0; step < steps; ++step) {
+
+  Checkpoints const checkpoints(session);
+  auto const state = training_state(model, arena, optimiser);
+  std::int64_t first_step = 0;
+  if (auto const saved = checkpoints.newest()) {
+    session.ranks.together([&] { restore(saved->tensors, state); });
+    first_step = model.trained_steps = saved->step;
+  }
+  for (std::int64_t step = first_step; step < steps; ++step) {
     Watchdog::set_step(static_cast<long>(step));
     Stopwatch watch;
     double read_seconds = 0, compute_seconds = 0;
@@ -127,6 +149,11 @@ void train(Session& session, FoundationOptions& options) {
     session.folder.step({"step", "loss", "reconstruction", "triplet", "triplets", "norm", "rate", "read_seconds", "compute_seconds", "sum_seconds", "step_seconds"},
                         {static_cast<double>(step), losses.loss, losses.reconstruction, losses.triplet, losses.triplets, norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
     progress.update((step + 1) * options.order.batch, fmt::format("loss {:.4f}", losses.loss));
+
+    // Checkpoint, and stop where asked to.
+    Wish const wish = step + 1 < steps ? session.boundary() : Wish::go_on;
+    if (wish == Wish::checkpoint || wish == Wish::stop) checkpoints.save({step + 1, state, {}});
+    if (wish >= Wish::stop) session.stop(wish, fmt::format("step {} of {}", step + 1, steps));
   }
   progress.finish();
 
@@ -137,7 +164,7 @@ void train(Session& session, FoundationOptions& options) {
                 {"training", {{"cells", stream.rows()}, {"steps", steps}, {"loss", losses.loss}, {"reconstruction", losses.reconstruction}, {"triplet", losses.triplet}, {"settings", session.table.fingerprint()}}}});
   });
   session.say(fmt::format("wrote '{}': loss {:.4f}, reconstruction {:.4f}, triplet {:.4f}", model_folder.string(), losses.loss, losses.reconstruction, losses.triplet));
-  session.set_done();
+  session.set_done({model_folder});
 }
 
 }  // namespace

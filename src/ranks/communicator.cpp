@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <exception>
 #include <limits>
 #include <numeric>
 
@@ -14,6 +16,8 @@ namespace {
 // MPI counts are int: longer messages travel in pieces of this many elements.
 constexpr std::int64_t largest_piece = std::int64_t{1} << 30;
 
+std::atomic<bool> fails_together{false};
+
 MPI_Comm duplicate(MPI_Comm of) {
   MPI_Comm copy = MPI_COMM_NULL;
   mpi_check(MPI_Comm_dup(of, &copy), "duplicate of a communicator");
@@ -22,6 +26,9 @@ MPI_Comm duplicate(MPI_Comm of) {
 }
 
 }  // namespace
+
+bool is_unwinding_alone() { return std::uncaught_exceptions() > 0 && !fails_together; }
+void all_ranks_fail() { fails_together = true; }
 
 void mpi_check(int code, char const* operation) {
   if (code == MPI_SUCCESS) return;
@@ -52,7 +59,7 @@ Communicator::Communicator(Communicator&& other) noexcept : handle_(other.handle
 Communicator::~Communicator() {
   int finalized = 0;
   MPI_Finalized(&finalized);
-  if (handle_ != MPI_COMM_NULL && !finalized) MPI_Comm_free(&handle_);
+  if (handle_ != MPI_COMM_NULL && !finalized && !is_unwinding_alone()) MPI_Comm_free(&handle_);
 }
 Communicator Communicator::world() { return Communicator(duplicate(MPI_COMM_WORLD)); }
 Communicator Communicator::serial() { return Communicator(duplicate(MPI_COMM_SELF)); }
@@ -187,13 +194,18 @@ void Communicator::together(std::function<void()> const& work) const {
     text = error.what();
     code = static_cast<int>(ExitCode::failed);
   }
+  Operation waiting("agreement on a failure");
   int const first = min(code ? rank_ : std::numeric_limits<int>::max());
   if (first == std::numeric_limits<int>::max()) return;
   broadcast(text, first);
   broadcast(std::span(&code, 1), first);
+  std::string host = host_name();
+  broadcast(host, first);
+  all_ranks_fail();
   Failure failure(static_cast<ExitCode>(code), text);
   failure.agreed = true;
   failure.first_rank = first;
+  failure.first_host = host;
   throw failure;
 }
 

@@ -36,7 +36,7 @@ NcclSum::NcclSum(Communicator const& ranks) : state_(std::make_unique<State>()) 
 }
 
 NcclSum::~NcclSum() {
-  if (state_->communicator) ncclCommDestroy(state_->communicator);
+  if (state_->communicator) is_unwinding_alone() ? ncclCommAbort(state_->communicator) : ncclCommDestroy(state_->communicator);
 }
 
 void NcclSum::sum(at::Tensor& values) {

@@ -75,7 +75,7 @@ struct OrderedSum<Value>::Memory {
     one_node ? allocate_window() : allocate_private();
   }
   ~Memory() {
-    if (window != MPI_WIN_NULL) {
+    if (window != MPI_WIN_NULL && !is_unwinding_alone()) {
       MPI_Win_unlock_all(window);
       MPI_Win_free(&window);
     }

@@ -9,6 +9,7 @@
 
 #include "retort/run/build_info.hpp"
 #include "retort/run/hash.hpp"
+#include "retort/ranks/share.hpp"
 #include "retort/run/watchdog.hpp"
 
 namespace retort {
@@ -21,6 +22,10 @@ void add_run_options(OptionTable& table, RunOptions& options) {
       .add("run.threads", options.threads, "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
       .add("run.device", options.device, "auto, cpu or cuda (one GPU a rank)")
       .add("run.deadline_seconds", options.deadline_seconds, "a wait between ranks longer than this ends the job with 124")
+      .add("run.checkpoint_seconds", options.checkpoint_seconds, "a training or distilling program checkpoints this often; 0: only when asked to (USR1)")
+      .add("run.checkpoint_steps", options.checkpoint_steps, "also after so many steps; 0: by time alone")
+      .add("run.keep_checkpoints", options.keep_checkpoints, "the newest so many are kept")
+      .add("run.stop_before_seconds", options.stop_before_seconds, "this long before the job's time limit the run checkpoints and leaves with 75")
       .add("run.again", options.again, "run the stage again though it is done");
 }
 
@@ -45,9 +50,12 @@ std::string one_line(std::exception const& error) {
   return text.substr(0, text.find('\n'));
 }
 
-void speak(std::string const& program, std::string const& text, int rank, int ranks) {
-  std::string const where = ranks > 1 ? fmt::format(" [rank {} of {}, host {}]", rank, ranks, host_name()) : "";
-  std::fprintf(stderr, "%s: error: %s%s\n", program.c_str(), text.c_str(), where.c_str());
+// A stop that was asked for is no error.
+void speak(std::string const& program, std::string const& text, int code, int rank, int ranks, std::string const& host) {
+  std::string const step = Watchdog::step() >= 0 ? fmt::format(", step {}", Watchdog::step()) : "";
+  std::string const where = ranks > 1 ? fmt::format(" [rank {} of {}, host {}{}]", rank, ranks, host, step) : "";
+  bool const stopped = code == static_cast<int>(ExitCode::stopped);
+  std::fprintf(stderr, "%s: %s%s%s\n", program.c_str(), stopped ? "" : "error: ", text.c_str(), where.c_str());
   std::fflush(stderr);
 }
 
@@ -64,11 +72,12 @@ void run_body(OptionTable& table, RunOptions const& run, bool dry_run, Communica
   try {
     body(session);
     folder->note("end", {{"exit_code", 0}});
-  } catch (Failure const& failure) {
-    folder->note("end", {{"exit_code", static_cast<int>(failure.code)}, {"error", one_line(failure)}});
-    throw;
   } catch (std::exception const& error) {
-    folder->note("end", {{"exit_code", 1}, {"error", one_line(error)}});
+    auto const* failure = dynamic_cast<Failure const*>(&error);
+    try {
+      folder->note("end", {{"exit_code", failure ? static_cast<int>(failure->code) : 1}, {"error", one_line(error)}});
+    } catch (Failure const&) {  // a full disk: the first failure is the one to tell
+    }
     throw;
   }
 }
@@ -96,13 +105,52 @@ bool Session::is_done(std::vector<std::filesystem::path> const& inputs) {
     }
   });
   ranks.broadcast(std::span(&done, 1));
+  ranks.broadcast(key_);
   if (done) say(fmt::format("already done in '{}' with these settings and inputs", folder.own().string()));
   return done != 0;
 }
 
-void Session::set_done() {
+void Session::set_done(std::vector<std::filesystem::path> const& products) {
   ranks.barrier();
-  ranks.together([&] { folder.set_done(key_); });
+  ranks.together([&] {
+    folder.require_lock();
+    folder.set_done(key_, products);
+    std::error_code ignored;
+    if (ranks.is_root()) std::filesystem::remove_all(folder.own() / "checkpoints", ignored);
+  });
+}
+
+Wish Session::boundary() {
+  Wish wish = StopSignals::seen();
+  ++steps_since_checkpoint_;
+  if (ranks.is_root()) {
+    auto const ask = [&](Wish more) { wish = std::max(wish, more); };
+    bool const due = run.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= run.checkpoint_seconds;
+    if (due || (run.checkpoint_steps > 0 && steps_since_checkpoint_ >= run.checkpoint_steps)) ask(Wish::checkpoint);
+    if (since_look_.seconds() > 0.5) {  // the file system is not asked at every step
+      since_look_.lap();
+      std::error_code missing;
+      if (std::filesystem::exists(folder.path() / "STOP", missing)) ask(Wish::stop);
+    }
+    if (auto const left = seconds_to_limit(); left && *left < run.stop_before_seconds) ask(Wish::stop);
+    if (folder.has_lost_lock()) ask(Wish::lost);
+  }
+  wish = static_cast<Wish>(ranks.max(static_cast<int>(wish)));
+  if (wish != Wish::go_on) {
+    since_checkpoint_.lap();
+    steps_since_checkpoint_ = 0;
+  }
+  return wish;
+}
+
+void Session::stop(Wish why, std::string const& at) const {
+  Failure stopped(ExitCode::stopped, why == Wish::lost ? fmt::format("the run folder '{}' was taken by another job; stopped at {}, nothing written", folder.path().string(), at)
+                                                       : fmt::format("stopped at {} as asked; the same command goes on from there", at));
+  stopped.agreed = true;
+  all_ranks_fail();
+  std::error_code ignored;
+  if (ranks.is_root()) std::filesystem::remove(folder.path() / "STOP", ignored);
+  throw stopped;
 }
 
 std::filesystem::path Session::product(std::string const& setting, std::string const& name) const {
@@ -134,19 +182,21 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
   {
     Communicator const world = Communicator::world();
     try {
-      if (refused) {
-        refused->agreed = true;
-        throw *refused;
-      }
-      Watchdog::start(table.program(), world.rank(), world.size(), run.deadline_seconds);
+      StopSignals::listen();
+      Watchdog::start(table.program(), world.rank(), world.size(), run.deadline_seconds > 0 ? run.deadline_seconds : RunOptions{}.deadline_seconds);
+      world.together([&] {  // one rank alone may have been refused: a settings file that its node does not see
+        if (refused) throw *refused;
+        if (!(run.deadline_seconds > 0)) fail(ExitCode::usage, "run.deadline_seconds is {} (a wait takes time). Give a number above 0", run.deadline_seconds);
+        run.shards = ShardPlan(run.shards, world.rank(), world.size()).shards();  // it decides bits: recorded as what it is
+      });
       run_body(table, run, request == Request::dry_run, world, body);
     } catch (std::exception const& error) {
       auto const* failure = dynamic_cast<Failure const*>(&error);
       code = static_cast<int>(failure ? failure->code : ExitCode::failed);
       if (failure && failure->agreed) {
-        if (world.is_root()) speak(table.program(), one_line(error), std::max(0, failure->first_rank), world.size());
+        if (world.is_root()) speak(table.program(), one_line(error), code, std::max(0, failure->first_rank), world.size(), failure->first_host.empty() ? host_name() : failure->first_host);
       } else {  // alone: the others may wait in a collective, so the job ends here
-        speak(table.program(), one_line(error), world.rank(), world.size());
+        speak(table.program(), one_line(error), code, world.rank(), world.size(), host_name());
         if (world.size() > 1) MPI_Abort(MPI_COMM_WORLD, code);
       }
     }

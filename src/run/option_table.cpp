@@ -6,7 +6,6 @@
 #include <array>
 #include <charconv>
 #include <fstream>
-#include <set>
 #include <sstream>
 
 #include "retort/run/error.hpp"
@@ -19,7 +18,8 @@ namespace {
 // Every section of every retort program: one INI file serves a whole pipeline, and a misspelt section is still an error.
 constexpr std::array section_names{"run", "cells", "simulate", "ingest", "foundation", "embed", "diffusion", "distill", "head", "evaluate", "measure"};
 // Settings that say only where and how long, so a finished stage stays finished when they change.
-constexpr std::array settings_without_effect{"run.folder", "run.deadline_seconds", "run.again"};
+constexpr std::array settings_without_effect{"run.folder", "run.deadline_seconds", "run.again", "run.checkpoint_seconds", "run.checkpoint_steps",
+                                                "run.keep_checkpoints", "run.stop_before_seconds"};
 
 std::string section_of(std::string const& name) { return name.substr(0, name.find('.')); }
 
@@ -88,11 +88,6 @@ std::string print(std::vector<double> const& value) { return fmt::format("{}", f
 OptionTable::OptionTable(std::string program, std::string purpose) : program_(std::move(program)), purpose_(std::move(purpose)) {}
 OptionTable::~OptionTable() = default;
 
-OptionTable::Entry& OptionTable::insert(std::string const& name, std::string const& help) {
-  entries_.push_back({name, help, {}, {}, false});
-  return entries_.back();
-}
-
 OptionTable::Entry* OptionTable::find(std::string const& name) {
   auto const it = std::find_if(entries_.begin(), entries_.end(), [&](Entry const& entry) { return entry.name == name; });
   return it == entries_.end() ? nullptr : &*it;
@@ -100,7 +95,7 @@ OptionTable::Entry* OptionTable::find(std::string const& name) {
 
 template <class Value>
 OptionTable& OptionTable::add(std::string const& name, Value& value, std::string const& help) {
-  Entry& entry = insert(name, help);
+  Entry& entry = entries_.emplace_back(Entry{name, help, {}, {}, false});
   entry.assign = [&value, name](std::string const& text) { retort::assign(text, name, value); };
   entry.print = [&value] { return retort::print(value); };
   entry.is_switch = std::is_same_v<Value, bool>;
@@ -153,10 +148,11 @@ Request OptionTable::parse(int argc, char const* const* argv) {
       try {
         po::options_description none;
         for (auto const& option : po::parse_config_file(stream, none, true).options) {
-          std::string const where = "in '" + file + "'";
+          std::string const section = section_of(option.string_key);
+          bool const is_ours = std::any_of(entries_.begin(), entries_.end(), [&](Entry const& known) { return section_of(known.name) == section; });
+          bool const is_anothers = !is_ours && std::find(section_names.begin(), section_names.end(), section) != section_names.end();
           if (Entry* entry = find(option.string_key)) entry->assign(option.value.at(0));
-          else if (section_of(option.string_key) == "run" || std::any_of(entries_.begin(), entries_.end(), [&](Entry const& known) { return section_of(known.name) == section_of(option.string_key); })) refuse_unknown(option.string_key, where);
-          else if (std::find(section_names.begin(), section_names.end(), section_of(option.string_key)) == section_names.end()) refuse_unknown(option.string_key, where);
+          else if (!is_anothers) refuse_unknown(option.string_key, "in '" + file + "'");
         }
       } catch (po::error const& error) {
         fail(ExitCode::usage, "{} (in '{}')", error.what(), file);

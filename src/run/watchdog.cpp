@@ -66,11 +66,15 @@ void Watchdog::stop() {
 }
 
 void Watchdog::set_step(long step) { current_step = step; }
+long Watchdog::step() { return current_step; }
 
-Operation::Operation(char const* name) {
+Operation::Operation(char const* name) : outer_(current_operation), outer_began_ms_(operation_began_ms) {
   operation_began_ms = now_ms();
   current_operation = name;
 }
-Operation::~Operation() { current_operation = nullptr; }
+Operation::~Operation() {
+  operation_began_ms = outer_began_ms_;
+  current_operation = outer_;
+}
 
 }  // namespace retort

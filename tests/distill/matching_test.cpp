@@ -6,7 +6,7 @@
 
 #include "retort/distill/chunks.hpp"
 #include "retort/distill/initial_rows.hpp"
-#include "retort/distill/rescale.hpp"
+#include "retort/kernels/rescale.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -14,7 +14,7 @@ import numpy as np
 from foundation_runs import SMALL, Runs, read_bytes
 
 TRAIN = ["--diffusion.steps=20", "--diffusion.hidden=64,32", "--run.shards=4"]
-QUICK = ["--distill.variants=scdd,cells", "--distill.matchings=dm,dc", "--distill.spc=1,20", "--distill.iterations=6", "--distill.checkpoints=0,3",
+QUICK = ["--distill.variants=scdd,cells", "--distill.matchings=dm,dc", "--distill.spc=1,20", "--distill.iterations=6", "--distill.score_steps=0,3",
          "--distill.rates=0.01,0.05", "--distill.draws=2", "--head.epochs=20", "--run.shards=4", "--run.again=true"]
 
 

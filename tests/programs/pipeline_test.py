@@ -8,7 +8,7 @@ import time
 
 from foundation_runs import SMALL, Runs, read_bytes
 
-SETTINGS = [*SMALL, "--diffusion.steps=20", "--diffusion.hidden=32,32,16,16", "--distill.iterations=4", "--distill.checkpoints=0,2,4", "--distill.spc=1,3",
+SETTINGS = [*SMALL, "--diffusion.steps=20", "--diffusion.hidden=32,32,16,16", "--distill.iterations=4", "--distill.score_steps=0,2,4", "--distill.spc=1,3",
             "--distill.draws=2", "--distill.variants=scdd,cells", "--head.epochs=30", "--evaluate.heads=3"]
 SECTIONS = {"ingest": ["ingest"], "train-foundation": ["foundation"], "embed": [], "train-diffusion": ["diffusion"], "distill": ["distill", "head"], "evaluate": ["evaluate", "head"]}
 

@@ -22,7 +22,7 @@ fs::path fresh(std::string const& name) {
 TEST(RunFolder, a_stage_is_done_only_under_its_key) {
   RunFolder folder(fresh("stage"), "embed", true);
   EXPECT_FALSE(folder.is_done("a"));
-  folder.set_done("a");
+  folder.set_done("a", {});
   EXPECT_TRUE(folder.is_done("a"));
   EXPECT_FALSE(folder.is_done("b"));
   folder.start("", "");  // beginning again takes the mark away: a stage cut short is not done

@@ -54,7 +54,9 @@ class Atlas {
   // Row of each cell in the input files, in their order.
   std::vector<std::int64_t> const& source_rows() const;
 
-  // Rows as stored (counts, or log values where holds_counts() is false). Safe from several threads where contiguous.
+  // Whether reads go past HDF5, which is not safe from several threads: both arrays contiguous.
+  bool reads_from_threads() const;
+  // Rows as stored (counts, or log values where holds_counts() is false).
   CsrBlock read(std::int64_t begin, std::int64_t end) const;
   // Any rows, in the order given; neighbouring rows are read together.
   CsrBlock read(std::span<std::int64_t const> rows) const;

@@ -20,7 +20,7 @@ struct DistillOptions {
   double momentum = 0.5;
   std::vector<double> rates{0.003, 0.03, 0.1};
   std::int64_t iterations = 100;
-  std::vector<std::int64_t> checkpoints{0, 10, 30, 100};
+  std::vector<std::int64_t> score_steps{0, 10, 30, 100};
   std::int64_t score_heads = 3;
   bool choose_each_draw = false;
   std::string metric = "rows";
@@ -32,7 +32,7 @@ struct DistillOptions {
 void add_distill_options(OptionTable& table, DistillOptions& options);
 
 // The iterations at which a set is scored: rising, none past the last, which is one of them.
-std::vector<std::int64_t> checkpoints_of(DistillOptions const& options);
+std::vector<std::int64_t> score_steps_of(DistillOptions const& options);
 // Throws Failure(usage) for values that cannot be meant.
 void check_distill_options(DistillOptions const& options);
 

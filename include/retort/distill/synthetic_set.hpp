@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,14 @@ class SyntheticSet {
   // This rank's codes, to be put back later.
   std::vector<at::Tensor> keep() const;
   void put_back(std::vector<at::Tensor> const& kept);
+  // Collective: what keep() gave on each rank, as rows of the whole set in class order; and this rank's part of such rows.
+  at::Tensor whole(std::vector<at::Tensor> const& kept) const { return gathered(kept); }
+  std::vector<at::Tensor> own_part(at::Tensor const& whole) const;
+
+  // Collective: all that step() changes, by name, rows of the whole set in class order: what a checkpoint holds. restore()
+  // takes it back on any number of ranks; it is not collective.
+  std::map<std::string, at::Tensor> state() const;
+  void restore(std::map<std::string, at::Tensor> const& state);
 
  private:
   struct Own {

@@ -103,6 +103,8 @@ class Hdf5Dataset : public Hdf5Object {
   std::optional<std::int64_t> chunk_rows() const;
   // The byte of the file at which its elements begin, where they are contiguous, uncompressed and of this machine's order.
   std::optional<std::int64_t> offset() const;
+  // The same of a data set just made, to write there without HDF5; 0 where it is empty. Throws Failure(cannot_write).
+  std::int64_t require_offset() const;
   // Throws Failure(bad_input) where its bytes lie in other files, need a filter that is not here, or are more than the
   // file can hold. Hdf5Group::dataset calls it in files that are only read.
   void require_plain() const;
@@ -191,7 +193,8 @@ class Hdf5File : public Hdf5Group {
   static Hdf5File extend(Communicator const& ranks, std::filesystem::path const& file);
   // A file in memory that is never written: to compress chunks with HDF5's own filters.
   static Hdf5File in_memory();
-  // Flushes and closes, and throws where the disk is full. Groups and data sets of it must be gone.
+  // Flushes and closes, and throws where the disk is full. Groups and data sets of it must be gone. Collective where the file
+  // is parallel: call it inside Communicator::together, which then tells all ranks of one's failure.
   void close();
 
  private:

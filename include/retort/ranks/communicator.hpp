@@ -17,6 +17,12 @@ void mpi_check(int code, char const* operation);
 template <class Value>
 MPI_Datatype mpi_type();
 
+// Whether a failure that other ranks do not share unwinds this one: then a destructor must leak what only all ranks can
+// end together (windows, parallel files), or the rank waits for ever before its error line is out.
+bool is_unwinding_alone();
+// Said before a failure is thrown that all ranks throw.
+void all_ranks_fail();
+
 // Every member that says collective must be called by every rank, in the same order. A rank that waits longer than the
 // deadline of the Watchdog ends with its operation's name.
 class Communicator {

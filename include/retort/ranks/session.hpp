@@ -12,16 +12,22 @@
 #include "retort/run/option_table.hpp"
 #include "retort/run/progress.hpp"
 #include "retort/run/run_folder.hpp"
+#include "retort/run/stop_signals.hpp"
+#include "retort/run/stopwatch.hpp"
 
 namespace retort {
 
-// Section [run]: where and how, never what. Same in every program.
+// Section [run]: where and how; of these, seed, shards, threads and device are part of the result. Same in every program.
 struct RunOptions {
   std::string folder = "runs/retort";
   std::int64_t seed = 0;
   std::int64_t threads = 1;
   std::int64_t shards = 0;
   double deadline_seconds = 1800;
+  double checkpoint_seconds = 600;
+  std::int64_t checkpoint_steps = 0;
+  std::int64_t keep_checkpoints = 2;
+  double stop_before_seconds = 60;
   bool again = false;
   std::string device = "auto";
 };
@@ -43,13 +49,23 @@ struct Session {
   // Collective: true when this stage was finished with the same settings and inputs, which is then said; otherwise
   // options.ini and build.txt are written and the stage begins. --run.again begins in any case.
   bool is_done(std::vector<std::filesystem::path> const& inputs);
-  // Collective: marks the stage whole; call it after the last product was published.
-  void set_done();
+  // Collective: marks the stage whole and drops its checkpoints; call it after the last product was published. The stage
+  // counts as done while these files and folders stay as they are now.
+  void set_done(std::vector<std::filesystem::path> const& products);
+  // Collective, at a step boundary: what signals on any rank, the file RUN/STOP, the job's time limit and the interval of
+  // checkpoints ask for; the same on all ranks. One small reduction.
+  Wish boundary();
+  // Collective: ends a run that Wish::stop or lost asked to stop, by a Failure(stopped) that all ranks throw: exit code 75.
+  [[noreturn]] void stop(Wish why, std::string const& at) const;
+  // What decides the bits of this stage: settings and inputs. Empty before is_done().
+  std::string const& key() const { return key_; }
   // The path of a setting, or RUN/<name> where it is empty.
   std::filesystem::path product(std::string const& setting, std::string const& name) const;
 
  private:
   std::string key_;
+  Stopwatch since_checkpoint_, since_look_;
+  std::int64_t steps_since_checkpoint_ = 0;
 };
 
 // Runs a program: parses (so --help, --version and --print-config work without mpirun), starts MPI, one LibTorch thread a

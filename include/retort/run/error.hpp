@@ -29,6 +29,7 @@ class Failure : public std::runtime_error {
   ExitCode code;
   bool agreed = false;   // every rank throws this same failure, so all may finalise
   int first_rank = -1;   // where it happened first, once agreed
+  std::string first_host;
 };
 
 // Throws a Failure: fail(ExitCode::bad_input, "'{}' has no column '{}'", file, column).

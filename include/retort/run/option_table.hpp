@@ -30,7 +30,7 @@ class OptionTable {
   std::string help() const;
   // The resolved settings as a commented INI.
   std::string ini() const;
-  // The resolved settings that decide results, one a line: without the run section, which says only where and how fast.
+  // The resolved settings that decide results, one a line: all but those of the run section that say where and how long.
   std::string fingerprint() const;
   std::string const& program() const { return program_; }
 
@@ -41,7 +41,6 @@ class OptionTable {
     std::function<std::string()> print;
     bool is_switch = false;
   };
-  Entry& insert(std::string const& name, std::string const& help);
   Entry* find(std::string const& name);
   [[noreturn]] void refuse_unknown(std::string const& name, std::string const& where) const;
 

@@ -1,4 +1,4 @@
-#include "retort/distill/rescale.hpp"
+#include "retort/kernels/rescale.hpp"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
