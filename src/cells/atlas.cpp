@@ -237,6 +237,12 @@ std::int64_t Atlas::genes() const { return state_->genes; }
 std::int64_t Atlas::nonzeros() const { return state_->indptr.back(); }
 std::vector<std::string> const& Atlas::gene_names() const { return state_->gene_names; }
 std::string Atlas::vocabulary_hash() const { return state_->hash; }
+std::string Atlas::identity() const {
+  auto const& at = *state_;
+  std::uint64_t hash = hash_bytes(at.source_rows.data(), at.source_rows.size() * sizeof(at.source_rows[0]));
+  hash = hash_bytes(at.parts.data(), at.parts.size() * sizeof(at.parts[0]), hash);
+  return hash_text(fmt::format("{} {} {} {}", hash, at.hash, cells(), nonzeros()));
+}
 bool Atlas::holds_counts() const { return state_->holds_counts; }
 std::vector<Part> const& Atlas::parts() const { return state_->parts; }
 std::vector<std::int64_t> const& Atlas::source_rows() const { return state_->source_rows; }

@@ -26,7 +26,7 @@ void describe(fs::path const& pending, Atlas const& atlas, std::string const& en
     opened.copy_group(Hdf5File::open(atlas.file()).group("obs"), "obs");
     auto var = opened.create_group("var");
     encode_frame(var, {}, {});
-    write_json(opened, "uns", {{"retort", {{"encoder", encoder}, {"vocabulary_hash", atlas.vocabulary_hash()}}}});
+    write_json(opened, "uns", {{"retort", {{"encoder", encoder}, {"atlas", atlas.identity()}}}});
     encode_root(opened);
   }
   opened.close();
@@ -62,11 +62,19 @@ Features read_features(fs::path const& file, RowRange rows) {
   auto const matrix = opened.dataset(std::string("obsm/") + matrix_name);
   if (matrix.shape().size() != 2 || matrix.number_type() != NumberType::f32) fail(ExitCode::bad_input, "{} is no float32 matrix [cells, features]. Make it with retort-embed", matrix.place());
   if (rows.end < 0) rows = {0, matrix.rows()};
-  Features features{rows.size(), matrix.shape()[1], {}, ""};
+  Features features{rows.size(), matrix.shape()[1], {}, "", ""};
   features.values = matrix.read<float>(rows.begin, rows.size());
   auto const encoder = opened.dataset("uns/retort/encoder").read_strings();
   features.encoder = encoder.empty() ? "" : encoder[0];
+  auto const atlas = opened.has("uns/retort/atlas") ? opened.dataset("uns/retort/atlas").read_strings() : std::vector<std::string>{};
+  features.atlas = atlas.empty() ? "" : atlas[0];
   return features;
+}
+
+void require_features_of(Atlas const& atlas, fs::path const& file, Features const& features) {
+  if (features.atlas != atlas.identity())
+    fail(ExitCode::bad_input, "'{}' holds features of other cells than '{}' (another file, order or split, so rows would not belong together). Run retort-embed again",
+         file.string(), atlas.file().string());
 }
 
 }  // namespace retort

@@ -95,7 +95,7 @@ at::Tensor ExpertGradients::operator()(at::Tensor const& weight, at::Tensor cons
     ShardTree<float> tree(length);
     for (int shard = blocks[i].begin; shard < blocks[i].begin + blocks[i].width; ++shard) {
       if (state.cells_a_class) {
-        Random const random(state.seed, purpose::head_order, draw, static_cast<std::uint32_t>(shard));
+        Random const random(state.seed, purpose::real_sample, draw, static_cast<std::uint32_t>(shard));
         state.add_up(PackedSlice(sample(state.real.slice(shard), a_shard, random)), head, of_shard);
       } else {
         state.add_up(state.slices[static_cast<std::size_t>(shard - state.plan.begin())], head, of_shard);

@@ -36,4 +36,10 @@ FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tens
   return sum;
 }
 
+double matching_loss(Matching const& matching, std::span<MatchTarget const> targets, at::Tensor const& features) {
+  double sum = 0;
+  for (MatchTarget const& target : targets) sum += match(matching, target, features, 0, target.means.size(0)).losses.sum(at::kDouble).item<double>();
+  return sum / static_cast<double>(targets.size());
+}
+
 }  // namespace retort

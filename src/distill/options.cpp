@@ -27,8 +27,8 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.choose_each_draw", options.choose_each_draw,
            "choose rate and steps anew for every draw; otherwise the first draw's are kept for the others")
       .add("distill.metric", options.metric, "of gradient matching: rows or flat")
-      .add("distill.head_steps", options.head_steps,
-           "a random head takes up to so many steps on the synthetic set before gradients are matched; 0: fresh heads")
+      .add("distill.outer_steps", options.outer_steps, "gradient matching draws a fresh head after so many steps; 0: by spc, as DC does (1: 1, 10: 10, 50: 50)")
+      .add("distill.inner_epochs", options.inner_epochs, "epochs that the head learns from the synthetic set between two of them; 0: by spc (1: none, 10: 50, 50: 10)")
       .add("distill.real_cells", options.real_cells, "real cells a class for its gradient; 0: all, which is exact")
       .add("distill.chunk_cells", options.chunk_cells, "synthetic cells that pass the networks at once")
       .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
@@ -43,6 +43,14 @@ std::vector<std::int64_t> score_steps_of(DistillOptions const& options) {
   return score_steps;
 }
 
+InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc) {
+  InnerLoop loop = spc < 2 ? InnerLoop{1, 1} : spc < 10 ? InnerLoop{spc, 50} : spc < 20 ? InnerLoop{10, 50} : spc < 30 ? InnerLoop{20, 25}
+                   : spc < 40 ? InnerLoop{30, 20} : spc < 50 ? InnerLoop{40, 15} : InnerLoop{50, 10};
+  if (options.outer_steps) loop.outer_steps = options.outer_steps;
+  if (options.inner_epochs) loop.inner_epochs = options.inner_epochs;
+  return loop;
+}
+
 void check_distill_options(DistillOptions const& options) {
   auto at_least = [](std::int64_t value, std::int64_t least, char const* name) {
     if (value < least) fail(ExitCode::usage, "distill.{} is {} (it must be at least {})", name, value, least);
@@ -51,7 +59,8 @@ void check_distill_options(DistillOptions const& options) {
   at_least(options.initial_cells, 1, "initial_cells");
   at_least(options.iterations, 0, "iterations");
   at_least(options.score_heads, 1, "score_heads");
-  at_least(options.head_steps, 0, "head_steps");
+  at_least(options.outer_steps, 0, "outer_steps");
+  at_least(options.inner_epochs, 0, "inner_epochs");
   at_least(options.real_cells, 0, "real_cells");
   at_least(options.chunk_cells, 1, "chunk_cells");
   for (std::int64_t const cells : options.spc) at_least(cells, 1, "spc");

@@ -4,13 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 
 #include "retort/distill/real_features.hpp"
 #include "retort/ranks/share.hpp"
 
 namespace retort {
+namespace {
+constexpr std::uint64_t first_choosing_head = std::uint64_t{1} << 42;  // apart from those that judge and those that are matched
+}
 
 HeldOut::HeldOut(std::filesystem::path const& features, Labels const& labels, std::vector<Part> const& parts)
     : classes_(labels.classes()), is_fit_part_(std::find(parts.begin(), parts.end(), Part::held_out) == parts.end()) {
@@ -30,7 +32,7 @@ double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, 
   std::vector<double> accuracies;
   ranks.together([&] {
     for (std::int64_t index = own.begin; index < own.end; ++index) {
-      LinearHead const head = train_head(features, labels, classes_, options, seed, static_cast<std::uint64_t>(index));
+      LinearHead const head = train_head(features, labels, classes_, options, seed, first_choosing_head + static_cast<std::uint64_t>(index));
       accuracies.push_back(score(predict(head, features_, options), labels_, classes_).accuracy);
     }
   });
@@ -45,10 +47,9 @@ std::size_t best_candidate(std::vector<Candidate> const& candidates, std::int64_
   double const share = std::clamp(highest / 100, 0.01, 0.99);
   double const standard_error = 100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<std::int64_t>(1, held_out_cells)));
   std::size_t best = candidates.size();
-  auto const loss_of = [&](std::size_t i) { return std::isfinite(candidates[i].loss) ? candidates[i].loss : std::numeric_limits<double>::infinity(); };
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (candidates[i].accuracy < highest - standard_error) continue;
-    if (best == candidates.size() || loss_of(i) < loss_of(best)) best = i;
+    if (best == candidates.size() || candidates[i].loss < candidates[best].loss) best = i;
   }
   return best;
 }

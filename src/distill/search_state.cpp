@@ -2,17 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-#include <limits>
-
 namespace retort {
 namespace {
 
 std::string codes_name(std::size_t candidate) { return fmt::format("candidate_{}", candidate); }
-
-// JSON has no NaN: the loss before the first step is null.
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
-double number(nlohmann::json const& value) { return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>(); }
 
 }  // namespace
 
@@ -21,9 +14,10 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
   CheckpointState saved{step, set.state(), {}};
   for (std::size_t i = 0; i < state.candidates.size(); ++i) {
     Candidate const& candidate = state.candidates[i];
-    candidates.push_back({{"accuracy", candidate.accuracy}, {"loss", number(candidate.loss)}, {"rate", candidate.rate}, {"iterations", candidate.iterations}});
+    candidates.push_back({{"accuracy", candidate.accuracy}, {"loss", candidate.loss}, {"rate", candidate.rate}, {"iterations", candidate.iterations}});
     saved.tensors[codes_name(i)] = set.whole(candidate.codes);
   }
+  if (state.head.weight.defined()) saved.tensors.insert({{"head_weight", state.head.weight}, {"head_bias", state.head.bias}});
   for (Choice const& choice : state.choices) choices.push_back({{"made", choice.made}, {"rate", choice.rate}, {"iterations", choice.iterations}});
   saved.facts = {{"set", state.set}, {"rate", state.rate}, {"iteration", state.iteration}, {"candidates", candidates}, {"choices", choices},
                  {"best_accuracy", state.best_accuracy}, {"best_set", state.best_set}, {"table", state.table}};
@@ -32,10 +26,11 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
 
 SearchState search_state_of(CheckpointState const& saved) {
   auto const& facts = saved.facts;
-  SearchState state{facts.at("set"), facts.at("rate"), facts.at("iteration"), {}, {}, facts.at("best_accuracy"), facts.at("best_set"), facts.at("table")};
+  SearchState state{facts.at("set"), facts.at("rate"), facts.at("iteration"), {}, {}, {}, facts.at("best_accuracy"), facts.at("best_set"), facts.at("table")};
   for (auto const& candidate : facts.at("candidates"))
-    state.candidates.push_back({candidate.at("accuracy"), number(candidate.at("loss")), candidate.at("rate"), candidate.at("iterations"), {}});
+    state.candidates.push_back({candidate.at("accuracy"), candidate.at("loss"), candidate.at("rate"), candidate.at("iterations"), {}});
   for (auto const& choice : facts.at("choices")) state.choices.push_back({choice.at("made"), choice.at("rate"), choice.at("iterations")});
+  if (saved.tensors.contains("head_weight")) state.head = {saved.tensors.at("head_weight"), saved.tensors.at("head_bias")};
   return state;
 }
 

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <limits>
 #include <span>
 
 namespace retort {
@@ -14,17 +13,14 @@ SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator
   for (auto const& chunk : chunks) {
     if (chunk.owner != ranks.rank()) continue;
     at::Tensor const codes = start(chunk.rows);
-    own_.push_back({&chunk, codes, at::zeros_like(codes), optimiser.adam ? at::zeros_like(codes) : at::Tensor(),
-                    at::full({chunk.classes}, std::numeric_limits<double>::quiet_NaN(), at::kFloat)});
+    own_.push_back({&chunk, codes, at::zeros_like(codes), optimiser.adam ? at::zeros_like(codes) : at::Tensor()});
   }
 }
 
 void SyntheticSet::step(ChunkMatch const& match, double rate) {
   ++steps_;
   for (auto& own : own_) {
-    auto const [losses, gradient] = two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match);
-    own.losses = losses;
-    move(own, gradient, rate);
+    move(own, two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match).gradient, rate);
   }
 }
 
@@ -42,13 +38,6 @@ void SyntheticSet::move(Own& own, at::Tensor const& gradient, double rate) const
   }
   if (optimiser_.stay_positive) own.codes.clamp_min_(0);
   if (optimiser_.renormalise) own.codes.div_(own.codes.norm(2, {1}, true).clamp_min(1e-12));
-}
-
-std::vector<double> SyntheticSet::losses() const {
-  std::vector<double> mine;
-  for (auto const& own : own_)
-    for (std::int64_t c = 0; c < own.losses.size(0); ++c) mine.push_back(static_cast<double>(own.losses.const_data_ptr<float>()[c]));
-  return ranks_.gather(std::span<double const>(mine));
 }
 
 at::Tensor SyntheticSet::gathered(std::vector<at::Tensor> const& of_chunks) const {
@@ -107,9 +96,6 @@ std::map<std::string, at::Tensor> SyntheticSet::state() const {
   }
   std::map<std::string, at::Tensor> state{{"codes", codes()}, {"first_moment", gathered(first)}, {"steps", at::full({1}, steps_, at::kLong)}};
   if (optimiser_.adam) state["second_moment"] = gathered(second);
-  std::vector<float> own_losses;
-  for (double const loss : losses()) own_losses.push_back(static_cast<float>(loss));
-  state["losses"] = at::tensor(own_losses, at::kFloat);
   return state;
 }
 
@@ -120,7 +106,6 @@ void SyntheticSet::restore(std::map<std::string, at::Tensor> const& state) {
     own.codes.copy_(state.at("codes").narrow(0, rows.begin, rows.size()));
     own.first_moment.copy_(state.at("first_moment").narrow(0, rows.begin, rows.size()));
     if (optimiser_.adam) own.second_moment.copy_(state.at("second_moment").narrow(0, rows.begin, rows.size()));
-    own.losses = state.at("losses").narrow(0, own.chunk->first_class, own.chunk->classes).clone();
   }
 }
 

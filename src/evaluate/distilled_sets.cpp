@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "retort/files/h5ad_writer.hpp"
+#include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {
@@ -43,8 +44,11 @@ std::map<std::string, double> distilling_seconds(std::filesystem::path const& lo
 }
 
 DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::string> const& gene_names, std::string const& column,
-                            std::vector<std::string> const& class_names) {
+                            std::vector<std::string> const& class_names, std::string const& atlas) {
   auto const set = read_cell_set(file);
+  auto const opened = Hdf5File::open(file);
+  if (!opened.has("uns/retort/atlas") || opened.dataset("uns/retort/atlas").read_strings() != std::vector{atlas})
+    fail(ExitCode::bad_input, "'{}' was distilled from other cells or another split than this atlas has (its cells may be today's test cells). Distil it again from this run", file.string());
   if (set.gene_names != gene_names) {
     fail(ExitCode::bad_input, "'{}' has other genes than the foundation model (its features would mean nothing). Distil it again from this run", file.string());
   }
@@ -53,7 +57,9 @@ DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::
   DistilledSet result{at::empty({set.cells, set.genes}, at::kFloat), at::empty({set.cells}, at::kLong)};
   std::copy(set.x.begin(), set.x.end(), result.cells.data_ptr<float>());
   for (std::int64_t i = 0; i < set.cells; ++i) {
-    auto const& label = labels->categories.at(static_cast<std::size_t>(labels->codes[static_cast<std::size_t>(i)]));
+    std::int32_t const code = labels->codes[static_cast<std::size_t>(i)];
+    if (code < 0 || code >= std::ssize(labels->categories)) fail(ExitCode::bad_input, "'{}' obs/{} row {} has no label (a synthetic cell is of a class)", file.string(), column, i);
+    auto const& label = labels->categories[static_cast<std::size_t>(code)];
     auto const known = std::find(class_names.begin(), class_names.end(), label);
     if (known == class_names.end()) fail(ExitCode::bad_input, "'{}' obs/{} row {} is '{}', which is no class of the atlas", file.string(), column, i, label);
     result.labels.data_ptr<std::int64_t>()[i] = known - class_names.begin();

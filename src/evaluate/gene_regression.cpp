@@ -37,15 +37,25 @@ void append(LabelledCells& to, LabelledCells const& what) {
   to.labels.insert(to.labels.end(), what.labels.begin(), what.labels.end());
 }
 
+// The parts of an atlas, with a held-out one in any case: where there is none, every fifth cell of the fit part.
+std::vector<Part> parts_to_choose_by(Atlas const& atlas) {
+  auto parts = atlas.parts();
+  if (std::find(parts.begin(), parts.end(), Part::held_out) != parts.end()) return parts;
+  std::int64_t fit = 0;
+  for (Part& part : parts)
+    if (part == Part::fit && fit++ % 5 == 4) part = Part::held_out;
+  return parts;
+}
+
 // The rows of each of this rank's shards that are of `part`.
-std::vector<LabelledCells> read_part(ShardPlan const& plan, Atlas const& atlas, Labels const& labels, Part part) {
+std::vector<LabelledCells> read_part(ShardPlan const& plan, Atlas const& atlas, Labels const& labels, std::vector<Part> const& parts, Part part) {
   std::vector<LabelledCells> shards;
   for (int shard = plan.begin(); shard < plan.end(); ++shard) {
     auto const range = share_of(atlas.cells(), shard, plan.shards());
     std::vector<std::int64_t> rows;
     LabelledCells& own = shards.emplace_back();
     for (auto row = range.begin; row < range.end; ++row) {
-      if (atlas.parts()[index(row)] != part) continue;
+      if (parts[index(row)] != part) continue;
       rows.push_back(row);
       own.labels.push_back(labels.codes[index(row)]);
     }
@@ -216,9 +226,10 @@ GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan
   auto const genes = atlas.genes(), classes = labels.classes();
   std::vector<LabelledCells> train, held_out, test;
   ranks.together([&] {
-    train = read_part(plan, atlas, labels, Part::fit);
-    held_out = read_part(plan, atlas, labels, Part::held_out);
-    test = read_part(plan, atlas, labels, Part::test);
+    auto const parts = parts_to_choose_by(atlas);
+    train = read_part(plan, atlas, labels, parts, Part::fit);
+    held_out = read_part(plan, atlas, labels, parts, Part::held_out);
+    test = read_part(plan, atlas, labels, parts, Part::test);
   });
   // Chooses the penalty: models of the fit cells, judged on the held-out cells.
   GeneRegression result;
@@ -227,7 +238,7 @@ GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan
   for (auto const& shard : held_out) own_held_out += shard.cells.rows();
   auto const all_held_out = ranks.sum(own_held_out);
   result.penalty = options.penalties.front();
-  result.held_out_accuracy = -1;
+  double best = -1;
   int falls = 0;
   for (double const penalty : options.penalties) {
     x = search(ranks, plan, train, genes, classes, penalty, std::move(x), options.choice).x;
@@ -239,8 +250,8 @@ GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan
       for (auto const label : shard.labels) right += predicted[next++] == label;
     right = ranks.sum(right);
     double const accuracy = all_held_out ? 100.0 * static_cast<double>(right) / static_cast<double>(all_held_out) : 0.0;
-    if (accuracy > result.held_out_accuracy) {
-      result.held_out_accuracy = accuracy;
+    if (accuracy > best) {
+      best = accuracy;
       result.penalty = penalty;
       chosen = x;
       falls = 0;
@@ -249,6 +260,7 @@ GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan
     }
   }
 
+  if (all_held_out) result.held_out_accuracy = best;
   for (std::size_t shard = 0; shard < train.size(); ++shard) append(train[shard], held_out[shard]);
   held_out.clear();
   result.minimum = search(ranks, plan, train, genes, classes, result.penalty, std::move(chosen), options.search);

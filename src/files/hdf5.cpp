@@ -9,7 +9,7 @@ namespace fs = std::filesystem;
 namespace retort {
 namespace {
 
-constexpr std::int64_t most_attribute_values = 1 << 20;
+constexpr std::int64_t most_attribute_values = 1 << 16;
 
 Hdf5Handle access_list() {
   hdf5_types::start();
@@ -97,7 +97,7 @@ std::vector<std::string> Hdf5Object::strings_attribute(std::string const& name) 
   StringLimits const limits{1 << 16, 1 << 24};
   std::int64_t total = limits.total;
   hdf5_types::append_texts(
-      type.id(), type.id(), space.id(), count, [&](void* into) { require(H5Aread(attribute.id(), type.id(), into) >= 0, "read an attribute of"); },
+      type.id(), type.id(), space.id(), H5P_DEFAULT, count, [&](void* into) { require(H5Aread(attribute.id(), type.id(), into) >= 0, "read an attribute of"); },
       [&](std::string const& problem) { fail(ExitCode::bad_input, "attribute '{}' of {} {}", name, place(), problem); }, limits, total, texts);
   return texts;
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <limits>
 
 #include "hdf5_types.hpp"
@@ -212,13 +213,22 @@ std::vector<std::string> Hdf5Dataset::strings_of(hid_t type, hid_t record, Strin
   if (shape_.size() > 1) fail(ExitCode::bad_input, "{} has {} dimensions (a list of texts has one)", place(), shape_.size());
   std::vector<std::string> texts;
   std::int64_t total = limits.total;
-  constexpr std::int64_t piece = 8192;  // so that a file cannot make HDF5 allocate much before it is checked
+  constexpr std::int64_t piece = 8192;
+  // Texts of a piece may all point at one large one, so HDF5 asks a budget before it allocates what a file says.
+  std::int64_t budget = 0;
+  Hdf5Handle const transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
+  auto const allocate = [](size_t bytes, void* left) -> void* {
+    return (*static_cast<std::int64_t*>(left) -= static_cast<std::int64_t>(bytes)) < 0 ? nullptr : std::malloc(bytes);
+  };
+  auto const give_back = [](void* memory, void*) { std::free(memory); };
+  H5Pset_vlen_mem_manager(transfer.id(), allocate, &budget, give_back, nullptr);
   for (std::int64_t begin = 0; begin < rows(); begin += piece) {
     std::int64_t const count = std::min(piece, rows() - begin);
+    budget = std::min(total, count * limits.longest) + count;
     auto const [space, memory] = selection(begin, count);
     hid_t const memory_space = memory.id(), file_space = space.id();
     hdf5_types::append_texts(
-        type, record, memory_space, count, [&](void* into) { require(H5Dread(id(), record, memory_space, file_space, H5P_DEFAULT, into) >= 0, "read"); },
+        type, record, memory_space, transfer.id(), count, [&](void* into) { require(H5Dread(id(), record, memory_space, file_space, transfer.id(), into) >= 0, "read"); },
         [&](std::string const& problem) { fail(ExitCode::bad_input, "{} {}", place(), problem); }, limits, total, texts);
   }
   return texts;

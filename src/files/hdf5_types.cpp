@@ -52,7 +52,7 @@ Hdf5Handle bool_type() {
   return type;
 }
 
-void append_texts(hid_t type, hid_t record, hid_t space, std::int64_t count, std::function<void(void*)> const& read,
+void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::int64_t count, std::function<void(void*)> const& read,
                   std::function<void(std::string const&)> const& refuse, StringLimits const& limits, std::int64_t& total,
                   std::vector<std::string>& into) {
   auto const take = [&](std::string text) {
@@ -67,8 +67,9 @@ void append_texts(hid_t type, hid_t record, hid_t space, std::int64_t count, std
     struct GiveBack {
       hid_t record, space;
       std::vector<char*>& texts;
-      ~GiveBack() { H5Dvlen_reclaim(record, space, H5P_DEFAULT, texts.data()); }
-    } const give_back{record, space, texts};
+      hid_t transfer;
+      ~GiveBack() { H5Dvlen_reclaim(record, space, transfer, texts.data()); }
+    } const give_back{record, space, texts, transfer};
     read(texts.data());
     for (char const* text : texts) take(text ? text : "");
     return;

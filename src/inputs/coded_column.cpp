@@ -44,6 +44,10 @@ void require_rows(std::int64_t rows, std::size_t read, std::string const& place)
     fail(ExitCode::bad_input, "{} has {} rows (the table has {}). Export the file again", place, read, rows);
 }
 
+void require_one_axis(Hdf5Dataset const& dataset) {
+  if (dataset.shape().size() != 1) fail(ExitCode::bad_input, "{} has {} axes (a column has one). Export the file again", dataset.place(), dataset.shape().size());
+}
+
 // The codes of a categorical column, in [-1, categories).
 std::vector<std::int32_t> codes_of(std::vector<std::int64_t> const& codes, std::size_t categories, std::string const& place) {
   std::vector<std::int32_t> checked;
@@ -93,8 +97,10 @@ CodedColumn read_column(H5adInput const& input, H5adInput::Column const& column,
   std::string const place = place_of(dataset, column.values);
   CodedColumn out;
   std::vector<std::int64_t> missing;
+  require_one_axis(dataset);
   require_rows(rows, static_cast<std::size_t>(dataset.rows()), place);
   if (!column.mask.empty()) {
+    require_one_axis(file.dataset(column.mask));
     missing = file.dataset(column.mask).read<std::int64_t>();
     require_rows(rows, missing.size(), file.dataset(column.mask).place());
   }

@@ -210,11 +210,13 @@ void Machine::reduce() {
   auto const offset = expect(items[1], Kind::integer, "a number")->integer;
   auto const sizes = integers(items[2]), strides = integers(items[3]);
   if (sizes.size() != strides.size() || sizes.size() > 8 || offset < 0) refuse("a tensor has a bad shape");
-  __int128 last = offset;
+  __int128 last = offset, elements = 1;
   bool empty = false;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     if (sizes[i] < 0 || strides[i] < 0) refuse("a tensor has a bad shape");
     empty = empty || sizes[i] == 0;
+    elements *= sizes[i];
+    if (elements > storage->integer || (sizes[i] > 1 && strides[i] > storage->integer)) refuse("a tensor is larger than its storage");
     last += static_cast<__int128>(std::max<std::int64_t>(0, sizes[i] - 1)) * strides[i];
   }
   if (!empty && last >= storage->integer) refuse("a tensor lies outside its storage");

@@ -173,7 +173,7 @@ at::Tensor Scdg::denoise(at::Tensor const& latents, at::Tensor const& t, at::Ten
   return denoise(latents, condition(t, classes));
 }
 
-void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder) const {
+void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder, std::string const& atlas) const {
   std::filesystem::path const pending = folder.string() + ".pending";
   std::error_code error;
   std::filesystem::remove_all(pending, error);
@@ -189,7 +189,8 @@ void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> co
                               {"schedule", {{"name", "linear"}, {"steps", 1000}, {"beta_min", 1e-4}, {"beta_max", 0.1}}},
                               {"prediction", "x0"},
                               {"classes", class_names},
-                              {"encoder", encoder}};
+                              {"encoder", encoder},
+                              {"atlas", atlas}};
   write_text(pending / "config.json", json_text(config, 1) + "\n");
   publish(pending, folder);
 }
@@ -200,7 +201,7 @@ Scdg Scdg::load(std::filesystem::path const& folder) {
   std::ifstream stream(config_file);
   ScdgShape shape;
   std::vector<std::string> class_names;
-  std::string encoder;
+  std::string encoder, atlas;
   try {
     auto const config = nlohmann::json::parse(stream);
     if (config.at("model") != "scdg") fail(ExitCode::bad_input, "'{}' holds a model '{}' (scdg is needed)", config_file.string(), config.at("model").dump());
@@ -209,20 +210,29 @@ Scdg Scdg::load(std::filesystem::path const& folder) {
     shape.latent_scale = config.at("latent_scale").get<double>();
     class_names = config.at("classes").get<std::vector<std::string>>();
     encoder = config.at("encoder").get<std::string>();
+    atlas = config.at("atlas").get<std::string>();
   } catch (nlohmann::json::exception const& fault) {
     fail(ExitCode::bad_input, "'{}' is no description of a generator ({}) train it again", config_file.string(), fault.what());
   }
-  constexpr std::int64_t widest = 1 << 16;  // a hostile file must not ask for any amount of memory
-  bool sane = shape.latent > 0 && shape.latent <= widest && !class_names.empty() && shape.latent_scale > 0;
-  for (std::int64_t const width : shape.hidden) sane = sane && width > 0 && width <= widest;
-  if (!sane || shape.hidden.empty()) fail(ExitCode::bad_input, "'{}' has sizes that cannot be (a width, the classes or the scale) train it again", config_file.string());
+  // A hostile file must not ask for any amount of memory: two neighbouring widths have a matrix in the weights' file.
+  auto const weights_file = folder / "scdg.safetensors";
+  require_input(weights_file, "weights of the generator");
+  auto const values = static_cast<std::int64_t>(std::filesystem::file_size(weights_file) / sizeof(float));
+  constexpr std::int64_t widest = 1 << 16;
+  bool sane = shape.latent > 0 && shape.latent <= widest && !class_names.empty() && shape.latent_scale > 0 && shape.hidden.size() >= 2 && shape.hidden.size() <= 64;
+  std::int64_t before = shape.latent;
+  for (std::int64_t const width : shape.hidden) {
+    sane = sane && width > 0 && width <= widest && width % 2 == 0 && before * width <= values;
+    before = width;
+  }
+  if (!sane) fail(ExitCode::bad_input, "'{}' has sizes that cannot be (a width, the classes or the scale) train it again", config_file.string());
   shape.classes = static_cast<std::int64_t>(class_names.size());
 
-  auto const weights_file = folder / "scdg.safetensors";
   auto const content = read_safetensors(weights_file);
   Scdg model(std::move(shape), 0);
   model.class_names_ = std::move(class_names);
   model.encoder_ = std::move(encoder);
+  model.atlas_ = std::move(atlas);
   at::NoGradGuard no_grad;
   for (auto& [name, tensor] : model.weights_->named) {
     auto const found = content.tensors.find(name);

@@ -3,9 +3,9 @@
 
 #include <cmath>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/files/h5ad_writer.hpp"
@@ -50,7 +50,9 @@ struct Recipe {
   std::int64_t spc;
 };
 
-constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // apart from the heads that judge
+// Heads apart from those that judge a set in the end: those whose gradients are matched, and those that compare states.
+constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40, first_comparing_head = std::uint64_t{1} << 41;
+constexpr std::uint64_t comparing_heads = 3;
 
 void open_inputs(Inputs& in, DistillOptions const& options, HeadOptions const& head, Session const& session, ShardPlan const& plan) {
   auto const foundation_folder = session.product(options.foundation, "foundation");
@@ -63,13 +65,14 @@ void open_inputs(Inputs& in, DistillOptions const& options, HeadOptions const& h
   in.reader = std::make_unique<AlignedReader>(*in.atlas, in.foundation->gene_names());
   std::string const encoder = in.foundation->weights_hash();
   auto const first = read_features(in.features_file, {0, 1});
+  require_features_of(*in.atlas, in.features_file, first);
   if (first.encoder != encoder)
     fail(ExitCode::bad_input, "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together) run retort-embed again",
          in.features_file.string(), first.encoder, foundation_folder.string(), encoder);
   if (std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end()) {
     in.denoiser = std::make_unique<Scdg>(Scdg::load(generator_folder));
-    if (in.denoiser->encoder() != encoder || in.denoiser->class_names() != in.labels.names)
-      fail(ExitCode::bad_input, "'{}' was trained on other features or classes than '{}' has. Run retort-train-diffusion again", generator_folder.string(), in.features_file.string());
+    if (in.denoiser->encoder() != encoder || in.denoiser->atlas() != in.atlas->identity() || in.denoiser->class_names() != in.labels.names)
+      fail(ExitCode::bad_input, "'{}' was trained on other features, cells or classes than '{}' has. Run retort-train-diffusion again", generator_folder.string(), in.features_file.string());
   }
   in.feature_scale = head.scale_features ? std::sqrt(static_cast<double>(first.width)) : 1;
   if (session.dry_run) return;
@@ -99,12 +102,6 @@ at::Tensor initial_codes(Inputs const& in, Generator const& generator, std::vect
   return cells;
 }
 
-double sum_of(std::vector<double> const& losses) {
-  double sum = 0;
-  for (double const loss : losses) sum += loss;
-  return sum;
-}
-
 std::string name_of(Recipe const& recipe, std::int64_t draw) {
   return fmt::format("{}-{}-spc{}-draw{}", recipe.variant, recipe.matching.name, recipe.spc, draw);
 }
@@ -123,9 +120,9 @@ void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Candid
     set.obsm.push_back({"X_latent", codes.size(1), {codes.const_data_ptr<float>(), codes.const_data_ptr<float>() + codes.numel()}});
   nlohmann::json const made{{"program", "retort-distill"}, {"variant", recipe.variant}, {"matching", recipe.matching.name},
                             {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", options.initial_cells}, {"optimiser", options.optimiser}, {"rate", best.rate},
-                            {"iterations", best.iterations}, {"metric", options.metric}, {"head_steps", options.head_steps},
+                            {"iterations", best.iterations}, {"metric", options.metric}, {"outer_steps", inner_loop(options, recipe.spc).outer_steps}, {"inner_epochs", inner_loop(options, recipe.spc).inner_epochs},
                             {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_cells", in.held_out->cells()},
-                            {"atlas", in.atlas_file.filename().string()}, {"vocabulary", in.atlas->vocabulary_hash()},
+                            {"atlas", in.atlas->identity()}, {"vocabulary", in.atlas->vocabulary_hash()},
                             {"encoder", in.foundation->weights_hash()}, {"label", in.labels.column}};
   write_cell_set(file, set, {{"retort", made}});
 }
@@ -143,6 +140,12 @@ void print_plan(Inputs const& in, DistillOptions const& options, ShardPlan const
         std::printf("%-28s %8s %8zu %10s %12s\n", fmt::format("{}-{}-spc{}", variant, matching, spc).c_str(), with_commas(cells).c_str(), chunks.size(),
                     with_commas(steps).c_str(), with_commas(bytes / 1'000'000 + 300).c_str());
       }
+}
+
+// Sets of an earlier run with other settings or cells: evaluation would take them for this run's.
+void drop_sets(std::filesystem::path const& folder) {
+  for (auto const& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".h5ad") std::filesystem::remove(entry.path());
 }
 
 void distill(Session& session, DistillOptions const& options, HeadOptions const& head_options) {
@@ -179,7 +182,21 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   target.means = class_means(ranks, plan, *in.real, in.feature_scale);
   target.metric = gradient_metric(options.metric, "distill.metric");
   target.feature_scale = in.feature_scale;
-  ExpertGradients const expert_gradients(ranks, plan, *in.real, options.real_cells, seed);
+  std::optional<ExpertGradients> expert_gradients;
+  auto const aim_at = [&](LinearHead const& head, std::uint64_t number) {
+    target.weight = head.weight;
+    target.bias = head.bias;
+    target.expert_gradients = (*expert_gradients)(head.weight, head.bias, number);
+  };
+  std::vector<MatchTarget> comparing{target};
+  if (std::any_of(options.matchings.begin(), options.matchings.end(), [](auto const& name) { return matching_named(name).gradients; })) {
+    expert_gradients.emplace(ranks, plan, *in.real, options.real_cells, seed);
+    comparing.clear();
+    for (std::uint64_t number = first_comparing_head; number < first_comparing_head + comparing_heads; ++number) {
+      aim_at(initial_head(classes, width, seed, number), number);
+      comparing.push_back(target);
+    }
+  }
   auto const score_steps = score_steps_of(options);
 
   std::vector<Recipe> recipes;
@@ -192,6 +209,9 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   Checkpoints const checkpoints(session);
   auto saved = checkpoints.newest();
   if (saved) search = search_state_of(*saved);
+  ranks.together([&] {
+    if (ranks.is_root() && !saved) drop_sets(folder);
+  });
 
   for (; search.set < std::ssize(recipes) * options.draws; ++search.set) {
     Stopwatch const watch;
@@ -210,6 +230,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     bool const choose = options.choose_each_draw || !choice.made;
     auto const rates = choose ? options.rates : std::vector<double>{choice.rate};
     std::int64_t const last = choose ? score_steps.back() : choice.iterations;
+    auto const loop = inner_loop(options, recipe.spc);
+    HeadOptions inner{.epochs = loop.inner_epochs, .rate = head_options.rate, .momentum = 0, .weight_decay = 0, .batch = head_options.batch, .scale_features = head_options.scale_features, .rate_falls = false};
     auto progress = session.progress(name, std::ssize(rates) * last, "steps");
     std::unique_ptr<SyntheticSet> set;
     for (; search.rate < std::ssize(rates); ++search.rate, search.iteration = 0) {
@@ -232,32 +254,28 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
             session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
             break;
           }
-          double const loss = sum_of(set->losses());
+          double const loss = matching_loss(recipe.matching, comparing, features);
           double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
           session.folder.step({"set", "rate", "step", "loss", "held_out"},
                               {static_cast<double>(search.set), rate, static_cast<double>(iteration), loss, accuracy});
-          session.folder.note("score", {{"set", name}, {"rate", rate}, {"step", iteration}, {"loss", std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json()}, {"held_out", accuracy}});
+          session.folder.note("score", {{"set", name}, {"rate", rate}, {"step", iteration}, {"loss", loss}, {"held_out", accuracy}});
           progress.update(done, fmt::format("rate {} loss {:.4f} held out {:.2f} %", rate, loss, accuracy));
           search.candidates.push_back({accuracy, loss, rate, iteration, set->keep()});
         }
         if (iteration == last) break;
 
-        // The real side of this iteration: class means are constant, gradients are those of a random head.
+        // The real side of this iteration: class means are constant; gradients are those of a head that is drawn anew every
+        // outer_steps steps and learns from the set between them (DC, algorithm 1).
+        std::int64_t const phase = iteration % loop.outer_steps;
+        std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
         if (recipe.matching.gradients) {
-          std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
-          LinearHead head = initial_head(classes, width, seed, number);
-          if (options.head_steps) {
-            HeadOptions few = head_options;
-            few.epochs = iteration % (options.head_steps + 1);
-            head = train_head(set->features(), labels, classes, few, seed, number);
-          }
-          target.weight = head.weight;
-          target.bias = head.bias;
-          target.expert_gradients = expert_gradients(head.weight, head.bias, number);
+          if (phase == 0) search.head = initial_head(classes, width, seed, number);
+          aim_at(search.head, number);
         }
 
         // The synthetic side: each rank its chunks; only codes move.
         set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, target, features, chunk.first_class, chunk.classes); }, rate);
+        if (recipe.matching.gradients && phase + 1 < loop.outer_steps) train_further(search.head, set->features(), labels, inner, seed, number);
         progress.update(done + 1);
 
         // Checkpoint, and stop where asked to.
@@ -290,6 +308,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     search.table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, seconds);
     search.rate = search.iteration = 0;
     search.candidates.clear();
+    search.head = {};
   }
 
   // The one that did best on the held-out part is the run's product.

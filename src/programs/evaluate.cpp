@@ -92,7 +92,7 @@ Ground open_ground(std::filesystem::path const& atlas, std::filesystem::path con
   ground.foundation = std::make_unique<Foundation>(Foundation::load(foundation));
   ground.reader = std::make_unique<AlignedReader>(*ground.atlas, ground.foundation->gene_names());
   auto all = read_features(features);
-  if (all.rows != ground.atlas->cells()) fail(ExitCode::bad_input, "'{}' has {} rows and the atlas {} (it was made from another atlas). Run retort-embed again", features.string(), all.rows, ground.atlas->cells());
+  require_features_of(*ground.atlas, features, all);
   if (all.encoder != ground.foundation->weights_hash()) fail(ExitCode::bad_input, "'{}' was made by encoder {}, but '{}' is {}. Run retort-embed again", features.string(), all.encoder, foundation.string(), ground.foundation->weights_hash());
   ground.features = at::tensor(all.values, at::kFloat).view({all.rows, all.width});
   ground.train.resize(static_cast<std::size_t>(ground.labels.classes()));
@@ -243,7 +243,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
       if (name.spc != cells_a_class) continue;
       auto const same = [&](Candidate const& last) { return last.variant == name.variant && last.matching == name.matching && last.spc == name.spc; };
       if (candidates.empty() || !same(candidates.back())) candidates.push_back({name.variant, name.matching, name.spc, {}});
-      candidates.back().draws.push_back({[&ground, path = file.file] { return read_distilled(path, ground.foundation->gene_names(), ground.labels.column, ground.labels.names); }, seconds[file.file.stem().string()], {}});
+      candidates.back().draws.push_back({[&ground, path = file.file] { return read_distilled(path, ground.foundation->gene_names(), ground.labels.column, ground.labels.names, ground.atlas->identity()); }, seconds[file.file.stem().string()], {}});
     }
   }
   encode_sets(session, *ground.foundation, candidates);
@@ -270,7 +270,8 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
     Stopwatch const watch;
     ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
     auto const regression = regress_on_genes(session.ranks, plan, *ground.atlas, ground.labels);
-    HeadScores const scores{{score(at::tensor(regression.predicted, at::kLong), ground.test.labels, classes)}, {regression.held_out_accuracy}};
+    HeadScores scores{{score(at::tensor(regression.predicted, at::kLong), ground.test.labels, classes)}, {}};
+    if (regression.held_out_accuracy) scores.held_out = {*regression.held_out_accuracy};
     rows.push_back(row_of("genes", "", 0, {scores}, watch.seconds()));
     regression_note = {{"penalty", regression.penalty}, {"iterations", regression.minimum.iterations}, {"largest_gradient", regression.minimum.largest_gradient}, {"converged", regression.minimum.converged}};
   }

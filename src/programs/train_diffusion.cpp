@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
 #include "retort/distill/real_features.hpp"
 #include "retort/models/scdg.hpp"
@@ -108,17 +109,18 @@ void train(Session& session, DiffusionOptions& options) {
   // Cells: the fit part alone, so that held-out and test cells change no weight.
   Labels labels;
   std::vector<std::int64_t> fit_rows;
-  std::string encoder;
+  std::string encoder, atlas_identity;
   std::vector<ShardCells> cells;  // of this rank's shards
   std::unique_ptr<Scdg> model;
   session.ranks.together([&] {
     Atlas const atlas(atlas_file);
     labels = atlas.labels();
-    for (std::int64_t row = 0; row < atlas.cells(); ++row)
-      if (atlas.parts()[static_cast<std::size_t>(row)] == Part::fit) fit_rows.push_back(row);
+    fit_rows = rows_of_part(atlas, Part::fit);
     if (fit_rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell in its fit part (nothing to train on)", atlas_file.string());
     Features const first = read_features(features_file, {0, 1});
+    require_features_of(atlas, features_file, first);
     encoder = first.encoder;
+    atlas_identity = atlas.identity();
     options.shape.latent = first.width;
     options.shape.classes = labels.classes();
     model = std::make_unique<Scdg>(options.shape, static_cast<std::uint64_t>(session.run.seed));
@@ -193,7 +195,7 @@ void train(Session& session, DiffusionOptions& options) {
 
   if (average.defined()) arena.weights().copy_(average);
   session.ranks.together([&] {
-    if (session.ranks.is_root()) model->save(folder, labels.names, encoder);
+    if (session.ranks.is_root()) model->save(folder, labels.names, encoder, atlas_identity);
   });
   session.say(fmt::format("wrote '{}': {} classes, loss {:.4f} of scaled latents", folder.string(), labels.classes(), recent));
   session.set_done({folder});

@@ -158,6 +158,7 @@ std::filesystem::path Session::product(std::string const& setting, std::string c
 }
 
 int run_program(int argc, char** argv, OptionTable& table, std::function<void(Session&)> const& body) {
+  StopSignals::listen();
   RunOptions run;
   add_run_options(table, run);
   std::optional<Failure> refused;
@@ -182,7 +183,6 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
   {
     Communicator const world = Communicator::world();
     try {
-      StopSignals::listen();
       Watchdog::start(table.program(), world.rank(), world.size(), run.deadline_seconds > 0 ? run.deadline_seconds : RunOptions{}.deadline_seconds);
       world.together([&] {  // one rank alone may have been refused: a settings file that its node does not see
         if (refused) throw *refused;

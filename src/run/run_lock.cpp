@@ -1,7 +1,6 @@
 #include "retort/run/run_lock.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,14 +59,27 @@ std::string text_of(nlohmann::json const& lock, char const* field) {
   return lock.is_object() && lock.contains(field) && lock[field].is_string() ? lock[field].get<std::string>() : "";
 }
 
+// When a process of this host started, in the kernel's ticks; empty where it is gone or only waits to be buried. Beside its
+// number it names a process: numbers are used again.
+std::string start_of(pid_t process) {
+  std::ifstream stream(fmt::format("/proc/{}/stat", process));
+  std::string text, field;
+  std::getline(stream, text);
+  auto const name_end = text.rfind(')');
+  if (name_end == std::string::npos) return "";
+  std::istringstream fields(text.substr(name_end + 1));
+  constexpr int state = 3, start = 22;  // proc(5); the third is the first after the name
+  for (int i = state; i <= start && fields >> field; ++i)
+    if (i == state && (field == "Z" || field == "X")) return "";
+  return field;
+}
+
 // Whether the holder cannot be alive, as far as can be known without waiting.
 bool is_surely_dead(nlohmann::json const& lock) {
   std::string const job = text_of(lock, "job"), restart = text_of(lock, "restart");
   if (!job.empty() && job == environment("SLURM_JOB_ID") && restart != environment("SLURM_RESTART_COUNT")) return true;
   if (text_of(lock, "host") != this_host() || !lock.contains("process") || !lock["process"].is_number_integer()) return false;
-  auto const process = lock["process"].get<pid_t>();
-  if (process == ::getpid()) return false;
-  return process > 0 && ::kill(process, 0) != 0 && errno == ESRCH;
+  return start_of(lock["process"].get<pid_t>()) != text_of(lock, "started");
 }
 
 // Creates the file with `text`, whole at its first sight; false when it is there already.
@@ -90,7 +102,7 @@ bool create_whole(fs::path const& file, std::string const& token, std::string co
 }  // namespace
 
 RunLock::RunLock(fs::path const& run, std::string const& program) : file_(run / "LOCK"), token_(new_token()) {
-  std::string const text = nlohmann::json{{"token", token_}, {"program", program}, {"host", this_host()}, {"process", ::getpid()},
+  std::string const text = nlohmann::json{{"token", token_}, {"program", program}, {"host", this_host()}, {"process", ::getpid()}, {"started", start_of(::getpid())},
                                           {"job", environment("SLURM_JOB_ID")}, {"restart", environment("SLURM_RESTART_COUNT")}}.dump() + "\n";
   if (!create_whole(file_, token_, text, false)) {
     auto const holder = read_lock(file_);

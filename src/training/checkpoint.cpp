@@ -20,7 +20,6 @@ namespace retort {
 namespace {
 
 constexpr int format_version = 1;
-constexpr std::int64_t stripe_bytes = 1'000'000'000;  // above it a second rank writes too
 
 std::string read_whole(fs::path const& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -94,7 +93,8 @@ void spread_stripe(Communicator const& ranks, CheckpointState& state, Safetensor
 
 }  // namespace
 
-Checkpoints::Checkpoints(Session& session) : session_(session), folder_(session.folder.own() / "checkpoints") { StopSignals::wait_for_boundaries(); }
+Checkpoints::Checkpoints(Session& session, std::int64_t stripe_bytes)
+    : session_(session), folder_(session.folder.own() / "checkpoints"), stripe_bytes_(stripe_bytes) { StopSignals::wait_for_boundaries(); }
 
 void Checkpoints::save(CheckpointState const& state) const {
   auto const& ranks = session_.ranks;
@@ -106,7 +106,7 @@ void Checkpoints::save(CheckpointState const& state) const {
     bytes += tensor.numel() * tensor.element_size();
     tensors[name] = {{"shape", tensor.sizes().vec()}, {"type", tensor.scalar_type() == at::kLong ? "int64" : "float32"}};
   }
-  std::int64_t const stripes = std::clamp<std::int64_t>((bytes + stripe_bytes - 1) / stripe_bytes, 1, ranks.size());
+  std::int64_t const stripes = std::clamp<std::int64_t>((bytes + stripe_bytes_ - 1) / stripe_bytes_, 1, ranks.size());
   try {
     ranks.together([&] {
       if (!ranks.is_root()) return;

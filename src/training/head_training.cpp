@@ -120,11 +120,17 @@ LinearHead initial_head(std::int64_t classes, std::int64_t width, std::uint64_t 
 
 LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
                       std::uint64_t seed, std::uint64_t index) {
+  auto head = initial_head(classes, features.size(1), seed, index);
+  train_further(head, features, labels, options, seed, index);
+  return head;
+}
+
+void train_further(LinearHead& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
+                   std::uint64_t index) {
   if (options.batch < 1) fail(ExitCode::usage, "head.batch is {} (a step needs at least one cell)", options.batch);
-  auto head = initial_head(classes, features.size(1), seed, index);  // before inference mode, so that autograd may use it
   c10::InferenceMode const no_graph;
-  auto const cells = features.size(0), width = features.size(1), batch = std::min(options.batch, cells);
-  if (!cells) return head;
+  auto const cells = features.size(0), width = features.size(1), classes = head.weight.size(0), batch = std::min(options.batch, cells);
+  if (!cells) return;
   auto const scaled = (features * scale_of(features, options)).contiguous();  // [cells, width]
   auto const own_labels = labels.contiguous();
   float const* const from = scaled.data_ptr<float>();
@@ -133,7 +139,7 @@ LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std:
   float* const to = step.rows.data_ptr<float>();
   std::vector<std::int64_t> order(static_cast<std::size_t>(cells));
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
-    double const rate = 2 * epoch < options.epochs ? options.rate : options.rate * 0.1;
+    double const rate = !options.rate_falls || 2 * epoch < options.epochs ? options.rate : options.rate * 0.1;
     if (cells == batch) {  // one batch holds all, so its order changes nothing but rounding
       descend(scaled, label, head, step, options, rate);
       continue;
@@ -150,7 +156,6 @@ LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std:
       descend(step.rows.narrow(0, 0, n), step.labels.data(), head, step, options, rate);
     }
   }
-  return head;
 }
 
 at::Tensor predict(LinearHead const& head, at::Tensor const& features, HeadOptions const& options) {

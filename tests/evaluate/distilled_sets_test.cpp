@@ -55,13 +55,13 @@ TEST(ReadDistilled, MatchesLabelsByNameAndRefusesOtherGenes) {
   set.gene_names = {"A", "B"};
   set.columns.push_back({"type", {"T", "B"}, {0, 1, 1}});
   auto const file = folder.path / "scdd-dm-spc1-draw0.h5ad";
-  write_cell_set(file, set, nlohmann::json::object());
-  auto const read = read_distilled(file, {"A", "B"}, "type", {"B", "NK", "T"});
+  write_cell_set(file, set, {{"retort", {{"atlas", "these cells"}}}});
+  auto const read = read_distilled(file, {"A", "B"}, "type", {"B", "NK", "T"}, "these cells");
   EXPECT_TRUE(at::equal(read.labels, at::tensor(std::vector<std::int64_t>{2, 0, 0})));
   EXPECT_TRUE(at::equal(read.cells, at::tensor({1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F}).view({3, 2})));
-  auto const refusal = [&](auto const& genes, std::string const& column, std::vector<std::string> const& names) {
+  auto const refusal = [&](auto const& genes, std::string const& column, std::vector<std::string> const& names, std::string const& atlas = "these cells") {
     try {
-      read_distilled(file, genes, column, names);
+      read_distilled(file, genes, column, names, atlas);
     } catch (Failure const& failure) {
       return failure.code;
     }
@@ -71,6 +71,8 @@ TEST(ReadDistilled, MatchesLabelsByNameAndRefusesOtherGenes) {
   EXPECT_EQ(refusal(std::vector<std::string>{"B", "A"}, "type", {"B", "T"}), ExitCode::bad_input);
   EXPECT_EQ(refusal(genes, "kind", {"B", "T"}), ExitCode::bad_input);
   EXPECT_EQ(refusal(genes, "type", {"B"}), ExitCode::bad_input);
+  EXPECT_EQ(refusal(genes, "type", {"B", "T"}, "cells of another split"), ExitCode::bad_input);
+  EXPECT_EQ(refusal(genes, "type", {"B", "T"}), ExitCode::ok);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ TEST(Scdg, SavedWeightsGiveTheSameInPyTorch) {
   if (!python || !std::filesystem::exists(python)) GTEST_SKIP() << "RETORT_PYTHON is not set";
   auto const folder = fresh_folder();
   Scdg model({.latent = 128, .classes = 5}, 2);
-  model.save(folder, {"a", "b", "c", "d", "e"}, "hash");
+  model.save(folder, {"a", "b", "c", "d", "e"}, "hash", "cells");
   model.freeze();
   at::manual_seed(4);
   at::Tensor const x = at::randn({9, 128}), t = at::randint(1, 1001, {9}, at::kLong), classes = at::randint(0, 5, {9}, at::kLong);
@@ -104,7 +104,7 @@ TEST(Scdg, RefusesBrokenFolders) {
   EXPECT_EQ(code_of(), ExitCode::missing_input);
   std::ofstream(folder / "config.json") << "{\"model\": \"scdg\", \"latent\": -1}";
   EXPECT_EQ(code_of(), ExitCode::bad_input);
-  Scdg({.latent = 16, .classes = 2, .hidden = {32, 16}}, 1).save(folder, {"a", "b", "c"}, "");  // one name too many
+  Scdg({.latent = 16, .classes = 2, .hidden = {32, 16}}, 1).save(folder, {"a", "b", "c"}, "", "");  // one name too many
   EXPECT_EQ(code_of(), ExitCode::bad_input);
 }
 

@@ -43,6 +43,9 @@ class Atlas {
   std::vector<std::string> const& gene_names() const;
   // Hash of the gene names in order; models keep it and refuse another vocabulary.
   std::string vocabulary_hash() const;
+  // Names these cells in this order with this split and these genes: what is made of an atlas keeps it, and is refused
+  // beside another one.
+  std::string identity() const;
   // False where the input had log values only: X is float32 log-normalised already, and models of counts refuse it.
   bool holds_counts() const;
 

@@ -21,10 +21,14 @@ void write_features(Communicator const& ranks, std::filesystem::path const& file
 struct Features {
   std::int64_t rows = 0, width = 0;
   std::vector<float> values;  // [rows, width], in atlas order
-  std::string encoder;
+  std::string encoder;        // hash of the weights they came from
+  std::string atlas;          // identity of the atlas
 };
 
 // Reads rows [rows.begin, rows.end); {0, -1} means all. Not collective. Throws Failure(missing_input, bad_input).
 Features read_features(std::filesystem::path const& file, RowRange rows = {0, -1});
+
+// Throws Failure(bad_input) where features of `file` are not those of this atlas's cells.
+void require_features_of(Atlas const& atlas, std::filesystem::path const& file, Features const& features);
 
 }  // namespace retort

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "retort/kernels/linear_head_gradient.hpp"
@@ -34,5 +35,10 @@ struct MatchTarget {
 // The matching's loss of the classes [first_class, first_class + k), features [k * n, width].
 FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features, std::int64_t first_class,
                    std::int64_t k);
+
+// The loss of a whole set, features [classes * n, width] sorted by class: the mean over `targets` of the sum over classes.
+// States of a set are compared against the same targets, because the loss against one random head says little about
+// the loss against another.
+double matching_loss(Matching const& matching, std::span<MatchTarget const> targets, at::Tensor const& features);
 
 }  // namespace retort

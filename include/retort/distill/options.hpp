@@ -24,7 +24,7 @@ struct DistillOptions {
   std::int64_t score_heads = 3;
   bool choose_each_draw = false;
   std::string metric = "rows";
-  std::int64_t head_steps = 0;
+  std::int64_t outer_steps = 0, inner_epochs = 0;
   std::int64_t real_cells = 0;
   std::int64_t chunk_cells = 64;
   bool renormalise = false;
@@ -33,6 +33,11 @@ void add_distill_options(OptionTable& table, DistillOptions& options);
 
 // The iterations at which a set is scored: rising, none past the last, which is one of them.
 std::vector<std::int64_t> score_steps_of(DistillOptions const& options);
+// Gradient matching's loops (DC's get_loops; for 2 to 9 cells a class, which it leaves out, outer_steps is spc).
+struct InnerLoop {
+  std::int64_t outer_steps = 1, inner_epochs = 1;
+};
+InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc);
 // Throws Failure(usage) for values that cannot be meant.
 void check_distill_options(DistillOptions const& options);
 

@@ -23,8 +23,8 @@ class HeldOut {
   std::int64_t cells() const { return labels_.size(0); }
   bool is_fit_part() const { return is_fit_part_; }
 
-  // Collective: mean accuracy in per cent of heads 0..heads-1 of `seed`, trained on features [n, width] with labels
-  // int64 [n]. Ranks share the heads; the mean has the same bits on any number of ranks.
+  // Collective: mean accuracy in per cent of `heads` heads of `seed`, other ones than those that evaluation trains, trained on
+  // features [n, width] with labels int64 [n]. Ranks share the heads; the mean has the same bits on any number of ranks.
   double accuracy(Communicator const& ranks, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
                   std::int64_t heads, std::uint64_t seed) const;
 
@@ -37,7 +37,7 @@ class HeldOut {
 // One state of a set that may be exported.
 struct Candidate {
   double accuracy = 0;  // held out, per cent
-  double loss = 0;      // of the matching; not finite before the first step
+  double loss = 0;      // of the matching, see matching_loss
   double rate = 0;
   std::int64_t iterations = 0;
   std::vector<at::Tensor> codes;

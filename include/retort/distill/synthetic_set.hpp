@@ -35,8 +35,6 @@ class SyntheticSet {
   // One step of this rank's chunks down the gradient of `match`. Not collective: what is matched has been summed before.
   void step(ChunkMatch const& match, double rate);
 
-  // Collective: the losses of the last step, one a class, in class order, on all ranks; NaN before the first step.
-  std::vector<double> losses() const;
   // Collective: F(G(codes)), the cells G(codes), the codes; all rows in class order, on all ranks.
   at::Tensor features() const;
   at::Tensor cells() const;
@@ -57,7 +55,7 @@ class SyntheticSet {
  private:
   struct Own {
     Chunk const* chunk;
-    at::Tensor codes, first_moment, second_moment, losses;
+    at::Tensor codes, first_moment, second_moment;
   };
   void move(Own& own, at::Tensor const& gradient, double rate) const;
   at::Tensor gathered(std::vector<at::Tensor> const& of_chunks) const;

@@ -39,15 +39,17 @@ class Scdg {
   Scdg(ScdgShape shape, std::uint64_t seed);
   // Throws Failure(missing_input, bad_input).
   static Scdg load(std::filesystem::path const& folder);
-  // Publishes a folder of scdg.safetensors and config.json (shape, class names, the encoder's hash, schedule). Not
+  // Publishes a folder of scdg.safetensors and config.json (shape, class names, the encoder's hash, the atlas's identity, schedule). Not
   // collective: one rank calls it. Throws Failure(cannot_write).
-  void save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder) const;
+  void save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder, std::string const& atlas) const;
 
   ScdgShape const& shape() const { return shape_; }
   // As stored with the weights; empty for a new model.
   std::vector<std::string> const& class_names() const { return class_names_; }
   // The weights_hash of the foundation whose features it was trained on; empty for a new model.
   std::string const& encoder() const { return encoder_; }
+  // The identity of the atlas whose fit part it was trained on; empty for a new model.
+  std::string const& atlas() const { return atlas_; }
   // In order of use; what the arena holds.
   std::vector<at::Tensor> parameters() const;
   // Ends training: parameters no longer require gradients.
@@ -66,7 +68,7 @@ class Scdg {
   struct Weights;
   ScdgShape shape_;
   std::vector<std::string> class_names_;
-  std::string encoder_;
+  std::string encoder_, atlas_;
   std::shared_ptr<Weights> weights_;
 };
 

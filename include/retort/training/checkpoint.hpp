@@ -30,9 +30,10 @@ struct CheckpointState {
 class Checkpoints {
  public:
   // Of the stage that session.is_done() has begun. From here the signals to stop wait for step boundaries.
-  explicit Checkpoints(Session& session);
+  // State above `stripe_bytes` is written by a second rank, and so on.
+  explicit Checkpoints(Session& session, std::int64_t stripe_bytes = 1'000'000'000);
 
-  // Collective: publishes a checkpoint and drops those beyond run.keep_checkpoints. State above 1 GB is written by several
+  // Collective: publishes a checkpoint and drops those beyond run.keep_checkpoints. Large state is written by several
   // ranks, a range of every tensor each. Throws on all ranks Failure(cannot_write), with the earlier checkpoints whole, or
   // Failure(stopped) when another job has taken the run folder.
   void save(CheckpointState const& state) const;
@@ -44,6 +45,7 @@ class Checkpoints {
  private:
   Session& session_;
   std::filesystem::path folder_;
+  std::int64_t stripe_bytes_;
 };
 
 // Copies saved tensors into those of the same names that a run works with, wherever they live; names and sizes must agree.

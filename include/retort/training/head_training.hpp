@@ -18,6 +18,7 @@ struct HeadOptions {
   double weight_decay = 5e-4;
   std::int64_t batch = 256;
   bool scale_features = true;  // by sqrt(width): unit-norm features leave the head unconverged at this rate
+  bool rate_falls = true;      // not a setting: the inner loop of gradient matching keeps its rate
 };
 void add_head_options(OptionTable& table, HeadOptions& options);
 
@@ -33,6 +34,9 @@ LinearHead initial_head(std::int64_t classes, std::int64_t width, std::uint64_t 
 // Closed-form gradients, no autograd graph. Not collective.
 LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
                       std::uint64_t seed, std::uint64_t index);
+// The same from the weights that `head` has, in place; its momentum begins at zero.
+void train_further(LinearHead& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
+                   std::uint64_t index);
 // int64 [n]: the class with the highest score; ties go to the lower class. Work is cut into blocks of fixed size.
 at::Tensor predict(LinearHead const& head, at::Tensor const& features, HeadOptions const& options);
 
