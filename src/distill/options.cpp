@@ -17,7 +17,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc")
       .add("distill.spc", options.spc, "synthetic cells a class")
       .add("distill.draws", options.draws, "sets of each kind, each from other initial cells")
-      .add("distill.initial_cells", options.initial_cells, "real cells whose mean a synthetic cell starts from; 1: a real cell, as the paper does")
+      .add("distill.initial_cells", options.initial_cells, "real cells whose mean a synthetic cell starts from; 1: a real cell, as the paper does; 0: 1 at spc 1, 16 above")
       .add("distill.optimiser", options.optimiser, "adam or sgd")
       .add("distill.momentum", options.momentum, "of sgd")
       .add("distill.rates", options.rates, "learning rates that are tried; the held-out part of train chooses")
@@ -51,12 +51,16 @@ InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc) {
   return loop;
 }
 
+std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc) {
+  return options.initial_cells ? options.initial_cells : spc == 1 ? 1 : 16;
+}
+
 void check_distill_options(DistillOptions const& options) {
   auto at_least = [](std::int64_t value, std::int64_t least, char const* name) {
     if (value < least) fail(ExitCode::usage, "distill.{} is {} (it must be at least {})", name, value, least);
   };
   at_least(options.draws, 1, "draws");
-  at_least(options.initial_cells, 1, "initial_cells");
+  at_least(options.initial_cells, 0, "initial_cells");
   at_least(options.iterations, 0, "iterations");
   at_least(options.score_heads, 1, "score_heads");
   at_least(options.outer_steps, 0, "outer_steps");

@@ -55,8 +55,8 @@ constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40, first_comp
 constexpr std::uint64_t comparing_heads = 3;
 
 void open_inputs(Inputs& in, DistillOptions const& options, HeadOptions const& head, Session const& session, ShardPlan const& plan) {
-  auto const foundation_folder = session.product(options.foundation, "foundation");
-  auto const generator_folder = session.product(options.generator, "generator");
+  auto const foundation_folder = session.input(options.foundation, "foundation");
+  auto const generator_folder = session.input(options.generator, "generator");
   in.atlas = std::make_unique<Atlas>(in.atlas_file);
   in.labels = in.atlas->labels();
   in.fit_rows = fit_rows_by_class(in.labels, in.atlas->parts());
@@ -119,7 +119,7 @@ void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Candid
   if (codes.size(1) == in.foundation->shape().latent)
     set.obsm.push_back({"X_latent", codes.size(1), {codes.const_data_ptr<float>(), codes.const_data_ptr<float>() + codes.numel()}});
   nlohmann::json const made{{"program", "retort-distill"}, {"variant", recipe.variant}, {"matching", recipe.matching.name},
-                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", options.initial_cells}, {"optimiser", options.optimiser}, {"rate", best.rate},
+                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", initial_cells_of(options, recipe.spc)}, {"optimiser", options.optimiser}, {"rate", best.rate},
                             {"iterations", best.iterations}, {"metric", options.metric}, {"outer_steps", inner_loop(options, recipe.spc).outer_steps}, {"inner_epochs", inner_loop(options, recipe.spc).inner_epochs},
                             {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_cells", in.held_out->cells()},
                             {"atlas", in.atlas->identity()}, {"vocabulary", in.atlas->vocabulary_hash()},
@@ -152,12 +152,12 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   auto const& ranks = session.ranks;
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
   Inputs in;
-  in.atlas_file = session.product(options.atlas, "atlas.h5ad");
-  in.features_file = session.product(options.features, "features.h5ad");
+  in.atlas_file = session.input(options.atlas, "atlas.h5ad");
+  in.features_file = session.input(options.features, "features.h5ad");
   ShardPlan const plan(session.run.shards, ranks.rank(), ranks.size());
   bool const needs_denoiser = std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end();
-  std::vector<std::filesystem::path> files{in.atlas_file, in.features_file, session.product(options.foundation, "foundation") / "config.json"};
-  if (needs_denoiser) files.push_back(session.product(options.generator, "generator") / "config.json");
+  std::vector<std::filesystem::path> files{in.atlas_file, in.features_file, session.input(options.foundation, "foundation") / "config.json"};
+  if (needs_denoiser) files.push_back(session.input(options.generator, "generator") / "config.json");
   ranks.together([&] {
     check_distill_options(options);
     for (auto const& file : files) require_input(file, "input of distillation");
@@ -222,7 +222,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     Generator const generator = generator_of(in, recipe.variant);
     auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
     at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
-    auto const start_rows = initial_rows(in.fit_rows, recipe.spc * options.initial_cells, seed, draw);
+    std::int64_t const averaged = initial_cells_of(options, recipe.spc);
+    auto const start_rows = initial_rows(in.fit_rows, recipe.spc * averaged, seed, draw);
     CodeOptimiser const optimiser{options.optimiser == "adam", options.momentum, generator.codes_stay_positive,
                                   options.renormalise && generator.start == Generator::Start::latents};
 
@@ -238,7 +239,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
       double const rate = rates[static_cast<std::size_t>(search.rate)];
       ranks.together([&] {
         set = std::make_unique<SyntheticSet>(ranks, generator, *in.foundation, chunks, optimiser,
-                                             [&](RowRange rows) { return initial_codes(in, generator, start_rows, options.initial_cells, rows); });
+                                             [&](RowRange rows) { return initial_codes(in, generator, start_rows, averaged, rows); });
         if (saved) restore_set(*saved, search, *set);
         saved.reset();
       });

@@ -28,8 +28,8 @@ void add_embed_options(OptionTable& table, EmbedOptions& options) {
 }
 
 void embed(Session& session, EmbedOptions const& options) {
-  auto const atlas_file = session.product(options.atlas, "atlas.h5ad");
-  auto const model_folder = session.product(options.model, "foundation");
+  auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
+  auto const model_folder = session.input(options.model, "foundation");
   auto const features_file = session.product(options.features, "features.h5ad");
   session.ranks.together([&] {
     require_input(atlas_file, "atlas");

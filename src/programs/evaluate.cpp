@@ -201,9 +201,9 @@ void print_plan(Session const& session, Ground const& ground, EvaluateOptions co
 }
 
 void evaluate(Session& session, EvaluateOptions const& options, HeadOptions const& head) {
-  auto const atlas_file = session.product(options.atlas, "atlas.h5ad");
-  auto const features_file = session.product(options.features, "features.h5ad");
-  auto const foundation_folder = session.product(options.foundation, "foundation");
+  auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
+  auto const features_file = session.input(options.features, "features.h5ad");
+  auto const foundation_folder = session.input(options.foundation, "foundation");
   auto const wanted = [&](char const* row) { return std::find(options.rows.begin(), options.rows.end(), row) != options.rows.end(); };
   std::vector<DistilledFile> files;
   session.ranks.together([&] {

@@ -95,8 +95,8 @@ NoisyBatch draw_batch(ShardCells const& cells, std::int64_t n, NoiseSchedule con
 }
 
 void train(Session& session, DiffusionOptions& options) {
-  auto const atlas_file = session.product(options.atlas, "atlas.h5ad");
-  auto const features_file = session.product(options.features, "features.h5ad");
+  auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
+  auto const features_file = session.input(options.features, "features.h5ad");
   auto const folder = session.product(options.generator, "generator");
   ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
   session.ranks.together([&] {

@@ -58,7 +58,7 @@ std::map<std::string, at::Tensor> training_state(Foundation& model, GradientAren
 }
 
 void train(Session& session, FoundationOptions& options) {
-  auto const atlas_file = session.product(options.atlas, "atlas.h5ad");
+  auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const model_folder = session.product(options.model, "foundation");
   session.ranks.together([&] { require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;

@@ -17,6 +17,7 @@ namespace {
 
 void add_run_options(OptionTable& table, RunOptions& options) {
   table.add("run.folder", options.folder, "folder of this run: products, logs, what is done")
+      .add("run.base", options.base, "another run's folder: what this one reads and does not have is read there (sweeps)")
       .add("run.seed", options.seed, "seed of everything random")
       .add("run.shards", options.shards, "virtual shards of a batch, a power of two; 0: 4, or the next power of two above the ranks. Part of the result")
       .add("run.threads", options.threads, "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
@@ -59,7 +60,12 @@ void speak(std::string const& program, std::string const& text, int code, int ra
   std::fflush(stderr);
 }
 
-void run_body(OptionTable& table, RunOptions const& run, bool dry_run, Communicator const& world, std::function<void(Session&)> const& body) {
+// Ends a program that was only asked whether its stage is done.
+struct Asked {
+  bool done;
+};
+
+void run_body(OptionTable& table, RunOptions const& run, Request request, Communicator const& world, std::function<void(Session&)> const& body) {
   if (!world.same_on_all_ranks(hash_bytes(table.fingerprint().data(), table.fingerprint().size()))) {
     Failure differ(ExitCode::usage, "the ranks were started with different settings. Give every rank the same command line and --config");
     differ.agreed = true;
@@ -67,8 +73,8 @@ void run_body(OptionTable& table, RunOptions const& run, bool dry_run, Communica
   }
   std::string verb = table.program().substr(table.program().find('-') + 1);
   std::optional<RunFolder> folder;
-  world.together([&] { folder.emplace(run.folder, verb, world.is_root() && !dry_run); });
-  Session session(world, *folder, table, run, dry_run);
+  world.together([&] { folder.emplace(run.folder, verb, world.is_root() && request == Request::run); });
+  Session session(world, *folder, table, run, request);
   try {
     body(session);
     folder->note("end", {{"exit_code", 0}});
@@ -98,7 +104,7 @@ bool Session::is_done(std::vector<std::filesystem::path> const& inputs) {
     if (!ranks.is_root()) return;
     key_ = stage_key(table.fingerprint(), inputs);
     done = !run.again && folder.is_done(key_);
-    if (!done && !dry_run) {
+    if (!done && !dry_run && !only_asks_) {
       std::string const level = fmt::format("ranks {}\nthreads {}\n", ranks.size(), run.threads);
       folder.start(table.ini(), build_info() + level);
       folder.note("start", {{"key", key_}, {"ranks", ranks.size()}, {"threads", run.threads}, {"host", host_name()}});
@@ -106,6 +112,7 @@ bool Session::is_done(std::vector<std::filesystem::path> const& inputs) {
   });
   ranks.broadcast(std::span(&done, 1));
   ranks.broadcast(key_);
+  if (only_asks_) throw Asked{done != 0};
   if (done) say(fmt::format("already done in '{}' with these settings and inputs", folder.own().string()));
   return done != 0;
 }
@@ -157,6 +164,13 @@ std::filesystem::path Session::product(std::string const& setting, std::string c
   return setting.empty() ? folder.path() / name : std::filesystem::path(setting);
 }
 
+std::filesystem::path Session::input(std::string const& setting, std::string const& name) const {
+  auto const own = product(setting, name);
+  std::error_code missing;
+  bool const is_elsewhere = setting.empty() && !run.base.empty() && !std::filesystem::exists(own, missing);
+  return is_elsewhere ? std::filesystem::path(run.base) / name : own;
+}
+
 int run_program(int argc, char** argv, OptionTable& table, std::function<void(Session&)> const& body) {
   StopSignals::listen();
   RunOptions run;
@@ -168,7 +182,7 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
   } catch (Failure const& failure) {
     refused = failure;
   }
-  if (!refused && request != Request::run && request != Request::dry_run) {
+  if (!refused && request != Request::run && request != Request::dry_run && request != Request::is_done) {
     if (!launched_as_root()) return 0;
     std::fputs((request == Request::help ? table.help() : request == Request::version ? build_info() : table.ini()).c_str(), stdout);
     return 0;
@@ -189,7 +203,9 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
         if (!(run.deadline_seconds > 0)) fail(ExitCode::usage, "run.deadline_seconds is {} (a wait takes time). Give a number above 0", run.deadline_seconds);
         run.shards = ShardPlan(run.shards, world.rank(), world.size()).shards();  // it decides bits: recorded as what it is
       });
-      run_body(table, run, request == Request::dry_run, world, body);
+      run_body(table, run, request, world, body);
+    } catch (Asked const& answer) {
+      code = answer.done ? 0 : 1;
     } catch (std::exception const& error) {
       auto const* failure = dynamic_cast<Failure const*>(&error);
       code = static_cast<int>(failure ? failure->code : ExitCode::failed);

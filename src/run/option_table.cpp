@@ -18,7 +18,7 @@ namespace {
 // Every section of every retort program: one INI file serves a whole pipeline, and a misspelt section is still an error.
 constexpr std::array section_names{"run", "cells", "simulate", "ingest", "foundation", "embed", "diffusion", "distill", "head", "evaluate", "measure"};
 // Settings that say only where and how long, so a finished stage stays finished when they change.
-constexpr std::array settings_without_effect{"run.folder", "run.deadline_seconds", "run.again", "run.checkpoint_seconds", "run.checkpoint_steps",
+constexpr std::array settings_without_effect{"run.folder", "run.base", "run.deadline_seconds", "run.again", "run.checkpoint_seconds", "run.checkpoint_steps",
                                                 "run.keep_checkpoints", "run.stop_before_seconds"};
 
 std::string section_of(std::string const& name) { return name.substr(0, name.find('.')); }
@@ -121,7 +121,7 @@ void OptionTable::refuse_unknown(std::string const& name, std::string const& whe
 
 Request OptionTable::parse(int argc, char const* const* argv) {
   po::options_description description;
-  description.add_options()("help", "")("version", "")("print-config", "")("dry-run", "")("config", po::value<std::vector<std::string>>());
+  description.add_options()("help", "")("version", "")("print-config", "")("dry-run", "")("is-done", "")("config", po::value<std::vector<std::string>>());
   for (Entry const& entry : entries_) {
     auto* value = po::value<std::vector<std::string>>();
     if (entry.is_switch) value->implicit_value({"true"}, "true");
@@ -165,12 +165,13 @@ Request OptionTable::parse(int argc, char const* const* argv) {
   if (from_command.count("help")) return Request::help;
   if (from_command.count("version")) return Request::version;
   if (from_command.count("print-config")) return Request::print_config;
+  if (from_command.count("is-done")) return Request::is_done;
   return from_command.count("dry-run") ? Request::dry_run : Request::run;
 }
 
 std::string OptionTable::help() const {
   std::string text = fmt::format("{}: {}\n\nusage: {} [--config FILE.ini] [--section.key VALUE]...\n"
-                                 "       {} --help | --version | --print-config | --dry-run\n", program_, purpose_, program_, program_);
+                                 "       {} --help | --version | --print-config | --dry-run | --is-done\n", program_, purpose_, program_, program_);
   std::string section;
   for (Entry const& entry : entries_) {
     if (section_of(entry.name) != section) text += fmt::format("\n[{}]\n", section = section_of(entry.name));

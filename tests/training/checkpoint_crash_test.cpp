@@ -24,7 +24,7 @@ struct Stage {
   OptionTable table{"retort-train-test", "a test"};
   RunFolder folder;
   Session session;
-  explicit Stage(fs::path const& place) : folder(place, "train-test", true), session(ranks, folder, table, run, false) { session.is_done({}); }
+  explicit Stage(fs::path const& place) : folder(place, "train-test", true), session(ranks, folder, table, run) { session.is_done({}); }
 };
 
 // Saves steps 3 and 4 in a process of its own that dies before file operation `at`; returns the last step whose save()

@@ -22,7 +22,7 @@ struct Stage {
   RunFolder folder;
   Session session;
 
-  explicit Stage(Communicator const& all) : ranks(all), shared(all, "checkpoint"), folder(shared.path, "train-test", all.is_root()), session(ranks, folder, table, run, false) {
+  explicit Stage(Communicator const& all) : ranks(all), shared(all, "checkpoint"), folder(shared.path, "train-test", all.is_root()), session(ranks, folder, table, run) {
     run.keep_checkpoints = 3;
     session.is_done({});
   }
@@ -74,7 +74,7 @@ TEST(Checkpoints, OfOtherSettingsAreNotTaken) {
   std::int64_t other = 1;
   OptionTable table("retort-train-test", "another");
   table.add("test.other", other, "changes the key");
-  Session changed(ranks, stage.folder, table, stage.run, false);
+  Session changed(ranks, stage.folder, table, stage.run);
   changed.is_done({});
   EXPECT_FALSE(Checkpoints(changed).newest().has_value());
   EXPECT_TRUE(checkpoints.newest().has_value());

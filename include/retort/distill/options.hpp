@@ -15,7 +15,7 @@ struct DistillOptions {
   std::vector<std::string> matchings{"dm", "dc"};
   std::vector<std::int64_t> spc{1, 10};
   std::int64_t draws = 1;
-  std::int64_t initial_cells = 1;
+  std::int64_t initial_cells = 0;
   std::string optimiser = "adam";
   double momentum = 0.5;
   std::vector<double> rates{0.003, 0.03, 0.1};
@@ -38,6 +38,8 @@ struct InnerLoop {
   std::int64_t outer_steps = 1, inner_epochs = 1;
 };
 InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc);
+// Real cells whose mean a synthetic cell starts from: `initial_cells`, or one for a single cell a class and 16 for more.
+std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc);
 // Throws Failure(usage) for values that cannot be meant.
 void check_distill_options(DistillOptions const& options);
 

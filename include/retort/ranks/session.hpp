@@ -19,7 +19,7 @@ namespace retort {
 
 // Section [run]: where and how; of these, seed, shards, threads and device are part of the result. Same in every program.
 struct RunOptions {
-  std::string folder = "runs/retort";
+  std::string folder = "runs/retort", base;
   std::int64_t seed = 0;
   std::int64_t threads = 1;
   std::int64_t shards = 0;
@@ -34,8 +34,8 @@ struct RunOptions {
 
 // What a program's body gets.
 struct Session {
-  Session(Communicator const& all, RunFolder& own, OptionTable const& settings, RunOptions const& options, bool only_plan)
-      : ranks(all), folder(own), table(settings), run(options), dry_run(only_plan) {}
+  Session(Communicator const& all, RunFolder& own, OptionTable const& settings, RunOptions const& options, Request request = Request::run)
+      : ranks(all), folder(own), table(settings), run(options), dry_run(request == Request::dry_run), only_asks_(request == Request::is_done) {}
 
   Communicator const& ranks;
   RunFolder& folder;
@@ -47,7 +47,8 @@ struct Session {
   void say(std::string const& text) const;
   Progress progress(std::string const& what, std::int64_t total, std::string const& unit) const;
   // Collective: true when this stage was finished with the same settings and inputs, which is then said; otherwise
-  // options.ini and build.txt are written and the stage begins. --run.again begins in any case.
+  // options.ini and build.txt are written and the stage begins. --run.again begins in any case. Under --is-done the program
+  // ends here, with 0 or 1.
   bool is_done(std::vector<std::filesystem::path> const& inputs);
   // Collective: marks the stage whole and drops its checkpoints; call it after the last product was published. The stage
   // counts as done while these files and folders stay as they are now.
@@ -59,10 +60,13 @@ struct Session {
   [[noreturn]] void stop(Wish why, std::string const& at) const;
   // What decides the bits of this stage: settings and inputs. Empty before is_done().
   std::string const& key() const { return key_; }
-  // The path of a setting, or RUN/<name> where it is empty.
+  // What the program writes: the path of a setting, or RUN/<name> where it is empty.
   std::filesystem::path product(std::string const& setting, std::string const& name) const;
+  // What it reads: the same, or run.base's <name> where RUN has none.
+  std::filesystem::path input(std::string const& setting, std::string const& name) const;
 
  private:
+  bool only_asks_;
   std::string key_;
   Stopwatch since_checkpoint_, since_look_;
   std::int64_t steps_since_checkpoint_ = 0;

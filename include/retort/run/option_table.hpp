@@ -10,7 +10,7 @@
 namespace retort {
 
 // What the command line asked for besides settings.
-enum class Request { run, help, version, print_config, dry_run };
+enum class Request { run, help, version, print_config, dry_run, is_done };
 
 // Settings are named `section.key`; a section is defined by one function, so that programs which share it agree.
 // Precedence: command line, then --config FILE (INI), then the value that the variable held when it was added.
