@@ -59,9 +59,7 @@ def checks(rows_of: dict[str, list[dict]]) -> list[dict]:
         class_mean = accuracy(rows, "class_mean", "", 1)
         above_floor[name] = (ours[1] > class_mean - 1, f"{ours[1]:.1f} and {class_mean:.1f}")
         above_mean[name] = (ours[1] > class_mean, f"{ours[1] - class_mean:+.1f}")
-        for matching in ("dm", "dc"):
-            one, ten = (accuracy(rows, "scdd", matching, spc) for spc in (1, 10))
-            grows[f"{name} {matching}"] = (ten > one, f"{one:.1f} to {ten:.1f}")
+        grows[name] = (ours[10] > ours[1], f"{ours[1]:.1f} to {ours[10]:.1f}")
         gains[name] = ours[1] - plain
     gain = statistics.mean(gains.values())
     return [
@@ -70,7 +68,7 @@ def checks(rows_of: dict[str, list[dict]]) -> list[dict]:
         claim("The better of scdd+DM and scdd+DC at SPC 1 is above the class mean on most sets", above_mean, len(rows_of) // 2 + 1),
         {"what": "The better of scdd+DM and scdd+DC at SPC 1 is above the better of plain DM and DC by 3 points on average", "holds": gain >= 3,
          "figures": f"{gain:+.1f} on average: " + "; ".join(f"{name} {value:+.1f}" for name, value in gains.items())},
-        claim("SPC 10 is higher than SPC 1", grows),
+        claim("The better of scdd+DM and scdd+DC is higher at SPC 10 than at SPC 1", grows),
     ]
 
 
