@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 
+from provenance import commit, cpu
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 TARGET = ROOT / "docs" / "results" / "accuracy.json"
@@ -86,13 +88,11 @@ def main() -> None:
         rows_of[name] = [{"set": title} | {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items() if key != "recall"}
                          for row in results["rows"]]
         print(f"{name}: done", file=sys.stderr)
-    model = next(line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     notes.append("Accuracy on the real test part (30 % of each class), mean over 10 fresh heads of each draw of initial cells; sd is over all heads of all draws. "
                  "Headroom is (accuracy − random) / (full − random). Seconds of a distilled set include the choice of its learning rate and steps on the held-out part of train. "
                  f"Each set: `./tools/distill FILE LABEL --ranks {arguments.ranks} {' '.join('--set ' + setting for setting in SETTINGS)}`.")
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(json.dumps({"title": "Accuracy", "command": "python3 bench/accuracy.py", "commit": commit, "cpu": f"{model}, {os.cpu_count()} cores",
+    TARGET.write_text(json.dumps({"title": "Accuracy", "command": "python3 bench/accuracy.py", "commit": commit(), "cpu": cpu(),
                                   "date": datetime.date.today().isoformat(), "notes": notes, "checks": checks(rows_of),
                                   "rows": [row for rows in rows_of.values() for row in rows]}, indent=1, ensure_ascii=False) + "\n")
 

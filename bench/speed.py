@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from provenance import commit, cpu
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 BIN = ROOT / "build" / "cpu" / "bin"
@@ -75,7 +77,7 @@ def matching(work: pathlib.Path) -> list[dict]:
 
     def milliseconds(kind: str, ranks: int) -> float:
         def seconds(iterations: int) -> float:
-            run_program("distill", ranks, folder, distill__matchings=kind, distill__spc=1, distill__rates=0.003, distill__iterations=iterations, distill__checkpoints=iterations)
+            run_program("distill", ranks, folder, distill__matchings=kind, distill__spc=1, distill__rates=0.003, distill__iterations=iterations, distill__score_steps=iterations)
             lines = [json.loads(line) for line in open(folder / "distill" / "log.jsonl")]
             return [line["seconds"] for line in lines if line["event"] == "set"][-1]
 
@@ -152,10 +154,8 @@ def main() -> None:
         for figure in made:
             print(json.dumps(figure), flush=True)
             figures[figure["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in figure.items()}
-    model = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")][0]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"title": "Speed", "command": "build/python/bin/python bench/speed.py", "commit": commit, "cpu": f"{model}, {os.cpu_count()} cores",
+    target.write_text(json.dumps({"title": "Speed", "command": "build/python/bin/python bench/speed.py", "commit": commit(), "cpu": cpu(),
                                   "date": datetime.date.today().isoformat(), "figures": list(figures.values())}, indent=1) + "\n")
 
 

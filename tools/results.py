@@ -7,7 +7,8 @@ usage: tools/results.py [--check]
 A run is {"title", "command", "commit", "cpu", "date", "notes": [...]} with any of
 "rows":    accuracies, as retort-evaluate writes them, each with the name of its "set";
 "figures": {"what", "unit", "retort", "peer", "peer_is", "ratio", "target", "at_most", "note"};
-"checks":  {"what", "holds", "figures"}.
+"checks":  {"what", "holds", "figures"};
+"tables":  {"title", "header", "lines", "left": how many columns are text}.
 """
 import json
 import pathlib
@@ -86,6 +87,8 @@ def section(run: dict) -> list[str]:
         text += check_table(run["checks"])
     if run.get("figures"):
         text += figure_table(run["figures"])
+    for one in run.get("tables", []):
+        text += [f"### {one['title']}", "", *table(one["header"], one["lines"], one["left"])]
     if run.get("rows"):
         text += accuracy_sections(run["rows"])
     return text

@@ -202,7 +202,9 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   summary.value_type = scanned.kind != ValueKind::counts ? "float32" : fmt::format("uint{}", 8 * summary.value_bytes);
   summary.index_bytes = form.genes <= 256 ? 1 : form.genes <= 65536 ? 2 : 4;
   summary.index_type = fmt::format("uint{}", 8 * summary.index_bytes);
-  notes.details = {{"ingest", summary.json()}};
+  auto told = summary.json();
+  for (auto& input : told["files"]) input.erase("remark");  // quotes the first fault that was met, which depends on the ranks
+  notes.details = {{"ingest", told}};
   writer.finish(rows, {scanned.genes, {}}, notes);
 
   ranks.together([&] {

@@ -162,6 +162,7 @@ TEST(FoundationTraining, IsThatOfModules) {
   std::vector<std::int32_t> labels;
   for (int i = 0; i < 24; ++i) labels.push_back(i % 5);
   auto const statistics = torch::zeros({training.statistics()});
+  for (auto& parameter : model.parameters()) parameter.mutable_grad() = torch::zeros_like(parameter);  // as the arena does: layers add to it themselves
   auto const loss = training.shard_loss(cells, labels, 0, 0, 0, statistics);
   loss.backward();
 
@@ -175,7 +176,6 @@ TEST(FoundationTraining, IsThatOfModules) {
     for (auto const& parameter : net->parameters()) {
       auto const mine = i == 0 ? ours[i].grad().t() : ours[i].grad();
       EXPECT_LT(largest_difference(mine, parameter.grad()), 2e-5 * std::max(1.0, parameter.grad().abs().max().item<double>())) << i;
-      EXPECT_GT(mine.abs().max().item<double>() + 1e-12, 0) << i;
       ++i;
     }
   }

@@ -74,5 +74,11 @@ with Runs() as runs:
     before = os.stat(os.path.join(folder, "distilled.h5ad")).st_mtime_ns
     assert "already done" in runs.must("distill", 2, *of_stage("distill"), f"--run.folder={folder}").stderr
     assert os.stat(os.path.join(folder, "distilled.h5ad")).st_mtime_ns == before
-    done = runs.must("distill", 2, *of_stage("distill"), "--distill.momentum=0.4", f"--run.folder={folder}")
-    assert "already done" not in done.stderr
+    done = runs.must("distill", 2, *of_stage("distill"), "--distill.rates=0.2", f"--run.folder={folder}")
+    assert "already done" not in done.stderr and products(folder)[0]["distilled.h5ad"] != first["distilled.h5ad"]
+    assert "already done" not in runs.must("evaluate", 2, *of_stage("evaluate"), f"--run.folder={folder}").stderr
+
+    # So does a product that is gone.
+    os.remove(os.path.join(folder, "features.h5ad"))
+    assert "already done" not in runs.must("embed", 2, *of_stage("embed"), f"--run.folder={folder}").stderr
+    assert read_bytes(folder, "features.h5ad") == first["features.h5ad"]
