@@ -47,7 +47,7 @@ DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::
                             std::vector<std::string> const& class_names, std::string const& atlas) {
   auto const set = read_cell_set(file);
   auto const opened = Hdf5File::open(file);
-  if (!opened.has("uns/retort/atlas") || opened.dataset("uns/retort/atlas").read_strings() != std::vector{atlas})
+  if (opened.has("uns/retort/atlas") && opened.dataset("uns/retort/atlas").read_strings() != std::vector{atlas})
     fail(ExitCode::bad_input, "'{}' was distilled from other cells or another split than this atlas has (its cells may be today's test cells). Distil it again from this run", file.string());
   if (set.gene_names != gene_names) {
     fail(ExitCode::bad_input, "'{}' has other genes than the foundation model (its features would mean nothing). Distil it again from this run", file.string());

@@ -224,11 +224,16 @@ std::vector<std::string> Hdf5Dataset::strings_of(hid_t type, hid_t record, Strin
   H5Pset_vlen_mem_manager(transfer.id(), allocate, &budget, give_back, nullptr);
   for (std::int64_t begin = 0; begin < rows(); begin += piece) {
     std::int64_t const count = std::min(piece, rows() - begin);
-    budget = std::min(total, count * limits.longest) + count;
+    constexpr std::int64_t unasked = 1 << 26;  // below it a text that is too long is refused by its number
+    budget = std::max(unasked, std::min(total, count * limits.longest) + count);
     auto const [space, memory] = selection(begin, count);
     hid_t const memory_space = memory.id(), file_space = space.id();
     hdf5_types::append_texts(
-        type, record, memory_space, transfer.id(), count, [&](void* into) { require(H5Dread(id(), record, memory_space, file_space, transfer.id(), into) >= 0, "read"); },
+        type, record, memory_space, transfer.id(), count, [&](void* into) {
+          bool const is_read = H5Dread(id(), record, memory_space, file_space, transfer.id(), into) >= 0;
+          if (!is_read && budget < 0) fail(ExitCode::bad_input, "{} has more text in rows {} to {} than is read", place(), begin, begin + count);
+          require(is_read, "read");
+        },
         [&](std::string const& problem) { fail(ExitCode::bad_input, "{} {}", place(), problem); }, limits, total, texts);
   }
   return texts;

@@ -39,7 +39,7 @@ struct DistilledSet {
   at::Tensor labels;  // int64 [n]: classes of the atlas
 };
 
-// Labels are matched by name in the obs column `column`; `atlas` is the identity of the atlas it must have been made from. Throws Failure(missing_input), or Failure(bad_input) when genes,
+// Labels are matched by name in the obs column `column`; `atlas` is the identity of the atlas it must have been made from, where it says (sets made elsewhere do not). Throws Failure(missing_input), or Failure(bad_input) when genes,
 // column or a label are not the atlas's. Not collective.
 DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::string> const& gene_names, std::string const& column,
                             std::vector<std::string> const& class_names, std::string const& atlas);
