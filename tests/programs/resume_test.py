@@ -36,7 +36,7 @@ with SurviveRuns() as runs:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         with open(os.path.join(folder, verb, "log.jsonl")) as file:
-            assert '"checkpoint"' in file.readlines()[-2], "no checkpoint after USR1"
+            assert '"event":"checkpoint"' in file.read().rsplit('"event":"start"', 1)[1], f"{verb}: no checkpoint after USR1"
         assert runs.made(verb, folder) == uncut[verb]
 
         # USR2 through mpirun: a checkpoint, exit code 75, and another rank count goes on from it.
