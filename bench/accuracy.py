@@ -13,9 +13,8 @@ import statistics
 import subprocess
 import sys
 
-from provenance import commit, cpu
+from provenance import ROOT, commit, cpu
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 TARGET = ROOT / "docs" / "results" / "accuracy.json"
 SETS = {

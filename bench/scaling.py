@@ -17,18 +17,11 @@ import subprocess
 import sys
 
 from provenance import ROOT, commit, cpu
-from speed import BIN, prepare_kidney, run_program
+from speed import events_of, prepare_kidney, program, run_program, stage_seconds
 
 TARGET = ROOT / "docs" / "results" / "scaling.json"
 PICTURE = TARGET.with_suffix(".svg")
 STEPS, WARM = 24, 6
-
-
-def stage_seconds(folder: pathlib.Path, verb: str) -> float:
-    """From the start of a stage to its end, by its log."""
-    events = [json.loads(line) for line in open(folder / verb / "log.jsonl")]
-    start = max(event["time"] for event in events if event["event"] == "start")
-    return max(event["time"] for event in events if event["event"] == "end") - start
 
 
 def train(work: pathlib.Path, genes: int, ranks: int, weak: bool, run=run_program) -> dict:
@@ -70,17 +63,15 @@ def distil(work: pathlib.Path, ranks: int, weak: bool) -> dict:
     def seconds(iterations: int) -> float:
         run_program("distill", ranks, folder, distill__matchings="dc", distill__spc=spc, distill__rates=0.003, distill__iterations=iterations, distill__score_steps=iterations,
                     distill__outer_steps=1, head__epochs=1)
-        return [json.loads(line)["seconds"] for line in open(folder / "distill" / "log.jsonl") if '"set"' in line and '"event":"set"' in line][-1]
+        return events_of(folder, "distill", "set")[-1]["seconds"]
 
     return {"rate": spc * 11 * 20 / (seconds(25) - seconds(5))}
 
 
 def on_two_nodes(verb: str, ranks: int, folder: pathlib.Path, **settings) -> None:
     """The program under srun, one rank on each node of the test cluster."""
-    command = [str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
-    for key, value in settings.items():
-        command += ["--" + key.replace("__", "."), str(value)]
-    done = subprocess.run([str(ROOT / "tests" / "slurm" / "cluster"), str(ROOT / "build" / "scaling-cluster"), "srun", "--mpi=pmix", "-N2", f"-n{ranks}", *command], capture_output=True, text=True)
+    cluster = [str(ROOT / "tests" / "slurm" / "cluster"), str(ROOT / "build" / "scaling-cluster"), "srun", "--mpi=pmix", "-N2", f"-n{ranks}"]
+    done = subprocess.run([*cluster, *program(verb, folder, settings)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"scaling: two nodes failed\n{done.stderr[-2000:]}")
 

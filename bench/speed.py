@@ -15,9 +15,8 @@ import subprocess
 import sys
 import time
 
-from provenance import commit, cpu
+from provenance import ROOT, commit, cpu
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 BIN = ROOT / "build" / "cpu" / "bin"
 PYTHON = ROOT / "build" / "python" / "bin" / "python"
@@ -25,12 +24,28 @@ REPEATS = 5
 PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000", "OMP_WAIT_POLICY": "ACTIVE"}
 
 
+def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
+    """retort-VERB with settings written as section__key."""
+    command = [str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
+    for key, value in settings.items():
+        command += ["--" + key.replace("__", "."), str(value)]
+    return command
+
+
+def events_of(folder: pathlib.Path, verb: str, name: str) -> list[dict]:
+    """The events of that name in a program's log, in order."""
+    return [event for event in map(json.loads, open(folder / verb / "log.jsonl")) if event["event"] == name]
+
+
+def stage_seconds(folder: pathlib.Path, verb: str) -> float:
+    """From the last start of a stage to its end, without starting the program."""
+    return events_of(folder, verb, "end")[-1]["time"] - events_of(folder, verb, "start")[-1]["time"]
+
+
 def run_program(verb: str, ranks: int, folder: pathlib.Path, **settings) -> float:
     """Runs retort-VERB under mpirun and returns the wall time of the whole command in seconds."""
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
-    command = ["mpirun", "--quiet", "--bind-to", "none", "-n", str(ranks), str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
-    for key, value in settings.items():
-        command += ["--" + key.replace("__", "."), str(value)]
+    command = ["mpirun", "--quiet", "--bind-to", "none", "-n", str(ranks), *program(verb, folder, settings)]
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -78,8 +93,7 @@ def matching(work: pathlib.Path) -> list[dict]:
     def milliseconds(kind: str, ranks: int) -> float:
         def seconds(iterations: int) -> float:
             run_program("distill", ranks, folder, distill__matchings=kind, distill__spc=1, distill__rates=0.003, distill__iterations=iterations, distill__score_steps=iterations)
-            lines = [json.loads(line) for line in open(folder / "distill" / "log.jsonl")]
-            return [line["seconds"] for line in lines if line["event"] == "set"][-1]
+            return events_of(folder, "distill", "set")[-1]["seconds"]
 
         return 1000 * (seconds(250) - seconds(50)) / 200
 
@@ -111,8 +125,7 @@ def embed(work: pathlib.Path) -> list[dict]:
     rates = []
     for _ in range(REPEATS):
         run_program("embed", 2, folder)
-        lines = [json.loads(line) for line in open(folder / "embed" / "log.jsonl")]
-        rates.append([line for line in lines if line["event"] == "embedded"][-1]["cells_per_second"])
+        rates.append(events_of(folder, "embed", "embedded")[-1]["cells_per_second"])
     peer = [run_peer(ROOT / "bench" / "embed_peer.py", folder / "atlas.h5ad", folder / "foundation", folder / "features.h5ad")[0] for _ in range(3)]
     rate, forward = statistics.median(rates), statistics.median(line["forward_cells_per_second"] for line in peer)
     whole = statistics.median(line["whole_cells_per_second"] for line in peer)
@@ -127,8 +140,7 @@ def ingest(work: pathlib.Path, cells: int) -> list[dict]:
     whole, inside, peer, peer_whole = [], [], [], []
     for _ in range(3):
         whole.append(run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type"))
-        events = [json.loads(line) for line in open(folder / "ingest" / "log.jsonl")]
-        inside.append(events[-1]["time"] - [event["time"] for event in events if event["event"] == "start"][-1])
+        inside.append(stage_seconds(folder, "ingest"))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
     for _ in range(3):
         begin = time.perf_counter()

@@ -14,7 +14,7 @@ fail() { echo "${0##*/}: error: $2" >&2; exit "$1"; }
 require_programs() {
   [[ -x $bin/retort-ingest ]] || fail 1 "no programs in '$bin' (not built yet?). Run tools/setup, or set RETORT_BIN"
 }
-# run_folder CONFIG [SETTING...]: the folder that these settings mean.
+# run_folder CONFIG: the run folder that it names.
 run_folder() { "$bin/retort-ingest" --config "$1" --print-config | sed -n '/^\[run\]/,/^\[/s/^folder = //p'; }
 
 # start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank a task of it.

@@ -147,7 +147,7 @@ void train(Session& session, DiffusionOptions& options) {
   double recent = 0;
 
   Checkpoints const checkpoints(session);
-  std::map<std::string, at::Tensor> state{{"weights", arena.weights()}, {"first_moment", optimiser.first_moment}, {"second_moment", optimiser.second_moment}, {"adam_steps", optimiser.steps}};
+  auto state = optimiser.state();
   if (average.defined()) state["average"] = average;
   std::int64_t first_step = 0;
   if (auto const saved = checkpoints.newest()) {

@@ -45,8 +45,8 @@ void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64
 }
 
 // Everything that a step changes, by the names that checkpoints know it under.
-std::map<std::string, at::Tensor> training_state(Foundation& model, GradientArena const& arena, FlatAdamw const& optimiser) {
-  std::map<std::string, at::Tensor> state{{"weights", arena.weights()}, {"first_moment", optimiser.first_moment}, {"second_moment", optimiser.second_moment}, {"adam_steps", optimiser.steps}};
+std::map<std::string, at::Tensor> training_state(Foundation& model, FlatAdamw const& optimiser) {
+  auto state = optimiser.state();
   for (auto* layers : {&model.encoder_layers, &model.decoder_layers}) {
     std::string const half = layers == &model.encoder_layers ? "encoder" : "decoder";
     for (std::size_t i = 0; i < layers->size(); ++i) {
@@ -106,7 +106,7 @@ void train(Session& session, FoundationOptions& options) {
   StepStatistics losses;
 
   Checkpoints const checkpoints(session);
-  auto const state = training_state(model, arena, optimiser);
+  auto const state = training_state(model, optimiser);
   std::int64_t first_step = 0;
   if (auto const saved = checkpoints.newest()) {
     session.ranks.together([&] { restore(saved->tensors, state); });

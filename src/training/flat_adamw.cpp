@@ -5,13 +5,17 @@
 namespace retort {
 
 FlatAdamw::FlatAdamw(at::Tensor weights, AdamwSettings const& settings)
-    : first_moment(at::zeros_like(weights)), second_moment(at::zeros_like(weights)),
-      steps(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(weights.device()))), weights_(std::move(weights)), settings_(settings) {}
+    : weights_(std::move(weights)), first_moment_(at::zeros_like(weights_)), second_moment_(at::zeros_like(weights_)),
+      steps_(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(weights_.device()))), settings_(settings) {}
+
+std::map<std::string, at::Tensor> FlatAdamw::state() const {
+  return {{"weights", weights_}, {"first_moment", first_moment_}, {"second_moment", second_moment_}, {"adam_steps", steps_}};
+}
 
 void FlatAdamw::step(at::Tensor const& gradient, double rate) {
   at::NoGradGuard no_grad;
-  steps.add_(1);  // the operator expects the number of the step that it takes
-  at::_fused_adamw_({weights_}, {gradient}, {first_moment}, {second_moment}, {}, {steps}, rate, settings_.beta1, settings_.beta2,
+  steps_.add_(1);  // the operator expects the number of the step that it takes
+  at::_fused_adamw_({weights_}, {gradient}, {first_moment_}, {second_moment_}, {}, {steps_}, rate, settings_.beta1, settings_.beta2,
                     settings_.weight_decay, settings_.epsilon, false, false);
 }
 

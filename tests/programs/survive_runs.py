@@ -60,8 +60,7 @@ class SurviveRuns(Runs):
         return {name: read_bytes(folder, name) for name in names}
 
 
-
-def pids_of(folder, program="retort-"):
+def pids_of(folder):
     """Processes of the ranks that work in a folder, oldest first."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -69,7 +68,7 @@ def pids_of(folder, program="retort-"):
             words = read_bytes("/proc", pid, "cmdline").decode().split("\0")
         except OSError:
             continue
-        if os.path.basename(words[0]).startswith(program) and f"--run.folder={folder}" in words:
+        if os.path.basename(words[0]).startswith("retort-") and f"--run.folder={folder}" in words:
             found.append(int(pid))
     return sorted(found)
 

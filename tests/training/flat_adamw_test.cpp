@@ -25,7 +25,7 @@ TEST(FlatAdamw, IsAdamw) {
   }
   EXPECT_LT((flat - reference).abs().max().item<double>(), 1e-5);
   EXPECT_GT((flat - start).abs().max().item<double>(), 1e-2);
-  EXPECT_EQ(ours.steps.item<float>(), 20);
+  EXPECT_EQ(ours.state().at("adam_steps").item<float>(), 20);
 }
 
 TEST(FlatAdamw, PaddingStaysZero) {

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
+#include <string>
 
 namespace retort {
 
@@ -20,11 +22,12 @@ class FlatAdamw {
   // weights -= rate * (decay * weights + corrected first moment / (sqrt(corrected second moment) + epsilon)).
   void step(at::Tensor const& gradient, double rate);
 
-  // For checkpoints: [length], [length], and the number of steps as a float tensor [].
-  at::Tensor first_moment, second_moment, steps;
+  // All that step() changes, the weights too, by the names that checkpoints know it under; the tensors are those in use.
+  std::map<std::string, at::Tensor> state() const;
 
  private:
-  at::Tensor weights_;
+  at::Tensor weights_, first_moment_, second_moment_;  // [length]
+  at::Tensor steps_;                                   // [], float32: how many were taken
   AdamwSettings settings_;
 };
 
