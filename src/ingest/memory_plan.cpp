@@ -35,7 +35,7 @@ MemoryPlan plan_memory(std::int64_t limit, std::int64_t cells, std::int64_t expe
   if (free < least)
     fail(ExitCode::usage, "cells.memory_limit is {} bytes (the program and the lists of {} cells take {}). Set it to {} MB or more", with_commas(limit),
          with_commas(cells), with_commas(plan.fixed), (plan.fixed + least) / 1'000'000 + 1);
-  std::int64_t const piece = std::clamp<std::int64_t>(free / 6, 4 << 20, 64 << 20);
+  std::int64_t const piece = std::clamp<std::int64_t>(free / 6, 4 << 20, 8 << 20);
   plan.piece_entries = piece / bytes_per_entry;
   plan.csc_window = any_csc ? std::max(free / 4, plan.piece_entries * 16) : 0;
   std::int64_t const rest = free - piece - plan.csc_window;

@@ -14,6 +14,7 @@ namespace retort {
 namespace {
 
 constexpr double largest_count = std::numeric_limits<std::uint32_t>::max();
+constexpr int largest_small = 1 << 22;  // of float counts, so that they and their sum with 2^23 are exact in float32
 
 template <class Value>
 char const* problem_of(Value value, ValueKind kind) {
@@ -27,41 +28,74 @@ char const* problem_of(Value value, ValueKind kind) {
   return nullptr;
 }
 
-// Whether any value is not allowed. Without branches, so that the compiler makes vectors of it.
+// Whether any value is not allowed, or a float count is so large that it takes the slow way. Without branches, and with the
+// answer as wide as the value, so that the compiler makes vectors of it.
 template <class Value>
 bool any_fault(Value const* values, std::int64_t count, ValueKind kind) {
-  bool bad = false;
   if constexpr (std::floating_point<Value>) {
+    std::conditional_t<sizeof(Value) == 4, std::int32_t, std::int64_t> bad = 0;
     if (kind == ValueKind::counts) {
       // A small number is whole when adding the least number without a fraction, and taking it away, leaves it. NaN fails
-      // every comparison; larger counts are rare and take the slow way.
+      // every comparison.
       constexpr Value shift = sizeof(Value) == 4 ? Value(1 << 23) : Value(std::int64_t{1} << 52);
       for (std::int64_t i = 0; i < count; ++i) {
         Value const value = values[i], rounded = (value + shift) - shift;
-        bad |= !(value >= 0) | !(value <= Value(1 << 22)) | (rounded != value);
+        bad |= !(value >= 0) | !(value <= largest_small) | (rounded != value);
       }
     } else {
       auto const most = static_cast<Value>(kind == ValueKind::log ? log_limit : double{std::numeric_limits<float>::max()});
       for (std::int64_t i = 0; i < count; ++i) bad |= !(values[i] >= 0) | !(values[i] <= most);
     }
+    return bad != 0;
   } else if (kind == ValueKind::log || sizeof(Value) == 8) {
+    bool bad = false;
     for (std::int64_t i = 0; i < count; ++i) bad |= problem_of(values[i], kind) != nullptr;
+    return bad;
   } else if constexpr (std::signed_integral<Value>) {
     Value all = 0;
     for (std::int64_t i = 0; i < count; ++i) all = static_cast<Value>(all | values[i]);
-    bad = all < 0;
+    return all < 0;
   }
-  return bad;
+  return false;
 }
 
+// The values as CheckedRows holds them; `small`: float counts are no larger than largest_small.
 template <class Value>
-std::uint32_t stored(Value value, ValueKind kind) {
-  if (kind != ValueKind::counts) return std::bit_cast<std::uint32_t>(static_cast<float>(value));
-  if constexpr (std::floating_point<Value>)
-    return value < Value(1 << 22) ? static_cast<std::uint32_t>(static_cast<std::int32_t>(value))  // a vector instruction
-                                  : static_cast<std::uint32_t>(static_cast<std::int64_t>(value));
-  else
-    return static_cast<std::uint32_t>(value);
+void store(Value const* values, std::int64_t count, ValueKind kind, bool small, std::uint32_t* out) {
+  if (kind != ValueKind::counts) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = std::bit_cast<std::uint32_t>(static_cast<float>(values[i]));
+  } else if (std::floating_point<Value> && small) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(values[i]));  // a vector instruction
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::uint32_t>(static_cast<std::int64_t>(values[i]));
+  }
+}
+
+// Closes the gaps of entries that do not stay: genes that the atlas does not have, and zeros. Returns how many stay.
+template <class Value>
+std::int64_t keep_staying(Value const* values, std::int64_t count, std::int32_t* genes, std::uint32_t* stored) {
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int32_t const gene = genes[i];
+    genes[kept] = gene;
+    stored[kept] = stored[i];
+    kept += gene >= 0 && values[i] != Value(0);  // overwritten by the next: cheaper than a branch that is hard to foresee
+  }
+  return kept;
+}
+
+// Compared as signed numbers, for which every processor has a vector instruction.
+std::uint32_t largest_of(std::uint32_t const* values, std::int64_t count) {
+  constexpr std::uint32_t sign = 1u << 31;
+  auto most = std::numeric_limits<std::int32_t>::min();
+  for (std::int64_t i = 0; i < count; ++i) most = std::max(most, static_cast<std::int32_t>(values[i] ^ sign));
+  return static_cast<std::uint32_t>(most) ^ sign;
+}
+
+bool rises(std::int32_t const* genes, std::int64_t count) {
+  std::int32_t falls = 0;
+  for (std::int64_t i = 1; i < count; ++i) falls |= genes[i - 1] >= genes[i];
+  return falls == 0;
 }
 
 std::uint32_t joined(std::uint32_t a, std::uint32_t b, ValueKind kind) {
@@ -78,9 +112,7 @@ std::uint32_t joined(std::uint32_t a, std::uint32_t b, ValueKind kind) {
 
 // Puts the entries from `begin` on in the order of their genes and joins those of the same gene; returns the new end.
 std::size_t put_in_order(CheckedRows& rows, std::size_t begin, std::size_t end, ValueKind kind) {
-  bool rises = true;
-  for (std::size_t i = begin + 1; i < end; ++i) rises &= rows.genes[i - 1] < rows.genes[i];
-  if (rises) return end;
+  if (rises(rows.genes.data() + begin, static_cast<std::int64_t>(end - begin))) return end;
   std::vector<std::pair<std::int32_t, std::uint32_t>> entries;
   entries.reserve(end - begin);
   for (std::size_t i = begin; i < end; ++i) entries.emplace_back(rows.genes[i], rows.values[i]);
@@ -122,25 +154,24 @@ std::optional<ValueFault> check(RawRows const& raw, GeneMap const& genes, ValueK
     std::int64_t const row_number = first_row + static_cast<std::int64_t>(row);
     auto const column = [&](std::int64_t i) { return indices ? static_cast<std::int64_t>(indices[begin + i]) : i; };
     if (indices) check_indices(indices + begin, count, raw.columns, place, row_number);
-    if (any_fault(values + begin, count, kind))
+    bool const suspect = any_fault(values + begin, count, kind);
+    if (suspect)
       for (std::int64_t i = 0; i < count; ++i)
         if (char const* problem = problem_of(values[begin + i], kind))
           return ValueFault{row_number, column(i), static_cast<double>(values[begin + i]), problem};
 
-    std::size_t const row_begin = at;
-    std::uint32_t largest = out.largest;
+    std::int32_t* const row_genes = out.genes.data() + at;
+    std::uint32_t* const row_values = out.values.data() + at;
+    std::int32_t any_left_out = 0, zeros = 0;
     for (std::int64_t i = 0; i < count; ++i) {
-      std::int32_t const gene = genes.to[static_cast<std::size_t>(column(i))];
-      Value const value = values[begin + i];
-      out.genes[at] = gene;
-      out.values[at] = stored(value, kind);
-      // An entry that does not stay is overwritten by the next: cheaper than a branch that is hard to foresee.
-      bool const stays = gene >= 0 && value != Value(0);
-      largest = std::max(largest, stays ? out.values[at] : 0u);
-      at += stays;
+      row_genes[i] = genes.to[static_cast<std::size_t>(column(i))];
+      any_left_out |= row_genes[i];  // the sign of -1 stays
     }
-    out.largest = largest;
-    at = put_in_order(out, row_begin, at, kind);
+    store(values + begin, count, kind, !suspect, row_values);
+    for (std::int64_t i = 0; i < count; ++i) zeros += values[begin + i] == Value(0);
+    std::int64_t const kept = any_left_out < 0 || zeros > 0 ? keep_staying(values + begin, count, row_genes, row_values) : count;
+    out.largest = std::max(out.largest, largest_of(row_values, kept));
+    at = put_in_order(out, at, at + static_cast<std::size_t>(kept), kind);
     out.indptr.push_back(static_cast<std::int64_t>(at));
   }
   out.genes.resize(at);
