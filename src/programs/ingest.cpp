@@ -171,7 +171,7 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   auto const write = [&](RowRange rows, ArrivedRows const& arrived) {
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       arrived.append_to(row, genes, values);
-      if (std::ssize(genes) < plan.piece_entries / 4 && row + 1 < rows.end) continue;
+      if (std::ssize(genes) < plan.piece_entries && row + 1 < rows.end) continue;
       writer.append(genes, values);
       genes.clear();
       values.clear();
