@@ -69,12 +69,17 @@ void Communicator::barrier() const {
   mpi_check(MPI_Barrier(handle_), "barrier");
 }
 
-Communicator Communicator::node() const {
+Communicator Communicator::node(int at_most) const {
   Operation waiting("split into nodes");
   MPI_Comm node = MPI_COMM_NULL;
   mpi_check(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node), "split into nodes");
   MPI_Comm_set_errhandler(node, MPI_ERRORS_RETURN);
-  return Communicator(node);
+  Communicator whole(node);
+  if (at_most <= 0) return whole;
+  MPI_Comm group = MPI_COMM_NULL;
+  mpi_check(MPI_Comm_split(whole.handle(), whole.rank() / at_most, whole.rank(), &group), "split of a node");
+  MPI_Comm_set_errhandler(group, MPI_ERRORS_RETURN);
+  return Communicator(group);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "retort/ranks/nccl_sum.hpp"
@@ -123,6 +124,9 @@ at::Tensor GradientArena::sum() {
 }
 
 at::Tensor GradientArena::summed_statistics() const { return state_->total.narrow(0, state_->weights_length, state_->statistics_length); }
+bool GradientArena::own_is_finite() const {
+  return std::all_of(state_->buffers.begin(), state_->buffers.end(), [](auto const& block) { return block[0].isfinite().all().template item<bool>(); });
+}
 at::Tensor GradientArena::weights() const { return state_->weights; }
 std::int64_t GradientArena::length() const { return state_->weights_length; }
 std::int64_t GradientArena::offset(std::size_t i) const { return state_->offsets[i]; }

@@ -1,44 +1,31 @@
 #include "retort/ranks/ordered_sum.hpp"
 
 #include <bit>
-#include <cstring>
+#include <numeric>
 
+#include "block_tree.hpp"
+#include "node_window.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/watchdog.hpp"
 
 namespace retort {
 namespace {
 
-constexpr std::size_t alignment_bytes = 64;
+constexpr std::int64_t alignment_bytes = 64;
+enum Tag : int { blocks_tag = 21, result_tag };
 
-template <class Value>
-std::int64_t padded(std::int64_t length) {
-  auto const step = static_cast<std::int64_t>(alignment_bytes / sizeof(Value));
-  return (length + step - 1) / step * step;
-}
-
-// Where the block (begin, width) of any rank lies: its first element, or null when the block is cut further.
-template <class Value>
-using FindBlock = std::function<Value const*(int begin, int width)>;
-
-// out = sum over shards [begin, begin + width) of elements [from, from + count), by the fixed tree.
-template <class Value>
-void sum_tree(FindBlock<Value> const& find, int begin, int width, std::int64_t from, std::int64_t count, Value* out,
-              std::vector<std::vector<Value>>& scratch, std::size_t depth) {
-  if (Value const* block = find(begin, width)) {
-    std::memcpy(out, block + from, static_cast<std::size_t>(count) * sizeof(Value));
-    return;
+// The fewest blocks that cover the same shards: two that are one node of the tree become one.
+std::vector<ShardBlock> joined(std::vector<ShardBlock> blocks) {
+  std::sort(blocks.begin(), blocks.end(), [](auto const& a, auto const& b) { return a.begin < b.begin; });
+  std::vector<ShardBlock> out;
+  for (auto block : blocks) {
+    while (!out.empty() && out.back().width == block.width && out.back().begin + block.width == block.begin && out.back().begin % (2 * block.width) == 0) {
+      block = {out.back().begin, 2 * block.width};
+      out.pop_back();
+    }
+    out.push_back(block);
   }
-  if (scratch.size() <= depth) scratch.resize(depth + 1);
-  if (std::ssize(scratch[depth]) < count) scratch[depth].resize(static_cast<std::size_t>(count));
-  sum_tree(find, begin, width / 2, from, count, out, scratch, depth + 1);
-  Value* right = scratch[depth].data();
-  if (Value const* block = find(begin + width / 2, width / 2)) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] += block[from + i];
-    return;
-  }
-  sum_tree(find, begin + width / 2, width / 2, from, count, right, scratch, depth + 1);
-  for (std::int64_t i = 0; i < count; ++i) out[i] += right[i];
+  return out;
 }
 
 }  // namespace
@@ -54,121 +41,162 @@ std::vector<ShardBlock> shard_blocks(int begin, int end) {
   return blocks;
 }
 
+// Every rank sums one slice of the vectors. Inside a node it reads the others' blocks where they lie. Between nodes the
+// blocks of a whole node travel, summed as far as the tree allows: for slice r the ranks of each node that have r's place
+// there (deputies) send it, and get the result for their node. So a vector crosses a node's link twice, however many ranks
+// the node has, and straight from and into shared memory.
 template <class Value>
 struct OrderedSum<Value>::Memory {
+  // A message between nodes, the same in every sum.
+  struct Message {
+    int peer = 0;
+    Value* memory = nullptr;
+    std::int64_t count = 0;
+  };
+  // Blocks of this node to be summed over [from, from + count) before they are sent.
+  struct Outgoing {
+    int peer = 0;
+    std::int64_t from = 0, count = 0;
+    Value* buffer = nullptr;
+  };
+
   Communicator const& ranks;
+  Communicator node;
   ShardPlan plan;
-  std::int64_t length, stride;                  // stride: length padded to 64 bytes
-  std::vector<ShardBlock> own;
-  std::vector<std::vector<ShardBlock>> of_rank;
-  bool one_node;
-  MPI_Win window = MPI_WIN_NULL;                // one node: every rank's blocks, and rank 0's result
-  std::vector<Value*> base;                     // one node: where each rank's blocks begin in this process
+  std::int64_t length, stride;                // stride: length padded to 64 bytes
+  std::vector<ShardBlock> own, of_node;       // blocks of this rank, and of this node
+  std::vector<int> node_of;                   // [ranks]
+  std::vector<std::vector<int>> ranks_of;     // [nodes]: in rank order
+  std::unique_ptr<NodeWindow> window;         // every rank's blocks, then the first rank's result
   Value* result = nullptr;
-  std::vector<Value> own_memory;                // several nodes
-  std::vector<std::vector<Value>> scratch;
+  RowRange slice;                             // that this rank sums
+  std::vector<BlockTree<Value>> node_trees;   // one a block of this node
+  std::unique_ptr<BlockTree<Value>> whole;    // of this node's ranks' blocks and the other nodes' blocks, for the slice
+  std::vector<std::vector<Value>> buffers;    // what comes from and goes to other nodes
+  std::vector<Message> blocks_in, results_in, results_out;
+  std::vector<Outgoing> blocks_out;
 
-  Memory(Communicator const& all, ShardPlan const& shards, std::int64_t elements, bool shared_memory)
-      : ranks(all), plan(shards), length(elements), stride(padded<Value>(elements)), own(shard_blocks(shards.begin(), shards.end())) {
-    for (int r = 0; r < all.size(); ++r) of_rank.push_back(shard_blocks(plan.begin_of(r), plan.begin_of(r + 1)));
-    one_node = all.node().size() == all.size() && shared_memory;
-    one_node ? allocate_window() : allocate_private();
-  }
-  ~Memory() {
-    if (window != MPI_WIN_NULL && !is_unwinding_alone()) {
-      MPI_Win_unlock_all(window);
-      MPI_Win_free(&window);
+  Memory(Communicator const& all, ShardPlan const& shards, std::int64_t elements, int ranks_a_node)
+      : ranks(all), node(all.node(ranks_a_node)), plan(shards), length(elements), stride(padded(elements)), own(blocks_of(all.rank())) {
+    find_nodes();
+    require_short_messages();
+    auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
+    of_node = blocks_of_node(mine);
+    auto const vectors = std::ssize(own) + (node.is_root() ? 1 : 0);
+    window = std::make_unique<NodeWindow>(node, vectors * stride * std::int64_t{sizeof(Value)});
+    result = piece(0) + std::ssize(blocks_of(ranks_of[mine][0])) * stride;
+    slice = slice_of(ranks.rank());
+
+    std::vector<HeldBlock<Value>> held;  // inside the node: every rank's blocks
+    for (int l = 0; l < node.size(); ++l) {
+      Value const* at = piece(l);
+      for (auto const& block : blocks_of(ranks_of[mine][static_cast<std::size_t>(l)])) held.push_back({block, std::exchange(at, at + stride), 0});
     }
+    for (auto const& block : of_node) node_trees.emplace_back(block, held);
+    for (std::size_t other = 0; other < ranks_of.size(); ++other)
+      if (other != mine) plan_messages(other, held);
+    whole = std::make_unique<BlockTree<Value>>(ShardBlock{0, plan.shards()}, held);
   }
 
-  void allocate_window() {
-    Operation waiting("allocation of shared memory");
-    std::size_t const vectors = own.size() + (ranks.is_root() ? 1 : 0);
-    auto const bytes = static_cast<MPI_Aint>(vectors * static_cast<std::size_t>(stride) * sizeof(Value) + alignment_bytes);
-    MPI_Info info = MPI_INFO_NULL;
-    mpi_check(MPI_Info_create(&info), "info");
-    mpi_check(MPI_Info_set(info, "alloc_shared_noncontig", "true"), "info");
-    void* memory = nullptr;
-    int const code = MPI_Win_allocate_shared(bytes, 1, info, ranks.handle(), &memory, &window);
-    MPI_Info_free(&info);
-    mpi_check(code, "allocation of shared memory (is the node's shared memory full?)");
-    for (int r = 0; r < ranks.size(); ++r) {
-      MPI_Aint size = 0;
-      int unit = 0;
-      void* start = nullptr;
-      mpi_check(MPI_Win_shared_query(window, r, &size, &unit, &start), "query of shared memory");
-      auto const address = (reinterpret_cast<std::uintptr_t>(start) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
-      base.push_back(reinterpret_cast<Value*>(address));
-    }
-    result = base[0] + static_cast<std::int64_t>(of_rank[0].size()) * stride;
-    mpi_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, window), "shared memory");
-    std::memset(base[static_cast<std::size_t>(ranks.rank())], 0, vectors * static_cast<std::size_t>(stride) * sizeof(Value));
+  static std::int64_t padded(std::int64_t count) {
+    constexpr std::int64_t step = alignment_bytes / sizeof(Value);
+    return (count + step - 1) / step * step;
   }
-  void allocate_private() {
-    auto const step = static_cast<std::int64_t>(alignment_bytes / sizeof(Value));
-    own_memory.assign(static_cast<std::size_t>((std::ssize(own) + 1) * stride + step), Value{});
-    auto const address = (reinterpret_cast<std::uintptr_t>(own_memory.data()) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
-    base.assign(static_cast<std::size_t>(ranks.size()), nullptr);
-    base[static_cast<std::size_t>(ranks.rank())] = reinterpret_cast<Value*>(address);
-    result = base[static_cast<std::size_t>(ranks.rank())] + std::ssize(own) * stride;
+  std::vector<ShardBlock> blocks_of(int rank) const { return shard_blocks(plan.begin_of(rank), plan.begin_of(rank + 1)); }
+  std::vector<ShardBlock> blocks_of_node(std::size_t n) const {
+    std::vector<ShardBlock> all;
+    for (int const rank : ranks_of[n])
+      for (auto const& block : blocks_of(rank)) all.push_back(block);
+    return joined(std::move(all));
   }
+  RowRange slice_of(int rank) const { return share_of(stride, rank, ranks.size(), alignment_bytes / std::int64_t{sizeof(Value)}); }
+  Value* piece(int local) const { return static_cast<Value*>(window->piece(local)); }
 
-  // The block (begin, width) in memory that `where` maps a rank's blocks to.
-  Value const* locate(std::vector<Value const*> const& where, std::int64_t step, int begin, int width) const {
-    for (std::size_t r = 0; r < of_rank.size(); ++r) {
-      for (std::size_t i = 0; i < of_rank[r].size(); ++i) {
-        if (of_rank[r][i].begin == begin && of_rank[r][i].width == width) return where[r] + static_cast<std::int64_t>(i) * step;
+  void find_nodes() {
+    int first = ranks.rank();
+    node.broadcast(std::span(&first, 1));
+    std::vector<int> numbers(static_cast<std::size_t>(ranks.size()), -1);  // of the node whose first rank it is
+    for (int const leader : ranks.gather(first)) {
+      auto& number = numbers[static_cast<std::size_t>(leader)];
+      if (number < 0) {
+        number = static_cast<int>(ranks_of.size());
+        ranks_of.emplace_back();
       }
+      ranks_of[static_cast<std::size_t>(number)].push_back(static_cast<int>(node_of.size()));
+      node_of.push_back(number);
     }
-    return nullptr;
+  }
+  // The rank of node `n` that talks with `rank`.
+  int deputy(std::size_t n, int rank) const {
+    auto const& home = ranks_of[static_cast<std::size_t>(node_of[static_cast<std::size_t>(rank)])];
+    auto const place = static_cast<std::size_t>(std::find(home.begin(), home.end(), rank) - home.begin());
+    return ranks_of[n][place % ranks_of[n].size()];
   }
 
-  void sum_in_window() {
-    Operation waiting("ordered sum in shared memory");
-    mpi_check(MPI_Win_sync(window), "shared memory");
-    mpi_check(MPI_Barrier(ranks.handle()), "ordered sum");
-    mpi_check(MPI_Win_sync(window), "shared memory");
-    auto const slice = share_of(stride, ranks.rank(), ranks.size(), static_cast<std::int64_t>(alignment_bytes / sizeof(Value)));
-    std::vector<Value const*> const where(base.begin(), base.end());
-    FindBlock<Value> const find = [&](int begin, int width) { return locate(where, stride, begin, width); };
-    constexpr std::int64_t piece = 16384;  // stays in the first-level caches while the tree walks over it
-    for (std::int64_t from = slice.begin; from < slice.end; from += piece) {
-      sum_tree(find, 0, plan.shards(), from, std::min(piece, slice.end - from), result + from, scratch, 0);
+  // What passes between this rank and node `other`; its blocks of this rank's slice join `held`.
+  void plan_messages(std::size_t other, std::vector<HeldBlock<Value>>& held) {
+    auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
+    auto const theirs = blocks_of_node(other);
+    auto& arrived = buffers.emplace_back(theirs.size() * static_cast<std::size_t>(slice.size()));
+    for (std::size_t b = 0; b < theirs.size(); ++b) held.push_back({theirs[b], arrived.data() + static_cast<std::int64_t>(b) * slice.size(), slice.begin});
+    if (!arrived.empty()) blocks_in.push_back({deputy(other, ranks.rank()), arrived.data(), std::ssize(arrived)});
+    if (slice.size() > 0) results_out.push_back({deputy(other, ranks.rank()), result + slice.begin, slice.size()});
+    for (int const rank : ranks_of[other]) {
+      RowRange const part = slice_of(rank);
+      if (deputy(mine, rank) != ranks.rank() || part.size() == 0) continue;
+      results_in.push_back({rank, result + part.begin, part.size()});
+      if (of_node.empty()) continue;
+      Value* buffer = nullptr;  // where one block lies in shared memory already, it is sent from there
+      if (of_node.size() > 1 || !node_trees[0].single()) buffer = buffers.emplace_back(of_node.size() * static_cast<std::size_t>(part.size())).data();
+      blocks_out.push_back({rank, part.begin, part.size(), buffer});
     }
-    mpi_check(MPI_Win_sync(window), "shared memory");
-    mpi_check(MPI_Barrier(ranks.handle()), "ordered sum");
-    mpi_check(MPI_Win_sync(window), "shared memory");
+  }
+  void require_short_messages() const {
+    std::int64_t blocks = 0;
+    for (std::size_t n = 0; n < ranks_of.size(); ++n) blocks = std::max(blocks, std::ssize(blocks_of_node(n)));
+    if (slice_of(ranks.size() - 1).size() * blocks > std::numeric_limits<int>::max())  // the last slice is the longest
+      fail(ExitCode::usage, "a sum of {} numbers is too long for a message between nodes. Use more ranks", length);
   }
 
-  // Between nodes: each rank gets its slice of every block, sums it by the same tree, and the slices are gathered.
-  void sum_by_exchange() {
-    std::vector<std::vector<Value>> to(static_cast<std::size_t>(ranks.size()));
-    Value const* mine = base[static_cast<std::size_t>(ranks.rank())];
-    for (int r = 0; r < ranks.size(); ++r) {
-      auto const slice = share_of(stride, r, ranks.size());
-      for (std::int64_t i = 0; i < std::ssize(own); ++i) {
-        to[static_cast<std::size_t>(r)].insert(to[static_cast<std::size_t>(r)].end(), mine + i * stride + slice.begin, mine + i * stride + slice.end);
-      }
+  void start(std::vector<Message> const& messages, Tag tag, bool receive, std::vector<MPI_Request>& requests) const {
+    for (auto const& [peer, memory, count] : messages) {
+      auto* const request = &requests.emplace_back(MPI_REQUEST_NULL);
+      mpi_check(receive ? MPI_Irecv(memory, static_cast<int>(count), mpi_type<Value>(), peer, tag, ranks.handle(), request)
+                        : MPI_Isend(memory, static_cast<int>(count), mpi_type<Value>(), peer, tag, ranks.handle(), request),
+                "ordered sum between nodes");
     }
-    auto const received = ranks.exchange(to);
-    auto const slice = share_of(stride, ranks.rank(), ranks.size());
-    std::vector<Value const*> where;
-    std::int64_t at = 0;
-    for (auto const& blocks : of_rank) {
-      where.push_back(received.data() + at);
-      at += std::ssize(blocks) * slice.size();
+  }
+  static void wait_for(std::vector<MPI_Request>& requests) {
+    mpi_check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "ordered sum between nodes");
+    requests.clear();
+  }
+  void send_blocks(std::vector<MPI_Request>& requests) {
+    for (auto const& [peer, from, count, buffer] : blocks_out) {
+      Message message{peer, buffer, count * std::ssize(of_node)};
+      if (!buffer) message.memory = const_cast<Value*>(node_trees[0].single()->values) + from;  // only sent
+      for (std::size_t b = 0; buffer && b < of_node.size(); ++b) node_trees[b].sum(from, count, buffer + static_cast<std::int64_t>(b) * count);
+      start({message}, blocks_tag, false, requests);
     }
-    FindBlock<Value> const find = [&](int begin, int width) { return locate(where, slice.size(), begin, width); };
-    std::vector<Value> summed(static_cast<std::size_t>(slice.size()));
-    sum_tree(find, 0, plan.shards(), 0, slice.size(), summed.data(), scratch, 0);
-    auto const all = ranks.gather(std::span<Value const>(summed));
-    std::copy(all.begin(), all.end(), result);
+  }
+
+  void sum() {
+    Operation waiting("ordered sum");
+    std::vector<MPI_Request> blocks, others;
+    start(blocks_in, blocks_tag, true, blocks);
+    window->fence();  // all blocks of the node are written, and nobody reads the last result any more
+    start(results_in, result_tag, true, others);
+    send_blocks(others);
+    wait_for(blocks);
+    whole->sum(slice.begin, slice.size(), result + slice.begin);
+    start(results_out, result_tag, false, others);
+    wait_for(others);
+    window->fence();
   }
 };
 
 template <class Value>
-OrderedSum<Value>::OrderedSum(Communicator const& ranks, ShardPlan const& plan, std::int64_t length, bool shared_memory)
-    : memory_(std::make_unique<Memory>(ranks, plan, length, shared_memory)) {}
+OrderedSum<Value>::OrderedSum(Communicator const& ranks, ShardPlan const& plan, std::int64_t length, int ranks_a_node)
+    : memory_(std::make_unique<Memory>(ranks, plan, length, ranks_a_node)) {}
 template <class Value>
 OrderedSum<Value>::~OrderedSum() = default;
 template <class Value>
@@ -179,13 +207,13 @@ std::vector<ShardBlock> const& OrderedSum<Value>::blocks() const { return memory
 
 template <class Value>
 std::span<Value> OrderedSum<Value>::block(std::size_t i) {
-  Value* const mine = memory_->base[static_cast<std::size_t>(memory_->ranks.rank())];
+  Value* const mine = memory_->piece(memory_->node.rank());
   return {mine + static_cast<std::int64_t>(i) * memory_->stride, static_cast<std::size_t>(memory_->length)};
 }
 
 template <class Value>
 std::span<Value const> OrderedSum<Value>::sum() {
-  memory_->one_node ? memory_->sum_in_window() : memory_->sum_by_exchange();
+  memory_->sum();
   return {memory_->result, static_cast<std::size_t>(memory_->length)};
 }
 

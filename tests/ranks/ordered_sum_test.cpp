@@ -33,18 +33,23 @@ TEST(OrderedSum, walks_the_same_tree_on_any_number_of_ranks) {
   }
 }
 
-TEST(OrderedSum, the_path_between_nodes_gives_the_same_bits) {
+TEST(OrderedSum, nodes_of_any_size_give_the_same_bits) {
   auto const world = Communicator::world();
-  std::int64_t const length = 1001;
-  ShardPlan const plan(8, world.rank(), world.size());
-  OrderedSum<float> sum(world, plan, length, false);
-  for (int repeat = 0; repeat < 2; ++repeat) {
-    for (std::size_t i = 0; i < sum.blocks().size(); ++i) {
-      auto const part = tree(sum.blocks()[i].begin, sum.blocks()[i].width, length);
-      std::copy(part.begin(), part.end(), sum.block(i).begin());
+  for (int ranks_a_node = 1; ranks_a_node <= world.size(); ++ranks_a_node) {  // three ranks in nodes of two: nodes of 2 and 1
+    for (int shards : {1, 4, 8}) {                                           // one shard: ranks, and nodes, that hold nothing
+      for (std::int64_t length : {1, 1001, 40001}) {
+        ShardPlan const plan(shards, world.rank(), world.size());
+        OrderedSum<float> sum(world, plan, length, ranks_a_node);
+        for (int repeat = 0; repeat < 2; ++repeat) {
+          for (std::size_t i = 0; i < sum.blocks().size(); ++i) {
+            auto const part = tree(sum.blocks()[i].begin, sum.blocks()[i].width, length);
+            std::copy(part.begin(), part.end(), sum.block(i).begin());
+          }
+          auto const total = sum.sum();
+          EXPECT_EQ(std::vector<float>(total.begin(), total.end()), tree(0, shards, length)) << shards << " shards in nodes of " << ranks_a_node;
+        }
+      }
     }
-    auto const total = sum.sum();
-    EXPECT_EQ(std::vector<float>(total.begin(), total.end()), tree(0, 8, length));
   }
 }
 

@@ -42,8 +42,8 @@ class Communicator {
 
   // Collective.
   void barrier() const;
-  // Collective: the ranks of this node, in rank order.
-  Communicator node() const;
+  // Collective: the ranks of this node, in rank order; with `at_most`, those of them in this rank's group of so many.
+  Communicator node(int at_most = 0) const;
 
   // Collective. For floating-point sums whose bits must not depend on the rank count use OrderedSum.
   template <class Value>

@@ -43,6 +43,8 @@ class GradientArena {
   at::Tensor sum();
   // [statistics], summed over shards by the last sum().
   at::Tensor summed_statistics() const;
+  // Whether what this rank's shards gave to the last sum(), gradients and statistics, was finite. Not collective.
+  bool own_is_finite() const;
 
   // The flat weights, [length]; an optimiser's update of it is the parameters' update.
   at::Tensor weights() const;

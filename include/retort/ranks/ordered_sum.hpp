@@ -21,14 +21,14 @@ struct ShardBlock {
 // ranks' blocks are joined by the rest of the tree.
 std::vector<ShardBlock> shard_blocks(int begin, int end);
 
-// Sums equally long vectors of the ranks' shard blocks. On one node the vectors lie in one shared-memory window and each
-// rank sums a slice; between nodes the slices travel by all-to-all. Both walk the same tree.
+// Sums equally long vectors of the ranks' shard blocks. On a node the vectors lie in one shared-memory window and each rank
+// sums a slice; between nodes slices of whole nodes travel, and results back. The tree is the same on any number of either.
 template <class Value>  // float or double
 class OrderedSum {
  public:
-  // Collective. `length` elements; the same on all ranks. Shared memory is used where all ranks are on one node, unless
-  // `shared_memory` is false (then one node takes the path between nodes). `ranks` must outlive the sum.
-  OrderedSum(Communicator const& ranks, ShardPlan const& plan, std::int64_t length, bool shared_memory = true);
+  // Collective. `length` elements; the same on all ranks. `ranks` must outlive the sum. With `ranks_a_node` a node counts
+  // as several of at most so many ranks.
+  OrderedSum(Communicator const& ranks, ShardPlan const& plan, std::int64_t length, int ranks_a_node = 0);
   ~OrderedSum();
   OrderedSum(OrderedSum&&) noexcept;
 

@@ -1,0 +1,82 @@
+// The fixed binary tree over shards, down to the blocks whose sums lie somewhere in memory.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+
+// A vector of which elements [origin, ...) are held.
+template <class Value>
+struct HeldBlock {
+  ShardBlock shards;
+  Value const* values = nullptr;
+  std::int64_t origin = 0;
+};
+
+template <class Value>
+class BlockTree {
+ public:
+  // The sum over `shards`, of the blocks `held`, which must tile it by whole nodes of the tree. The memory must stay.
+  BlockTree(ShardBlock shards, std::vector<HeldBlock<Value>> const& held) { build(shards, held); }
+
+  // The held block, when the sum is one of them already.
+  HeldBlock<Value> const* single() const { return nodes_.size() == 1 ? &nodes_[0].block : nullptr; }
+
+  // out = elements [from, from + count) of the sum.
+  void sum(std::int64_t from, std::int64_t count, Value* out) {
+    constexpr std::int64_t piece = 16384;  // stays in the first-level caches while the tree walks over it
+    for (std::int64_t at = 0; at < count; at += piece) walk(0, from + at, std::min(piece, count - at), out + at, 0);
+  }
+
+ private:
+  struct Node {
+    HeldBlock<Value> block;    // values are null where the node has children:
+    std::size_t right = 0;     // the left one is the next node
+  };
+
+  void build(ShardBlock shards, std::vector<HeldBlock<Value>> const& held) {
+    std::size_t const here = nodes_.size();
+    nodes_.emplace_back();
+    auto const found = std::find_if(held.begin(), held.end(), [&](auto const& one) { return one.shards.begin == shards.begin && one.shards.width == shards.width; });
+    if (found != held.end()) {
+      nodes_[here].block = *found;
+      return;
+    }
+    if (shards.width == 1) fail(ExitCode::failed, "no rank holds the sum of shard {}", shards.begin);
+    int const half = shards.width / 2;
+    build({shards.begin, half}, held);
+    nodes_[here].right = nodes_.size();
+    build({shards.begin + half, half}, held);
+  }
+
+  void walk(std::size_t node, std::int64_t from, std::int64_t count, Value* out, std::size_t depth) {
+    if (HeldBlock<Value> const& block = nodes_[node].block; block.values) {
+      std::memcpy(out, block.values + (from - block.origin), static_cast<std::size_t>(count) * sizeof(Value));
+      return;
+    }
+    std::size_t const right = nodes_[node].right;
+    walk(node + 1, from, count, out, depth);
+    Value const* add = nullptr;
+    if (HeldBlock<Value> const& block = nodes_[right].block; block.values) {
+      add = block.values + (from - block.origin);
+    } else {
+      if (scratch_.size() <= depth) scratch_.resize(depth + 1);
+      if (std::ssize(scratch_[depth]) < count) scratch_[depth].resize(static_cast<std::size_t>(count));
+      Value* const sum = scratch_[depth].data();
+      walk(right, from, count, sum, depth + 1);
+      add = sum;
+    }
+    for (std::int64_t i = 0; i < count; ++i) out[i] += add[i];
+  }
+
+  std::vector<Node> nodes_;
+  std::vector<std::vector<Value>> scratch_;
+};
+
+}  // namespace retort
