@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "retort/distill/matching.hpp"
+#include "retort/matching/matching.hpp"
 #include "retort/kernels/linear_head_gradient.hpp"
 #include "retort/run/error.hpp"
 
@@ -14,10 +14,11 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.foundation", options.foundation, "folder of the encoder and decoder; empty: RUN/foundation")
       .add("distill.generator", options.generator, "folder of the denoiser; empty: RUN/generator")
       .add("distill.variants", options.variants, "what is optimised: scdd (latents through U and D), cells (expression itself)")
-      .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc")
+      .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc, head (a head trained on the set is good on all real cells)")
       .add("distill.spc", options.spc, "synthetic cells a class")
       .add("distill.draws", options.draws, "sets of each kind, each from other initial cells")
       .add("distill.initial_cells", options.initial_cells, "real cells whose mean a synthetic cell starts from; 1: a real cell, as the paper does; 0: 1 at spc 1, 16 above")
+      .add("distill.grow", options.grow, "a set of several cells a class starts around the smaller one of the same kind and draw, where this run has made it")
       .add("distill.optimiser", options.optimiser, "adam or sgd")
       .add("distill.momentum", options.momentum, "of sgd")
       .add("distill.rates", options.rates, "learning rates that are tried; the held-out part of train chooses")
@@ -29,6 +30,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.metric", options.metric, "of gradient matching: rows or flat")
       .add("distill.outer_steps", options.outer_steps, "gradient matching draws a fresh head after so many steps; 0: by spc, as DC does (1: 1, 10: 10, 50: 50)")
       .add("distill.inner_epochs", options.inner_epochs, "epochs that the head learns from the synthetic set between two of them; 0: by spc (1: none, 10: 50, 50: 10)")
+      .add("distill.head_steps", options.head_steps, "steps of a head's training that matching head goes back through")
       .add("distill.real_cells", options.real_cells, "real cells a class for its gradient; 0: all, which is exact")
       .add("distill.chunk_cells", options.chunk_cells, "synthetic cells that pass the networks at once")
       .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
@@ -66,6 +68,7 @@ void check_distill_options(DistillOptions const& options) {
   at_least(options.outer_steps, 0, "outer_steps");
   at_least(options.inner_epochs, 0, "inner_epochs");
   at_least(options.real_cells, 0, "real_cells");
+  at_least(options.head_steps, 1, "head_steps");
   at_least(options.chunk_cells, 1, "chunk_cells");
   for (std::int64_t const cells : options.spc) at_least(cells, 1, "spc");
   for (auto const& variant : options.variants)

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <span>
 
-#include "retort/distill/real_features.hpp"
+#include "retort/matching/real_features.hpp"
 #include "retort/ranks/share.hpp"
 
 namespace retort {

@@ -1,133 +1,34 @@
 // retort-distill: makes SPC synthetic cells a class that teach a classifier what the whole atlas teaches it (methods 1.4).
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
-#include "retort/cells/feature_file.hpp"
-#include "retort/files/h5ad_writer.hpp"
 #include "retort/distill/chunks.hpp"
-#include "retort/distill/expert_gradients.hpp"
-#include "retort/distill/initial_rows.hpp"
-#include "retort/distill/matching.hpp"
-#include "retort/distill/options.hpp"
-#include "retort/distill/real_features.hpp"
-#include "retort/distill/scoring.hpp"
+#include "retort/distill/distill_inputs.hpp"
+#include "retort/distill/distilled_file.hpp"
+#include "retort/distill/initial_codes.hpp"
 #include "retort/distill/search_state.hpp"
 #include "retort/distill/synthetic_set.hpp"
-#include "retort/models/gene_alignment.hpp"
+#include "retort/matching/real_side.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/training/checkpoint.hpp"
-#include "retort/training/head_training.hpp"
 
 using namespace retort;
 
 namespace {
 
-// What all sets are made of. Opened by every rank.
-struct Inputs {
-  std::filesystem::path atlas_file, features_file;
-  std::unique_ptr<Atlas> atlas;
-  Labels labels;
-  std::vector<std::vector<std::int64_t>> fit_rows;  // [classes][cells]
-  std::unique_ptr<Foundation> foundation;
-  std::unique_ptr<Scdg> denoiser;
-  std::unique_ptr<AlignedReader> reader;
-  std::unique_ptr<RealFeatures> real;
-  std::unique_ptr<HeldOut> held_out;
-  double feature_scale = 1;  // of what heads see
-};
+constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // heads whose gradients are matched, apart from those that judge
 
-// One kind of set.
-struct Recipe {
-  std::string variant;
-  Matching matching;
-  std::int64_t spc;
-};
-
-// Heads apart from those that judge a set in the end: those whose gradients are matched, and those that compare states.
-constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40, first_comparing_head = std::uint64_t{1} << 41;
-constexpr std::uint64_t comparing_heads = 3;
-
-void open_inputs(Inputs& in, DistillOptions const& options, HeadOptions const& head, Session const& session, ShardPlan const& plan) {
-  auto const foundation_folder = session.input(options.foundation, "foundation");
-  auto const generator_folder = session.input(options.generator, "generator");
-  in.atlas = std::make_unique<Atlas>(in.atlas_file);
-  in.labels = in.atlas->labels();
-  in.fit_rows = fit_rows_by_class(in.labels, in.atlas->parts());
-  in.foundation = std::make_unique<Foundation>(Foundation::load(foundation_folder));
-  in.foundation->freeze();
-  in.reader = std::make_unique<AlignedReader>(*in.atlas, in.foundation->gene_names());
-  std::string const encoder = in.foundation->weights_hash();
-  auto const first = read_features(in.features_file, {0, 1});
-  require_features_of(*in.atlas, in.features_file, first);
-  if (first.encoder != encoder)
-    fail(ExitCode::bad_input, "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together) run retort-embed again",
-         in.features_file.string(), first.encoder, foundation_folder.string(), encoder);
-  if (std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end()) {
-    in.denoiser = std::make_unique<Scdg>(Scdg::load(generator_folder));
-    if (in.denoiser->encoder() != encoder || in.denoiser->atlas() != in.atlas->identity() || in.denoiser->class_names() != in.labels.names)
-      fail(ExitCode::bad_input, "'{}' was trained on other features, cells or classes than '{}' has. Run retort-train-diffusion again", generator_folder.string(), in.features_file.string());
-  }
-  in.feature_scale = head.scale_features ? std::sqrt(static_cast<double>(first.width)) : 1;
-  if (session.dry_run) return;
-  in.real = std::make_unique<RealFeatures>([&](auto rows) { return read_feature_rows(in.features_file, rows); }, first.width, in.fit_rows, plan, in.feature_scale);
-  in.held_out = std::make_unique<HeldOut>(in.features_file, in.labels, in.atlas->parts());
-}
-
-Generator generator_of(Inputs& in, std::string const& variant) {
+Generator generator_of(DistillInputs const& in, std::string const& variant) {
   if (variant == "cells") return cell_generator();
   return scdd_generator(*in.denoiser, *in.foundation);
 }
 
-// The initial codes of some cells of a set: the mean features, or the mean log-normalised expression, of `averaged` real cells
-// each; `start_rows` holds them one set cell after the other.
-at::Tensor initial_codes(Inputs const& in, Generator const& generator, std::vector<std::int64_t> const& start_rows, std::int64_t averaged, RowRange rows) {
-  std::span<std::int64_t const> const chosen(start_rows.data() + rows.begin * averaged, static_cast<std::size_t>(rows.size() * averaged));
-  if (generator.start == Generator::Start::latents) {
-    at::Tensor const mean = read_feature_rows(in.features_file, chosen).view({rows.size(), averaged, -1}).mean(1);  // [rows, latent]
-    return averaged == 1 ? mean : mean / mean.norm(2, {1}, true).clamp_min(1e-12);
-  }
-  at::Tensor cells = at::zeros({rows.size(), in.foundation->shape().genes}, at::kFloat);
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    CsrBlock const cell = in.reader->read(chosen[i], chosen[i] + 1);
-    float* const row = cells.data_ptr<float>() + static_cast<std::int64_t>(i) / averaged * cells.size(1);
-    for (std::size_t k = 0; k < cell.indices.size(); ++k) row[cell.indices[k]] += cell.values[k] / static_cast<float>(averaged);
-  }
-  return cells;
-}
-
-std::string name_of(Recipe const& recipe, std::int64_t draw) {
-  return fmt::format("{}-{}-spc{}-draw{}", recipe.variant, recipe.matching.name, recipe.spc, draw);
-}
-
-void write_set(Inputs const& in, Recipe const& recipe, std::int64_t draw, Candidate const& best, at::Tensor const& cells, at::Tensor const& codes,
-               DistillOptions const& options, std::int64_t seed, std::filesystem::path const& file) {
-  CellSet set;
-  set.cells = cells.size(0);
-  set.genes = cells.size(1);
-  set.x.assign(cells.const_data_ptr<float>(), cells.const_data_ptr<float>() + cells.numel());
-  set.gene_names = in.foundation->gene_names();
-  CellSet::Column label{in.labels.column, in.labels.names, {}};
-  for (std::int64_t row = 0; row < set.cells; ++row) label.codes.push_back(static_cast<std::int32_t>(row / recipe.spc));
-  set.columns.push_back(std::move(label));
-  if (codes.size(1) == in.foundation->shape().latent)
-    set.obsm.push_back({"X_latent", codes.size(1), {codes.const_data_ptr<float>(), codes.const_data_ptr<float>() + codes.numel()}});
-  nlohmann::json const made{{"program", "retort-distill"}, {"variant", recipe.variant}, {"matching", recipe.matching.name},
-                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", initial_cells_of(options, recipe.spc)}, {"optimiser", options.optimiser}, {"rate", best.rate},
-                            {"iterations", best.iterations}, {"metric", options.metric}, {"outer_steps", inner_loop(options, recipe.spc).outer_steps}, {"inner_epochs", inner_loop(options, recipe.spc).inner_epochs},
-                            {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_cells", in.held_out->cells()},
-                            {"atlas", in.atlas->identity()}, {"vocabulary", in.atlas->vocabulary_hash()},
-                            {"encoder", in.foundation->weights_hash()}, {"label", in.labels.column}};
-  write_cell_set(file, set, {{"retort", made}});
-}
-
-void print_plan(Inputs const& in, DistillOptions const& options, ShardPlan const& plan) {
+void print_plan(DistillInputs const& in, DistillOptions const& options, ShardPlan const& plan) {
   auto const genes = in.foundation->shape().genes;
   std::printf("%-28s %8s %8s %10s %12s\n", "set", "cells", "chunks", "steps", "MB a rank");
   for (std::int64_t const spc : options.spc)
@@ -151,19 +52,14 @@ void drop_sets(std::filesystem::path const& folder) {
 void distill(Session& session, DistillOptions const& options, HeadOptions const& head_options) {
   auto const& ranks = session.ranks;
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  Inputs in;
-  in.atlas_file = session.input(options.atlas, "atlas.h5ad");
-  in.features_file = session.input(options.features, "features.h5ad");
+  DistillInputs in(session, options);
   ShardPlan const plan(session.run.shards, ranks.rank(), ranks.size());
-  bool const needs_denoiser = std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end();
-  std::vector<std::filesystem::path> files{in.atlas_file, in.features_file, session.input(options.foundation, "foundation") / "config.json"};
-  if (needs_denoiser) files.push_back(session.input(options.generator, "generator") / "config.json");
   ranks.together([&] {
     check_distill_options(options);
-    for (auto const& file : files) require_input(file, "input of distillation");
+    for (auto const& file : in.files()) require_input(file, "input of distillation");
   });
-  if (session.is_done(files)) return;
-  ranks.together([&] { open_inputs(in, options, head_options, session, plan); });
+  if (session.is_done(in.files())) return;
+  ranks.together([&] { in.open(session, head_options, plan); });
   if (session.dry_run) {
     if (ranks.is_root()) print_plan(in, options, plan);
     return;
@@ -178,25 +74,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
 
   // What does not change while codes do.
   std::int64_t const classes = in.labels.classes(), width = in.real->width();
-  MatchTarget target;
-  target.means = class_means(ranks, plan, *in.real, in.feature_scale);
-  target.metric = gradient_metric(options.metric, "distill.metric");
-  target.feature_scale = in.feature_scale;
-  std::optional<ExpertGradients> expert_gradients;
-  auto const aim_at = [&](LinearHead const& head, std::uint64_t number) {
-    target.weight = head.weight;
-    target.bias = head.bias;
-    target.expert_gradients = (*expert_gradients)(head.weight, head.bias, number);
-  };
-  std::vector<MatchTarget> comparing{target};
-  if (std::any_of(options.matchings.begin(), options.matchings.end(), [](auto const& name) { return matching_named(name).gradients; })) {
-    expert_gradients.emplace(ranks, plan, *in.real, options.real_cells, seed);
-    comparing.clear();
-    for (std::uint64_t number = first_comparing_head; number < first_comparing_head + comparing_heads; ++number) {
-      aim_at(initial_head(classes, width, seed, number), number);
-      comparing.push_back(target);
-    }
-  }
+  RealSide real(ranks, plan, *in.real, in.feature_scale, options.matchings,
+                {gradient_metric(options.metric, "distill.metric"), options.real_cells, head_training_like(head_options, options.head_steps), seed});
   auto const score_steps = score_steps_of(options);
 
   std::vector<Recipe> recipes;
@@ -218,12 +97,14 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     std::int64_t const draw = search.set % options.draws;
     Recipe const& recipe = recipes[static_cast<std::size_t>(search.set / options.draws)];
     Choice& choice = search.choices[static_cast<std::size_t>(search.set / options.draws)];
-    std::string const name = name_of(recipe, draw);
+    std::string const name = set_name(recipe, draw);
     Generator const generator = generator_of(in, recipe.variant);
     auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
     at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
     std::int64_t const averaged = initial_cells_of(options, recipe.spc);
     auto const start_rows = initial_rows(in.fit_rows, recipe.spc * averaged, seed, draw);
+    std::optional<at::Tensor> centres;
+    ranks.together([&] { centres = smaller_set_centres(in, folder, recipe, draw, options); });
     CodeOptimiser const optimiser{options.optimiser == "adam", options.momentum, generator.codes_stay_positive,
                                   options.renormalise && generator.start == Generator::Start::latents};
 
@@ -239,7 +120,11 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
       double const rate = rates[static_cast<std::size_t>(search.rate)];
       ranks.together([&] {
         set = std::make_unique<SyntheticSet>(ranks, generator, *in.foundation, chunks, optimiser,
-                                             [&](RowRange rows) { return initial_codes(in, generator, start_rows, averaged, rows); });
+                                             [&](RowRange rows) {
+                                               at::Tensor const codes = initial_codes(in, generator, start_rows, averaged, rows);
+                                               if (!centres) return codes;
+                                               return grown_codes(codes, centres->narrow(0, rows.begin / recipe.spc, rows.size() / recipe.spc), generator.codes_stay_positive);
+                                             });
         if (saved) restore_set(*saved, search, *set);
         saved.reset();
       });
@@ -255,7 +140,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
             session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
             break;
           }
-          double const loss = matching_loss(recipe.matching, comparing, features);
+          double const loss = real.loss(recipe.matching, features, labels);
           double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
           session.folder.step({"set", "rate", "step", "loss", "held_out"},
                               {static_cast<double>(search.set), rate, static_cast<double>(iteration), loss, accuracy});
@@ -266,16 +151,17 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         if (iteration == last) break;
 
         // The real side of this iteration: class means are constant; gradients are those of a head that is drawn anew every
-        // outer_steps steps and learns from the set between them (DC, algorithm 1).
+        // outer_steps steps and learns from the set between them (DC, algorithm 1); matching head trains a fresh one.
         std::int64_t const phase = iteration % loop.outer_steps;
         std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
         if (recipe.matching.gradients) {
           if (phase == 0) search.head = initial_head(classes, width, seed, number);
-          aim_at(search.head, number);
+          real.aim_at(search.head, number);
         }
+        if (recipe.matching.head) real.train_through(initial_head(classes, width, seed, number), set->features(), labels);
 
         // The synthetic side: each rank its chunks; only codes move.
-        set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, target, features, chunk.first_class, chunk.classes); }, rate);
+        set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, real.target(), features, chunk.first_class, chunk.classes); }, rate);
         if (recipe.matching.gradients && phase + 1 < loop.outer_steps) train_further(search.head, set->features(), labels, inner, seed, number);
         progress.update(done + 1);
 

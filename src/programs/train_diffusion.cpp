@@ -8,13 +8,14 @@
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
-#include "retort/distill/real_features.hpp"
+#include "retort/matching/real_features.hpp"
 #include "retort/models/scdg.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/random.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/training/checkpoint.hpp"
+#include "retort/training/divergence.hpp"
 #include "retort/training/flat_adamw.hpp"
 
 using namespace retort;
@@ -172,9 +173,7 @@ void train(Session& session, DiffusionOptions& options) {
     at::Tensor const gradient = arena.sum();
     double const loss = arena.summed_statistics()[0].item<double>();
     double const norm = gradient_norm(gradient);
-    if (!std::isfinite(loss) || !std::isfinite(norm)) {
-      session.ranks.together([&] { fail(ExitCode::failed, "loss {} and gradient norm {} at step {} are not finite (training diverged). Lower diffusion.rate", loss, norm, step); });
-    }
+    require_finite(session.ranks, arena, loss, norm, "Lower diffusion.rate");
 
     // Step.
     double const rate = options.rate * (1 - static_cast<double>(step) / static_cast<double>(options.steps));

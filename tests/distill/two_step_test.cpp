@@ -6,7 +6,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "retort/distill/matching.hpp"
+#include "retort/matching/matching.hpp"
 
 namespace retort {
 namespace {

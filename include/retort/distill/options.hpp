@@ -16,6 +16,7 @@ struct DistillOptions {
   std::vector<std::int64_t> spc{1, 10};
   std::int64_t draws = 1;
   std::int64_t initial_cells = 0;
+  bool grow = true;
   std::string optimiser = "adam";
   double momentum = 0.5;
   std::vector<double> rates{0.003, 0.03, 0.1};
@@ -25,6 +26,7 @@ struct DistillOptions {
   bool choose_each_draw = false;
   std::string metric = "rows";
   std::int64_t outer_steps = 0, inner_epochs = 0;
+  std::int64_t head_steps = 150;
   std::int64_t real_cells = 0;
   std::int64_t chunk_cells = 64;
   bool renormalise = false;

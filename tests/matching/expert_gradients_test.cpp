@@ -1,10 +1,10 @@
 // Gradients and means that all ranks form together, against autograd and against one rank.
-#include "retort/distill/expert_gradients.hpp"
+#include "retort/matching/expert_gradients.hpp"
 
 #include <gtest/gtest.h>
 #include <ATen/ATen.h>
 
-#include "retort/distill/real_features.hpp"
+#include "retort/matching/real_features.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

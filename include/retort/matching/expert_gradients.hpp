@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "retort/distill/real_features.hpp"
+#include "retort/matching/real_features.hpp"
 #include "retort/ranks/communicator.hpp"
 #include "retort/ranks/share.hpp"
 

@@ -1,4 +1,4 @@
-#include "retort/distill/matching.hpp"
+#include "retort/matching/matching.hpp"
 
 #include <ATen/ATen.h>
 
@@ -19,13 +19,18 @@ Matching matching_named(std::string const& name) {
   if (name == "dm") return {name, true, false};
   if (name == "dc") return {name, false, true};
   if (name == "dm+dc") return {name, true, true};
-  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc or dm+dc)", name);
+  if (name == "head") return {name, false, false, true};
+  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc, dm+dc or head)", name);
 }
 
 FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features, std::int64_t first_class,
                    std::int64_t k) {
   at::NoGradGuard no_grad;
   FeatureMatch sum;
+  if (matching.head) {  // the classes share one loss, which is not this chunk's
+    std::int64_t const n = features.size(0) / k;
+    sum = {at::zeros({k}, features.options()), target.by_features.narrow(0, first_class * n, k * n)};
+  }
   if (matching.means) sum = match_class_means(features, target.means.narrow(0, first_class, k));
   if (matching.gradients) {
     FeatureMatch const of_gradients = match_class_gradients(features * target.feature_scale, first_class, target.weight, target.bias,

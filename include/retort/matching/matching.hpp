@@ -15,10 +15,10 @@ namespace retort {
 // features [k * n, width] sorted by class, means [k, width]. Where the two means are equal the derivative is zero.
 FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& means);
 
-// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc".
+// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc"; or "head" (HeadMatching).
 struct Matching {
   std::string name;
-  bool means = false, gradients = false;
+  bool means = false, gradients = false, head = false;
 };
 // Throws Failure(usage).
 Matching matching_named(std::string const& name);
@@ -30,6 +30,7 @@ struct MatchTarget {
   at::Tensor expert_gradients;  // [classes, classes, width + 1]
   GradientMetric metric = GradientMetric::rows;
   double feature_scale = 1;     // of what the head sees
+  at::Tensor by_features = {};  // [rows of the set, width]: HeadMatching's derivative; undefined for other matchings
 };
 
 // The matching's loss of the classes [first_class, first_class + k), features [k * n, width].

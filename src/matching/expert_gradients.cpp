@@ -1,4 +1,4 @@
-#include "retort/distill/expert_gradients.hpp"
+#include "retort/matching/expert_gradients.hpp"
 
 #include <ATen/ATen.h>
 

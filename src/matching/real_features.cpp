@@ -1,4 +1,4 @@
-#include "retort/distill/real_features.hpp"
+#include "retort/matching/real_features.hpp"
 
 #include <ATen/ATen.h>
 

@@ -1,0 +1,46 @@
+// What the real cells give a matching: everything that an iteration compares the synthetic set with, formed by all ranks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "retort/matching/expert_gradients.hpp"
+#include "retort/matching/head_matching.hpp"
+#include "retort/matching/matching.hpp"
+
+namespace retort {
+
+class RealSide {
+ public:
+  struct Options {
+    GradientMetric metric = GradientMetric::rows;
+    std::int64_t real_cells = 0;  // see ExpertGradients
+    HeadTraining head_training;   // see HeadMatching
+    std::uint64_t seed = 0;
+  };
+  // Collective. Keeps references to the first three. Prepares what `matchings` need.
+  RealSide(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, double feature_scale, std::vector<std::string> const& matchings, Options const& options);
+
+  // Collective. What match() takes for one iteration: class means always; aim_at adds the expert gradients of a head, `number`
+  // names the sample of real cells; train_through the derivative of what `head` does on real cells after learning from the set.
+  MatchTarget const& target() const { return target_; }
+  void aim_at(LinearHead const& head, std::uint64_t number);
+  void train_through(LinearHead const& head, at::Tensor const& features, at::Tensor const& labels);
+
+  // Collective: the matching's loss of a whole set against a few heads that are always the same, so that states compare.
+  double loss(Matching const& matching, at::Tensor const& features, at::Tensor const& labels) const;
+
+ private:
+  LinearHead comparing_head(std::uint64_t i) const;
+
+  Options options_;
+  std::int64_t classes_, width_;
+  MatchTarget target_;
+  std::optional<ExpertGradients> expert_gradients_;
+  std::optional<HeadMatching> head_matching_;
+  std::vector<MatchTarget> comparing_;
+};
+
+}  // namespace retort
