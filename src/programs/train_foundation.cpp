@@ -14,6 +14,7 @@
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/training/checkpoint.hpp"
+#include "retort/training/divergence.hpp"
 #include "retort/training/foundation_options.hpp"
 #include "retort/training/learning_rate.hpp"
 
@@ -134,11 +135,7 @@ void train(Session& session, FoundationOptions& options) {
 
     // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
     double const norm = gradient_norm(gradient);
-    if (!std::isfinite(losses.loss) || !std::isfinite(norm)) {
-      session.ranks.together([&] {
-        fail(ExitCode::failed, "loss {} and gradient norm {} at step {} of {} are not finite (training diverged). Lower foundation.rate or set foundation.clip", losses.loss, norm, step, steps);
-      });
-    }
+    require_finite(session.ranks, arena, losses.loss, norm, "Lower foundation.rate or set foundation.clip");
 
     // Step.
     double const rate = learning_rate(step, steps, options.rate, options.warm_up_share);

@@ -10,6 +10,9 @@ import subprocess
 import tempfile
 import time
 
+import anndata
+import h5py
+
 from survive_runs import SurviveRuns, checkpoints, kill_all, pids_of, wait_for
 
 HOST = socket.gethostname().split(".")[0]
@@ -76,6 +79,22 @@ with SurviveRuns() as runs:
     code, errors, seconds = ends(process, cut, 15)
     assert code == 65 and seconds < 10, (code, seconds, errors)
     assert any("atlas.h5ad" in line and f"host {HOST}, step" in line for line in error_lines(errors)), errors
+
+    # A value that is no number on one rank alone (a cell of an atlas of log values gone bad): that rank is named, and all end.
+    cells = anndata.read_h5ad(runs.path("cells.h5ad"))
+    cells.X = cells.X.astype("float32").log1p()
+    cells.write_h5ad(runs.path("log.h5ad"))
+    spoilt = runs.path("spoilt")
+    runs.must("ingest", 2, f"--ingest.input={runs.path('log.h5ad')}", "--ingest.label=cell_type", f"--run.folder={spoilt}")
+    with h5py.File(os.path.join(spoilt, "atlas.h5ad"), "r+") as atlas:
+        split = atlas["obs/split/categories"].asstr()[:][atlas["obs/split/codes"][:]]
+        row = next(i for i, (part, held) in enumerate(zip(split, atlas["obs/held_out"][:])) if part == "train" and not held)
+        atlas["X/data"][atlas["X/indptr"][row]] = float("nan")
+    process = runs.start("train-foundation", 3, spoilt)
+    code, errors, seconds = ends(process, spoilt, 30)
+    lines = error_lines(errors)
+    assert code == 65 and len(lines) == 1, (code, errors)
+    assert re.search(rf"X/data is nan in row {row} .*\[rank \d of 3, host {HOST}, step \d+\]", lines[0]), errors
 
     # A full disk during a checkpoint: 73, and what was there before stays good.
     small = tempfile.mkdtemp(prefix="retort_small_")
