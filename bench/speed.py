@@ -15,42 +15,13 @@ import subprocess
 import sys
 import time
 
+from launch import events_of, run_program, stage_seconds
 from provenance import ROOT, commit, cpu
 
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
-BIN = ROOT / "build" / "cpu" / "bin"
 PYTHON = ROOT / "build" / "python" / "bin" / "python"
 REPEATS = 5
 PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000", "OMP_WAIT_POLICY": "ACTIVE"}
-
-
-def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
-    """retort-VERB with settings written as section__key."""
-    command = [str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
-    for key, value in settings.items():
-        command += ["--" + key.replace("__", "."), str(value)]
-    return command
-
-
-def events_of(folder: pathlib.Path, verb: str, name: str) -> list[dict]:
-    """The events of that name in a program's log, in order."""
-    return [event for event in map(json.loads, open(folder / verb / "log.jsonl")) if event["event"] == name]
-
-
-def stage_seconds(folder: pathlib.Path, verb: str) -> float:
-    """From the last start of a stage to its end, without starting the program."""
-    return events_of(folder, verb, "end")[-1]["time"] - events_of(folder, verb, "start")[-1]["time"]
-
-
-def run_program(verb: str, ranks: int, folder: pathlib.Path, **settings) -> float:
-    """Runs retort-VERB under mpirun and returns the wall time of the whole command in seconds."""
-    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
-    command = ["mpirun", "--quiet", "--bind-to", "none", "-n", str(ranks), *program(verb, folder, settings)]
-    start = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"speed: {' '.join(command)} failed with {done.returncode}\n{done.stderr}")
-    return time.perf_counter() - start
 
 
 def run_peer(*command: str) -> list[dict]:

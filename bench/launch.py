@@ -1,0 +1,51 @@
+"""Runs the programs of retort for a benchmark: under mpirun here, under srun inside a Slurm job, or on the two nodes of the test
+cluster; and reads what they log."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from provenance import ROOT
+
+BIN = pathlib.Path(os.environ.get("RETORT_BIN", ROOT / "build" / "cpu" / "bin"))
+CLUSTER = ROOT / "tests" / "slurm" / "cluster"
+ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+
+
+def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
+    """retort-VERB with settings written as section__key."""
+    command = [str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
+    for key, value in settings.items():
+        command += ["--" + key.replace("__", "."), str(value)]
+    return command
+
+
+def launcher(ranks: int, nodes: int) -> list[str]:
+    if "SLURM_JOB_ID" in os.environ:
+        return ["srun", f"--mpi={os.environ.get('RETORT_MPI', 'pmix')}", "--quiet", f"--nodes={nodes}", f"--ntasks={ranks}"]
+    if nodes > 1:
+        return [str(CLUSTER), str(ROOT / "build" / "scaling-cluster"), "srun", "--mpi=pmix", f"--nodes={nodes}", f"--ntasks={ranks}"]
+    crowded = ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"] if ranks > len(os.sched_getaffinity(0)) else []
+    return ["mpirun", "--quiet", "--bind-to", "none", *crowded, "-n", str(ranks)]
+
+
+def run_program(verb: str, ranks: int, folder: pathlib.Path, nodes: int = 1, link_rate: str = "", **settings) -> float:
+    """Runs retort-VERB and returns the wall time of the whole command in seconds. `link_rate` slows the test cluster's link."""
+    command = [*launcher(ranks, nodes), *program(verb, folder, settings)]
+    start = time.perf_counter()
+    done = subprocess.run(command, env=os.environ | ENVIRONMENT | {"RETORT_LINK_RATE": link_rate}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"bench: error: {' '.join(command)} failed with {done.returncode}\n{done.stderr[-2000:]}")
+    return time.perf_counter() - start
+
+
+def events_of(folder: pathlib.Path, verb: str, name: str) -> list[dict]:
+    """The events of that name in a program's log, in order."""
+    return [event for event in map(json.loads, open(folder / verb / "log.jsonl")) if event["event"] == name]
+
+
+def stage_seconds(folder: pathlib.Path, verb: str) -> float:
+    """From the last start of a stage to its end, without starting the program."""
+    return events_of(folder, verb, "end")[-1]["time"] - events_of(folder, verb, "start")[-1]["time"]

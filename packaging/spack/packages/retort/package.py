@@ -1,0 +1,43 @@
+# A Spack recipe; from the project's folder: spack repo add packaging/spack && spack dev-build retort@main
+from spack.package import *
+
+
+class Retort(CMakePackage, CudaPackage):
+    """Distils single-cell atlases on clusters: rank-parallel ingest, training, distillation and evaluation of h5ad files."""
+
+    license("MIT")
+
+    version("main")
+
+    variant("tests", default=False, description="Build the tests")
+
+    depends_on("c", type="build")
+    depends_on("cxx", type="build")
+    depends_on("cmake@3.25:", type="build")
+    depends_on("ninja", type="build")
+    depends_on("mpi")
+    depends_on("hdf5+mpi")
+    depends_on("boost@1.74:+program_options")
+    depends_on("fmt@9:")
+    depends_on("nlohmann-json")
+    depends_on("random123")
+    depends_on("xxhash")
+    depends_on("googletest", when="+tests")
+    depends_on("py-torch@2.11:~cuda", when="~cuda")
+    depends_on("py-torch@2.11:+cuda", when="+cuda")
+    depends_on("nccl@2.18:", when="+cuda")
+
+    generator("ninja")
+
+    def cmake_args(self):
+        torch = join_path(python_platlib_of(self.spec["py-torch"]), "torch", "share", "cmake", "Torch")
+        return [
+            self.define("Torch_DIR", torch),
+            self.define("RETORT_GPU", "ON" if self.spec.satisfies("+cuda") else "OFF"),
+            self.define_from_variant("RETORT_TESTS", "tests"),
+        ]
+
+
+def python_platlib_of(package):
+    """Where the Python modules of `package` lie."""
+    return join_path(package.prefix, package["python"].package.platlib)
