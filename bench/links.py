@@ -24,7 +24,7 @@ SIZES = [4096, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
 def sums(work: pathlib.Path, ranks: int, nodes: int, link_rate: str = "") -> dict[int, float]:
     """Seconds of an ordered sum by bytes."""
     folder = work / "links"
-    run_program("measure", ranks, folder, nodes, link_rate, measure__bytes=" ".join(map(str, SIZES)), measure__file_bytes="1MB")
+    run_program("measure", ranks, folder, nodes, link_rate, measure__bytes=",".join(map(str, SIZES)), measure__file_bytes="1MB")
     return {row["bytes"]: row["ordered_seconds"] for row in json.loads((folder / "measure.json").read_text())["sums"]}
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     latency, per_byte = fit(apart, alone)
     slow_byte = 2 / (bits_a_second(given.rate) / 8)  # the slowed link carries both directions in turn
     steps = {"one node": step(given.work, 2, 1), "two nodes": step(given.work, 2, 2), f"two nodes, link of {given.rate}": step(given.work, 2, 2, given.rate)}
-    gradients = 4 * json.loads((given.work / "genes2000" / "scratch" / "config.json").read_text())["parameters"]
+    gradients = sum(file.stat().st_size for file in (given.work / "genes2000" / "scratch").glob("*.safetensors"))  # float32, as the weights
 
     tables = []
     lines = []
