@@ -12,7 +12,7 @@ namespace retort {
 struct DistillOptions {
   std::string atlas, features, foundation, generator;  // inputs; empty: those of the run folder
   std::vector<std::string> variants{"scdd"};
-  std::vector<std::string> matchings{"dm", "dc"};
+  std::vector<std::string> matchings{"dm", "dc", "head"};
   std::vector<std::int64_t> spc{1, 10};
   std::int64_t draws = 1;
   std::int64_t initial_cells = 0;
