@@ -1,6 +1,6 @@
 """Speed of retort beside its peers, in one run on the same cores: writes docs/results/speed.json.
 
-usage: speed.py [--only scaling,matching,embed,ingest] [--cells 100000] [--work DIR]
+usage: speed.py [--only scaling,matching,embed,ingest,start] [--cells 100000] [--work DIR]
 Each figure is a median; the peers run with the allocator settings that keep large blocks, as retort sets for itself.
 """
 import argparse
@@ -10,12 +10,13 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import time
 
-from launch import events_of, run_program, stage_seconds
+from launch import ENVIRONMENT, events_of, launcher, program, run_program, stage_seconds
 from provenance import ROOT, commit, cpu
 
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
@@ -123,9 +124,38 @@ def ingest(work: pathlib.Path, cells: int) -> list[dict]:
              "note": f"whole commands {statistics.median(whole):.2f} s and {statistics.median(peer_whole):.2f} s; peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB"}]
 
 
+def start(work: pathlib.Path) -> list[dict]:
+    """From the start of the launcher to the first finished step, begun and resumed."""
+    folder, model = work / "wide", work / "start_model"
+    if not (folder / "atlas.h5ad").exists():
+        run_program("simulate", 2, folder, simulate__cells=8192, simulate__genes=20000)
+    settings = {"foundation__batch": 64, "foundation__steps": 400, "foundation__model": model}
+    steps = folder / "train-foundation" / "steps.tsv"
+
+    def seconds(again: bool) -> float:
+        steps.unlink(missing_ok=True) if again else None
+        known = steps.stat().st_size if steps.exists() else 0
+        begin = time.perf_counter()
+        command = [part for part in [*launcher(2, 1), *program("train-foundation", folder, settings)] if again or part != "--run.again"]
+        process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not steps.exists() or steps.stat().st_size <= known:
+            time.sleep(0.01)
+        took = time.perf_counter() - begin
+        process.send_signal(signal.SIGUSR2)  # a checkpoint, and the next start goes on from it
+        process.wait()
+        return took
+
+    begun, resumed = seconds(True), seconds(False)
+    read = sum(file.stat().st_size for file in [folder / "atlas.h5ad", *(folder / "train-foundation" / "checkpoints").glob("step-*/*")])
+    speed = 1e9 * json.loads((work / "measure" / "measure.json").read_text())["files"]["read_gb_per_second"] if (work / "measure" / "measure.json").exists() else 1e9
+    bound = 5 + read / speed
+    return [{"what": f"start of training at 20,000 genes to its first step done, {kind}", "unit": "s", "retort": took, "peer": bound, "ratio": took / bound, "target": 1, "at_most": True,
+             "peer_is": "5 s + bytes / read speed"} for kind, took in (("begun", begun), ("resumed from a checkpoint", resumed))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="ingest,scaling,matching,embed")  # ingest first: its peak memory is read from the children so far
+    parser.add_argument("--only", default="ingest,scaling,matching,embed,start")  # ingest first: its peak memory is read from the children so far
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench")
     arguments = parser.parse_args()
@@ -133,7 +163,7 @@ def main() -> None:
     target = ROOT / "docs" / "results" / "speed.json"
     figures = {f["what"]: f for f in json.loads(target.read_text())["figures"]} if target.exists() else {}
     for name in arguments.only.split(","):
-        made = ingest(arguments.work, arguments.cells) if name == "ingest" else {"scaling": scaling, "matching": matching, "embed": embed}[name](arguments.work)
+        made = ingest(arguments.work, arguments.cells) if name == "ingest" else {"scaling": scaling, "matching": matching, "embed": embed, "start": start}[name](arguments.work)
         for figure in made:
             print(json.dumps(figure), flush=True)
             figures[figure["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in figure.items()}

@@ -243,6 +243,8 @@ void AtlasWriter::append(std::span<std::uint32_t const> genes, std::span<std::ui
   if (genes.size() != values.size() || first + std::ssize(genes) > at.end) fail(ExitCode::failed, "more values were given to '{}' than its rows were said to have", at.file.string());
   write_narrow(*at.bytes, at.data_offset + first * bytes_of(at.value_type), at.value_type, values, at.form.plain && at.form.whole, at.buffer);
   write_narrow(*at.bytes, at.indices_offset + first * bytes_of(at.gene_type), at.gene_type, genes, false, at.buffer);
+  at.bytes->begin_flush(at.data_offset + first * bytes_of(at.value_type), std::ssize(values) * bytes_of(at.value_type));
+  at.bytes->begin_flush(at.indices_offset + first * bytes_of(at.gene_type), std::ssize(genes) * bytes_of(at.gene_type));
   at.written += std::ssize(genes);
 }
 

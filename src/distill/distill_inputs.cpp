@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "retort/cells/feature_file.hpp"
+#include "retort/distill/generator.hpp"
 
 namespace retort {
 
@@ -12,7 +13,7 @@ DistillInputs::DistillInputs(Session const& session, DistillOptions const& optio
       features_file(session.input(options.features, "features.h5ad")),
       foundation_folder(session.input(options.foundation, "foundation")),
       generator_folder(session.input(options.generator, "generator")),
-      needs_denoiser(std::find(options.variants.begin(), options.variants.end(), "scdd") != options.variants.end()) {}
+      needs_denoiser(std::any_of(options.variants.begin(), options.variants.end(), [](auto const& name) { return variant_named(name).needs_denoiser; })) {}
 
 std::vector<std::filesystem::path> DistillInputs::files() const {
   std::vector<std::filesystem::path> files{atlas_file, features_file, foundation_folder / "config.json"};

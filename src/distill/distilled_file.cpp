@@ -26,7 +26,7 @@ void write_set(DistillInputs const& in, Recipe const& recipe, std::int64_t draw,
   if (codes.size(1) == in.foundation->shape().latent)
     set.obsm.push_back({"X_latent", codes.size(1), {codes.const_data_ptr<float>(), codes.const_data_ptr<float>() + codes.numel()}});
   nlohmann::json const made{{"program", "retort-distill"}, {"variant", recipe.variant}, {"matching", recipe.matching.name},
-                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", initial_cells_of(options, recipe.spc)}, {"grow", options.grow},
+                            {"spc", recipe.spc}, {"draw", draw}, {"seed", seed}, {"initial_cells", recipe.matching.is_none() ? 1 : initial_cells_of(options, recipe.spc)}, {"grow", options.grow},
                             {"optimiser", options.optimiser}, {"rate", best.rate},
                             {"iterations", best.iterations}, {"metric", options.metric}, {"outer_steps", inner_loop(options, recipe.spc).outer_steps}, {"inner_epochs", inner_loop(options, recipe.spc).inner_epochs},
                             {"head_steps", options.head_steps},
@@ -44,7 +44,7 @@ std::optional<at::Tensor> smaller_set_centres(DistillInputs const& in, std::file
     if (spc == recipe.spc) break;  // sets are made in the order of options.spc
     if (spc < recipe.spc) smaller.spc = std::max(smaller.spc, spc);
   }
-  if (!options.grow || smaller.spc == 0) return std::nullopt;
+  if (!options.grow || smaller.spc == 0 || recipe.matching.is_none()) return std::nullopt;
   CellSet const set = read_cell_set(folder / (set_name(smaller, draw) + ".h5ad"));
   auto const latent = std::find_if(set.obsm.begin(), set.obsm.end(), [](auto const& one) { return one.name == "X_latent"; });
   auto const& values = latent != set.obsm.end() ? latent->values : set.x;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "retort/distill/generator.hpp"
 #include "retort/matching/matching.hpp"
 #include "retort/kernels/linear_head_gradient.hpp"
 #include "retort/run/error.hpp"
@@ -13,7 +14,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.features", options.features, "features of its cells; empty: RUN/features.h5ad")
       .add("distill.foundation", options.foundation, "folder of the encoder and decoder; empty: RUN/foundation")
       .add("distill.generator", options.generator, "folder of the denoiser; empty: RUN/generator")
-      .add("distill.variants", options.variants, "what is optimised: scdd (latents through U and D), cells (expression itself)")
+      .add("distill.variants", options.variants, "what is optimised: scdd (latents through U and D), decoder (through D), cells (expression), features, features_decoded (decoded at the end); generator and random: nothing is")
       .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc, head (a head trained on the set is good on all real cells)")
       .add("distill.spc", options.spc, "synthetic cells a class")
       .add("distill.draws", options.draws, "sets of each kind, each from other initial cells")
@@ -53,6 +54,10 @@ InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc) {
   return loop;
 }
 
+std::vector<std::string> matchings_of(std::string const& variant, DistillOptions const& options) {
+  return variant_named(variant).is_matched ? options.matchings : std::vector<std::string>{"none"};
+}
+
 std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc) {
   return options.initial_cells ? options.initial_cells : spc == 1 ? 1 : 16;
 }
@@ -71,8 +76,9 @@ void check_distill_options(DistillOptions const& options) {
   at_least(options.head_steps, 1, "head_steps");
   at_least(options.chunk_cells, 1, "chunk_cells");
   for (std::int64_t const cells : options.spc) at_least(cells, 1, "spc");
-  for (auto const& variant : options.variants)
-    if (variant != "scdd" && variant != "cells") fail(ExitCode::usage, "distill.variants has '{}' (a variant is scdd or cells)", variant);
+  for (auto const& variant : options.variants) variant_named(variant);
+  if (!options.variants.empty() && std::all_of(options.variants.begin(), options.variants.end(), [](auto const& name) { return name == "features"; }))
+    fail(ExitCode::usage, "distill.variants is features alone (a set of features has no cells to be the run's product). Add features_decoded");
   for (auto const& matching : options.matchings) matching_named(matching);
   if (options.optimiser != "adam" && options.optimiser != "sgd")
     fail(ExitCode::usage, "distill.optimiser is '{}' (it is adam or sgd)", options.optimiser);

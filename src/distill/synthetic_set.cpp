@@ -57,6 +57,11 @@ at::Tensor SyntheticSet::features() const {
   return gathered(parts);
 }
 
+at::Tensor SyntheticSet::features_of_cells() const {
+  at::NoGradGuard no_graph;
+  return generator_.codes_are_features ? encoder_.encode(cells()) : features();
+}
+
 at::Tensor SyntheticSet::cells() const {
   at::NoGradGuard no_graph;
   std::vector<at::Tensor> parts;

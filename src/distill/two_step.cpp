@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/autograd.h>
 
 namespace retort {
 namespace {
@@ -35,6 +34,7 @@ at::Tensor chunk_classes(Chunk const& chunk, RowRange rows) {
 }
 
 at::Tensor chunk_features(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes) {
+  if (generator.codes_are_features) return codes;
   at::NoGradGuard no_graph;
   std::vector<at::Tensor> pieces;
   for (auto const& piece : chunk.pieces)
@@ -44,6 +44,10 @@ at::Tensor chunk_features(Generator const& generator, Foundation& encoder, Chunk
 
 ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes,
                                 ChunkMatch const& match) {
+  if (generator.codes_are_features) {
+    FeatureMatch const matched = match(chunk, codes);
+    return {matched.losses, matched.gradient};
+  }
   if (chunk.pieces.size() == 1) {
     Graph const graph = build(generator, encoder, chunk, chunk.pieces[0], codes);
     FeatureMatch const matched = match(chunk, graph.features.detach());

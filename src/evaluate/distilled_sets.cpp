@@ -56,6 +56,11 @@ DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::
   if (labels == set.columns.end()) fail(ExitCode::bad_input, "'{}' has no obs column '{}'", file.string(), column);
   DistilledSet result{at::empty({set.cells, set.genes}, at::kFloat), at::empty({set.cells}, at::kLong)};
   std::copy(set.x.begin(), set.x.end(), result.cells.data_ptr<float>());
+  if (auto const name = parse_distilled_name(file); name && name->variant == "features") {
+    auto const latent = std::find_if(set.obsm.begin(), set.obsm.end(), [](auto const& one) { return one.name == "X_latent"; });
+    if (latent == set.obsm.end()) fail(ExitCode::bad_input, "'{}' is a set of features and has no obsm X_latent. Distil it again", file.string());
+    result.features = at::tensor(latent->values, at::kFloat).view({set.cells, latent->width});
+  }
   for (std::int64_t i = 0; i < set.cells; ++i) {
     std::int32_t const code = labels->codes[static_cast<std::size_t>(i)];
     if (code < 0 || code >= std::ssize(labels->categories)) fail(ExitCode::bad_input, "'{}' obs/{} row {} has no label (a synthetic cell is of a class)", file.string(), column, i);

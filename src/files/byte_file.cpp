@@ -64,6 +64,10 @@ void ByteFile::write(std::int64_t offset, void const* from, std::int64_t bytes) 
   }
 }
 
+void ByteFile::begin_flush(std::int64_t offset, std::int64_t bytes) const {
+  static_cast<void>(::sync_file_range(descriptor_, offset, bytes, SYNC_FILE_RANGE_WRITE));  // a hint: file systems without it flush later
+}
+
 void ByteFile::flush() const {
   if (::fdatasync(descriptor_) != 0) fail(ExitCode::cannot_write, "cannot flush '{}' to disk ({}). Free space or choose another run.folder", file_.string(), std::strerror(errno));
 }

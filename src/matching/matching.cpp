@@ -20,7 +20,8 @@ Matching matching_named(std::string const& name) {
   if (name == "dc") return {name, false, true};
   if (name == "dm+dc") return {name, true, true};
   if (name == "head") return {name, false, false, true};
-  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc, dm+dc or head)", name);
+  if (name == "none") return {name, false, false, false};
+  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc, dm+dc, head or none)", name);
 }
 
 FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features, std::int64_t first_class,

@@ -41,6 +41,7 @@ void RealSide::train_through(LinearHead const& head, at::Tensor const& features,
 }
 
 double RealSide::loss(Matching const& matching, at::Tensor const& features, at::Tensor const& labels) const {
+  if (matching.is_none()) return 0;
   if (!matching.head) return matching_loss(matching, comparing_, features);
   double sum = 0;
   for (std::uint64_t i = 0; i < comparing_heads; ++i) sum += head_matching_->loss(features, labels, comparing_head(i));

@@ -20,11 +20,14 @@ AlignedReader::AlignedReader(Atlas const& atlas, std::vector<std::string> const&
   }
 }
 
-CsrBlock AlignedReader::read(std::int64_t begin, std::int64_t end) const {
-  if (same_) return atlas_.read_log(begin, end);
-  auto cells = align_genes(atlas_.read(begin, end), map_, model_genes_);
-  if (atlas_.holds_counts()) log_normalise(cells);
-  return cells;
+CsrBlock AlignedReader::read(std::int64_t begin, std::int64_t end) const { return same_ ? atlas_.read_log(begin, end) : aligned(atlas_.read(begin, end)); }
+
+CsrBlock AlignedReader::read(std::span<std::int64_t const> rows) const { return same_ ? atlas_.read_log(rows) : aligned(atlas_.read(rows)); }
+
+CsrBlock AlignedReader::aligned(CsrBlock const& cells) const {
+  auto registered = align_genes(cells, map_, model_genes_);
+  if (atlas_.holds_counts()) log_normalise(registered);
+  return registered;
 }
 
 CsrBlock align_genes(CsrBlock const& cells, GeneMap const& map, std::int64_t genes) {

@@ -23,17 +23,12 @@ namespace {
 
 constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // heads whose gradients are matched, apart from those that judge
 
-Generator generator_of(DistillInputs const& in, std::string const& variant) {
-  if (variant == "cells") return cell_generator();
-  return scdd_generator(*in.denoiser, *in.foundation);
-}
-
 void print_plan(DistillInputs const& in, DistillOptions const& options, ShardPlan const& plan) {
   auto const genes = in.foundation->shape().genes;
   std::printf("%-28s %8s %8s %10s %12s\n", "set", "cells", "chunks", "steps", "MB a rank");
   for (std::int64_t const spc : options.spc)
     for (auto const& variant : options.variants)
-      for (auto const& matching : options.matchings) {
+      for (auto const& matching : matchings_of(variant, options)) {
         std::int64_t const cells = spc * in.labels.classes();
         auto const chunks = plan_chunks(in.labels.classes(), spc, options.chunk_cells, plan.ranks());
         std::int64_t const steps = options.iterations * (std::ssize(options.rates) + (options.choose_each_draw ? (options.draws - 1) * std::ssize(options.rates) : options.draws - 1));
@@ -81,7 +76,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   std::vector<Recipe> recipes;
   for (std::int64_t const spc : options.spc)
     for (auto const& variant : options.variants)
-      for (auto const& matching : options.matchings) recipes.push_back({variant, matching_named(matching), spc});
+      for (auto const& matching : matchings_of(variant, options)) recipes.push_back({variant, matching_named(matching), spc});
   SearchState search;
   search.choices.resize(recipes.size());
   search.table = fmt::format("{:<28} {:>9} {:>6} {:>10} {:>12} {:>8}\n", "set", "rate", "steps", "loss", "held out (%)", "seconds");
@@ -98,10 +93,10 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     Recipe const& recipe = recipes[static_cast<std::size_t>(search.set / options.draws)];
     Choice& choice = search.choices[static_cast<std::size_t>(search.set / options.draws)];
     std::string const name = set_name(recipe, draw);
-    Generator const generator = generator_of(in, recipe.variant);
+    Generator const generator = generator_of(variant_named(recipe.variant), in.denoiser.get(), *in.foundation);
     auto const chunks = plan_chunks(classes, recipe.spc, options.chunk_cells, ranks.size());
     at::Tensor const labels = at::arange(classes * recipe.spc, at::kLong).div_(recipe.spc, "floor");
-    std::int64_t const averaged = initial_cells_of(options, recipe.spc);
+    std::int64_t const averaged = recipe.matching.is_none() ? 1 : initial_cells_of(options, recipe.spc);
     auto const start_rows = initial_rows(in.fit_rows, recipe.spc * averaged, seed, draw);
     std::optional<at::Tensor> centres;
     ranks.together([&] { centres = smaller_set_centres(in, folder, recipe, draw, options); });
@@ -110,8 +105,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
 
     // The first draw tries all rates and is scored at all of score_steps; later draws take what it chose.
     bool const choose = options.choose_each_draw || !choice.made;
-    auto const rates = choose ? options.rates : std::vector<double>{choice.rate};
-    std::int64_t const last = choose ? score_steps.back() : choice.iterations;
+    auto const rates = recipe.matching.is_none() ? std::vector<double>{0} : choose ? options.rates : std::vector<double>{choice.rate};
+    std::int64_t const last = recipe.matching.is_none() ? 0 : choose ? score_steps.back() : choice.iterations;
     auto const loop = inner_loop(options, recipe.spc);
     HeadOptions inner{.epochs = loop.inner_epochs, .rate = head_options.rate, .momentum = 0, .weight_decay = 0, .batch = head_options.batch, .scale_features = head_options.scale_features, .rate_falls = false};
     auto progress = session.progress(name, std::ssize(rates) * last, "steps");
@@ -133,9 +128,9 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         Watchdog::set_step(static_cast<long>(iteration));
 
         // Score on the held-out part; the start is the same for all rates.
-        bool const score_now = choose ? std::binary_search(score_steps.begin(), score_steps.end(), iteration) : iteration == last;
+        bool const score_now = iteration == last || (choose && std::binary_search(score_steps.begin(), score_steps.end(), iteration));
         if (score_now && (iteration > 0 || search.rate == 0)) {
-          at::Tensor const features = set->features();
+          at::Tensor const features = recipe.variant == "features_decoded" ? set->features_of_cells() : set->features();
           if (!features.isfinite().all().item<bool>()) {
             session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
             break;
@@ -188,7 +183,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
       session.folder.require_lock();
       if (ranks.is_root()) write_set(in, recipe, draw, best, cells, codes, options, session.run.seed, file);
     });
-    if (best.accuracy > search.best_accuracy) search.best_accuracy = best.accuracy, search.best_set = name;
+    bool const is_of_cells = recipe.variant != "features";  // judged by its features, which its cells need not have
+    if (is_of_cells && best.accuracy > search.best_accuracy) search.best_accuracy = best.accuracy, search.best_set = name;
     double const seconds = watch.seconds();
     session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"seconds", seconds}});
     session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} %, {:.1f} s", name, best.rate, best.iterations, best.accuracy, seconds));

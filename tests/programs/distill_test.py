@@ -10,6 +10,9 @@ import anndata as ad
 import celltypist
 import h5py
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import StandardScaler
 
 from foundation_runs import SMALL, Runs, read_bytes
 
@@ -70,6 +73,38 @@ with Runs() as runs:
     # use_SGD: CellTypist's other path passes multi_class, which scikit-learn 1.8 took away. The check of X stays on.
     model = celltypist.train(made["scdd-dm-spc20-draw0.h5ad"], labels="cell_type", use_SGD=True, check_expression=True, n_jobs=1, max_iter=100)
     assert len(model.cell_types) == 4
+
+    # The other variants: what they are made of, and that evaluation judges features by features and cells by cells.
+    other = runs.path("variants")
+    inputs = [f"--distill.{name}={folder}/{file}" for name, file in (("atlas", "atlas.h5ad"), ("features", "features.h5ad"), ("foundation", "foundation"), ("generator", "generator"))]
+    runs.must("distill", 2, *QUICK, *inputs, "--distill.variants=decoder,features,features_decoded,generator,random", "--distill.matchings=dm,head", "--distill.spc=2",
+              "--distill.draws=1", f"--run.folder={other}")
+    variants = {name: ad.read_h5ad(os.path.join(other, "distilled", name)) for name in os.listdir(os.path.join(other, "distilled"))}
+    assert sorted(variants) == sorted([f"{variant}-{matching}-spc2-draw0.h5ad" for variant in ("decoder", "features", "features_decoded") for matching in ("dm", "head")]
+                                      + ["generator-none-spc2-draw0.h5ad", "random-none-spc2-draw0.h5ad"]), sorted(variants)
+    log = atlas.X.astype(np.float64).toarray()
+    log = np.log1p(log / log.sum(1, keepdims=True) * 1e4)
+    for cell in variants["random-none-spc2-draw0.h5ad"].X:
+        assert np.abs(log - cell).max(1).min() < 1e-3, "a random cell is no real cell"
+    fit_features = ad.read_h5ad(os.path.join(folder, "features.h5ad")).obsm["X_retort"]
+    for code in variants["generator-none-spc2-draw0.h5ad"].obsm["X_latent"]:
+        assert np.abs(fit_features - code).max(1).min() == 0, "the generator does not start from a real cell's latent"
+    runs.must("evaluate", 2, f"--evaluate.atlas={folder}/atlas.h5ad", f"--evaluate.features={folder}/features.h5ad", f"--evaluate.foundation={folder}/foundation",
+              "--evaluate.rows=full,random,distilled", "--evaluate.heads=2", "--head.epochs=50", f"--run.folder={other}")
+    rows = {(row["variant"], row["matching"]): row for row in json.load(open(os.path.join(other, "results.json")))["rows"]}
+    assert ("features", "head") in rows and ("random", "none") in rows, list(rows)
+    # CellTypist's classifier is scikit-learn's on the same files: standardised, cut at 10, one against the rest.
+    others = {(row["variant"], row["matching"]): row["accuracy_mean"] for row in json.load(open(os.path.join(other, "results.json")))["celltypist"]}
+    assert ("features", "dm") not in others and ("decoder", "head") in others, list(others)
+    test = (atlas.obs["split"] == "test").values
+    for variant, matching in (("random", "none"), ("decoder", "dm")):
+        train = variants[f"{variant}-{matching}-spc2-draw0.h5ad"]
+        scaler = StandardScaler().fit(train.X.astype(np.float64))
+        scaled = lambda x: np.minimum(scaler.transform(x.astype(np.float64)), 10) * (train.X.sum(0) > 0)
+        model = OneVsRestClassifier(LogisticRegression(C=1, max_iter=1000, tol=1e-6)).fit(scaled(train.X), train.obs["cell_type"])
+        accuracy = 100 * (model.predict(scaled(log[test])) == atlas.obs["cell_type"][test]).mean()
+        assert abs(accuracy - others[variant, matching]) <= 100 / test.sum() + 1e-6, (variant, accuracy, others)
+    runs.refused(2, "features alone", "distill", 1, "--distill.variants=features", *inputs, "--run.again=true", f"--run.folder={other}")
 
     # Cells outside the fit part change no weight: with their features replaced the generator is the same.
     other = runs.path("other")

@@ -43,7 +43,7 @@ with Runs() as runs:
               f"--simulate.output={runs.path('input.h5ad')}", f"--run.folder={runs.path('simulate')}")
     pipeline(runs, 1, runs.path("ranks1"))
     first, table = products(runs.path("ranks1"))
-    assert len([name for name in first if name.startswith("distilled/")]) == 16 and "distilled.h5ad" in first, sorted(first)
+    assert len([name for name in first if name.startswith("distilled/")]) == 24 and "distilled.h5ad" in first, sorted(first)
     for ranks in (2, 3, 4):
         folder = runs.path(f"ranks{ranks}")
         pipeline(runs, ranks, folder)

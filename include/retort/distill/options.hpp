@@ -40,6 +40,8 @@ struct InnerLoop {
   std::int64_t outer_steps = 1, inner_epochs = 1;
 };
 InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc);
+// What is matched for a variant: `matchings`, or none.
+std::vector<std::string> matchings_of(std::string const& variant, DistillOptions const& options);
 // Real cells whose mean a synthetic cell starts from: `initial_cells`, or one for a single cell a class and 16 for more.
 std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc);
 // Throws Failure(usage) for values that cannot be meant.

@@ -35,8 +35,9 @@ class SyntheticSet {
   // One step of this rank's chunks down the gradient of `match`. Not collective: what is matched has been summed before.
   void step(ChunkMatch const& match, double rate);
 
-  // Collective: F(G(codes)), the cells G(codes), the codes; all rows in class order, on all ranks.
+  // Collective: F(G(codes)) as it is matched and of the exported cells, the cells G(codes), the codes; all rows in class order, on all ranks.
   at::Tensor features() const;
+  at::Tensor features_of_cells() const;  // the same but where codes are features themselves
   at::Tensor cells() const;
   at::Tensor codes() const;
 

@@ -35,8 +35,9 @@ std::vector<DistilledFile> find_distilled(std::filesystem::path const& folder);
 std::map<std::string, double> distilling_seconds(std::filesystem::path const& log);
 
 struct DistilledSet {
-  at::Tensor cells;   // [n, genes] float32, log-normalised
-  at::Tensor labels;  // int64 [n]: classes of the atlas
+  at::Tensor cells;          // [n, genes] float32, log-normalised
+  at::Tensor labels;         // int64 [n]: classes of the atlas
+  at::Tensor features = {};  // [n, latent] where the set is one of features, not of cells
 };
 
 // Labels are matched by name in the obs column `column`; `atlas` is the identity of the atlas it must have been made from, where it says (sets made elsewhere do not). Throws Failure(missing_input), or Failure(bad_input) when genes,

@@ -20,6 +20,8 @@ class ByteFile {
   void read(std::int64_t offset, void* into, std::int64_t bytes) const;
   // Throws Failure(cannot_write).
   void write(std::int64_t offset, void const* from, std::int64_t bytes) const;
+  // Asks the system to begin writing a range to the disk, so that flush() has less to wait for. Never fails.
+  void begin_flush(std::int64_t offset, std::int64_t bytes) const;
   // Waits until what this process wrote lies on the disk. Throws Failure(cannot_write).
   void flush() const;
   std::int64_t size() const;

@@ -15,10 +15,12 @@ namespace retort {
 // features [k * n, width] sorted by class, means [k, width]. Where the two means are equal the derivative is zero.
 FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& means);
 
-// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc"; or "head" (HeadMatching).
+// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc"; or "head" (HeadMatching);
+// "none" leaves a set as it starts.
 struct Matching {
   std::string name;
   bool means = false, gradients = false, head = false;
+  bool is_none() const { return !means && !gradients && !head; }
 };
 // Throws Failure(usage).
 Matching matching_named(std::string const& name);

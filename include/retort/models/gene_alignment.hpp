@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,12 @@ class AlignedReader {
 
   // Rows [begin, end), [end - begin, genes of the model].
   CsrBlock read(std::int64_t begin, std::int64_t end) const;
+  // Any rows, in the order given.
+  CsrBlock read(std::span<std::int64_t const> rows) const;
 
  private:
+  CsrBlock aligned(CsrBlock const& cells) const;
+
   Atlas const& atlas_;
   std::int64_t model_genes_;
   bool same_;
