@@ -19,6 +19,7 @@ from provenance import ROOT, commit, cpu
 
 STEPS, WARM = 24, 6
 PARTS = ("compute", "ranks", "data")
+preparing_ranks = 2
 
 
 def prepared(work: pathlib.Path, name: str, product: str, *programs: tuple[str, dict]) -> pathlib.Path:
@@ -26,7 +27,7 @@ def prepared(work: pathlib.Path, name: str, product: str, *programs: tuple[str, 
     folder = work / name
     if not (folder / product).exists():
         for verb, settings in programs:
-            run_program(verb, 2, folder, **settings)
+            run_program(verb, preparing_ranks, folder, **settings)
     return folder
 
 
@@ -53,7 +54,7 @@ def ingest(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
     cells = 50000 * ranks if weak else 100000
     source = work / f"ingest{cells}.h5ad"
     if not source.exists():
-        run_program("simulate", 2, work / "made", simulate__cells=cells, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
+        run_program("simulate", preparing_ranks, work / "made", simulate__cells=cells, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
     folder = work / f"ingest{cells}"
     run_program("ingest", ranks, folder, nodes, ingest__input=source, ingest__label="cell_type", cells__memory_limit="4GB")
     return {"rate": cells / stage_seconds(folder, "ingest")}
@@ -105,6 +106,8 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(WORK))
     given = parser.parse_args()
     points = [tuple(map(int, (point + "@1").split("@")[:2])) for point in given.points.split(",")]
+    global preparing_ranks
+    preparing_ranks = min(2, max(ranks for ranks, nodes in points if nodes == 1))
     given.work.mkdir(parents=True, exist_ok=True)
     tables, curves = [], {}
     for kind in ("strong", "weak"):

@@ -15,7 +15,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.foundation", options.foundation, "folder of the encoder and decoder; empty: RUN/foundation")
       .add("distill.generator", options.generator, "folder of the denoiser; empty: RUN/generator")
       .add("distill.variants", options.variants, "what is optimised: scdd (latents through U and D), decoder (through D), cells (expression), features, features_decoded (decoded at the end); generator and random: nothing is")
-      .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc, head (a head trained on the set is good on all real cells)")
+      .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc, head (a head trained on the set is good on all real cells), genes (so is logistic regression on genes), head+genes")
       .add("distill.spc", options.spc, "synthetic cells a class")
       .add("distill.draws", options.draws, "sets of each kind, each from other initial cells")
       .add("distill.initial_cells", options.initial_cells, "real cells whose mean a synthetic cell starts from; 1: a real cell, as the paper does; 0: 1 at spc 1, 16 above")
@@ -32,6 +32,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.outer_steps", options.outer_steps, "gradient matching draws a fresh head after so many steps; 0: by spc, as DC does (1: 1, 10: 10, 50: 50)")
       .add("distill.inner_epochs", options.inner_epochs, "epochs that the head learns from the synthetic set between two of them; 0: by spc (1: none, 10: 50, 50: 10)")
       .add("distill.head_steps", options.head_steps, "steps of a head's training that matching head goes back through")
+      .add("distill.gene_cells", options.gene_cells, "real cells that matching genes asks, over all classes in proportion")
       .add("distill.real_cells", options.real_cells, "real cells a class for its gradient; 0: all, which is exact")
       .add("distill.chunk_cells", options.chunk_cells, "synthetic cells that pass the networks at once")
       .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
@@ -74,12 +75,15 @@ void check_distill_options(DistillOptions const& options) {
   at_least(options.inner_epochs, 0, "inner_epochs");
   at_least(options.real_cells, 0, "real_cells");
   at_least(options.head_steps, 1, "head_steps");
+  at_least(options.gene_cells, 1, "gene_cells");
   at_least(options.chunk_cells, 1, "chunk_cells");
   for (std::int64_t const cells : options.spc) at_least(cells, 1, "spc");
   for (auto const& variant : options.variants) variant_named(variant);
   if (!options.variants.empty() && std::all_of(options.variants.begin(), options.variants.end(), [](auto const& name) { return name == "features"; }))
     fail(ExitCode::usage, "distill.variants is features alone (a set of features has no cells to be the run's product). Add features_decoded");
-  for (auto const& matching : options.matchings) matching_named(matching);
+  for (auto const& matching : options.matchings)
+    if (matching_named(matching).genes && std::any_of(options.variants.begin(), options.variants.end(), [](auto const& name) { return name.starts_with("features"); }))
+      fail(ExitCode::usage, "distill.matchings has '{}' and distill.variants features (which have no genes to learn). Distil them apart", matching);
   if (options.optimiser != "adam" && options.optimiser != "sgd")
     fail(ExitCode::usage, "distill.optimiser is '{}' (it is adam or sgd)", options.optimiser);
   if (options.variants.empty() || options.matchings.empty() || options.spc.empty() || options.rates.empty())

@@ -10,20 +10,21 @@ at::Tensor rows_of(at::Tensor const& codes, Chunk const& chunk, RowRange piece) 
   return codes.narrow(0, piece.begin - chunk.rows.begin, piece.size());
 }
 
-// The features of a piece as a graph that hangs on `leaf`.
+// The cells and features of a piece as a graph that hangs on `leaf`.
 struct Graph {
-  at::Tensor leaf, features;
+  at::Tensor leaf, cells, features;
 };
 
 Graph build(Generator const& generator, Foundation& encoder, Chunk const& chunk, RowRange piece, at::Tensor const& codes) {
   at::AutoGradMode with_graph(true);
   at::Tensor leaf = rows_of(codes, chunk, piece).detach().clone().requires_grad_(true);
-  at::Tensor features = encoder.encode(generator.cells(leaf, chunk_classes(chunk, piece)));
-  return {leaf, features};
+  at::Tensor cells = generator.cells(leaf, chunk_classes(chunk, piece));
+  return {leaf, cells, encoder.encode(cells)};
 }
 
-at::Tensor pull_back(Graph const& graph, at::Tensor const& upstream) {
-  return torch::autograd::grad({graph.features}, {graph.leaf}, {upstream})[0];
+at::Tensor pull_back(Graph const& graph, at::Tensor const& by_features, at::Tensor const& by_cells) {
+  if (!by_cells.defined()) return torch::autograd::grad({graph.features}, {graph.leaf}, {by_features})[0];
+  return torch::autograd::grad({graph.features, graph.cells}, {graph.leaf}, {by_features, by_cells})[0];
 }
 
 }  // namespace
@@ -51,12 +52,13 @@ ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder,
   if (chunk.pieces.size() == 1) {
     Graph const graph = build(generator, encoder, chunk, chunk.pieces[0], codes);
     FeatureMatch const matched = match(chunk, graph.features.detach());
-    return {matched.losses, pull_back(graph, matched.gradient)};
+    return {matched.losses, pull_back(graph, matched.gradient, matched.by_cells)};
   }
   FeatureMatch const matched = match(chunk, chunk_features(generator, encoder, chunk, codes));
   std::vector<at::Tensor> pieces;
   for (auto const& piece : chunk.pieces)
-    pieces.push_back(pull_back(build(generator, encoder, chunk, piece, codes), rows_of(matched.gradient, chunk, piece)));
+    pieces.push_back(pull_back(build(generator, encoder, chunk, piece, codes), rows_of(matched.gradient, chunk, piece),
+                               matched.by_cells.defined() ? rows_of(matched.by_cells, chunk, piece) : at::Tensor()));
   return {matched.losses, at::cat(pieces)};
 }
 

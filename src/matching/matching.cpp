@@ -16,21 +16,24 @@ FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& mea
 }
 
 Matching matching_named(std::string const& name) {
-  if (name == "dm") return {name, true, false};
-  if (name == "dc") return {name, false, true};
-  if (name == "dm+dc") return {name, true, true};
-  if (name == "head") return {name, false, false, true};
-  if (name == "none") return {name, false, false, false};
-  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc, dm+dc, head or none)", name);
+  if (name == "dm") return {name, true, false, false, false};
+  if (name == "dc") return {name, false, true, false, false};
+  if (name == "dm+dc") return {name, true, true, false, false};
+  if (name == "head") return {name, false, false, true, false};
+  if (name == "genes") return {name, false, false, false, true};
+  if (name == "head+genes") return {name, false, false, true, true};
+  if (name == "none") return {name, false, false, false, false};
+  fail(ExitCode::usage, "distill.matchings has '{}' (a matching is dm, dc, dm+dc, head, genes, head+genes or none)", name);
 }
 
 FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features, std::int64_t first_class,
                    std::int64_t k) {
   at::NoGradGuard no_grad;
   FeatureMatch sum;
-  if (matching.head) {  // the classes share one loss, which is not this chunk's
+  if (matching.head || matching.genes) {  // the classes share one loss, which is not this chunk's
     std::int64_t const n = features.size(0) / k;
-    sum = {at::zeros({k}, features.options()), target.by_features.narrow(0, first_class * n, k * n)};
+    sum = {at::zeros({k}, features.options()), matching.head ? target.by_features.narrow(0, first_class * n, k * n) : at::zeros_like(features),
+           matching.genes ? target.by_cells.narrow(0, first_class * n, k * n) : at::Tensor()};
   }
   if (matching.means) sum = match_class_means(features, target.means.narrow(0, first_class, k));
   if (matching.gradients) {

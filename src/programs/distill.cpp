@@ -47,10 +47,10 @@ void drop_sets(std::filesystem::path const& folder) {
 void distill(Session& session, DistillOptions const& options, HeadOptions const& head_options) {
   auto const& ranks = session.ranks;
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
+  ranks.together([&] { check_distill_options(options); });
   DistillInputs in(session, options);
   ShardPlan const plan(session.run.shards, ranks.rank(), ranks.size());
   ranks.together([&] {
-    check_distill_options(options);
     for (auto const& file : in.files()) require_input(file, "input of distillation");
   });
   if (session.is_done(in.files())) return;
@@ -69,8 +69,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
 
   // What does not change while codes do.
   std::int64_t const classes = in.labels.classes(), width = in.real->width();
-  RealSide real(ranks, plan, *in.real, in.feature_scale, options.matchings,
-                {gradient_metric(options.metric, "distill.metric"), options.real_cells, head_training_like(head_options, options.head_steps), seed});
+  RealSide real(ranks, plan, *in.real, in.feature_scale, {[&](auto rows) { return in.reader->read(rows); }, in.fit_rows, in.foundation->shape().genes}, options.matchings,
+                {gradient_metric(options.metric, "distill.metric"), options.real_cells, head_training_like(head_options, options.head_steps), options.gene_cells, seed});
   auto const score_steps = score_steps_of(options);
 
   std::vector<Recipe> recipes;
@@ -135,7 +135,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
             session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
             break;
           }
-          double const loss = real.loss(recipe.matching, features, labels);
+          double const loss = real.loss(recipe.matching, features, recipe.matching.genes ? set->cells() : at::Tensor(), labels);
           double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
           session.folder.step({"set", "rate", "step", "loss", "held_out"},
                               {static_cast<double>(search.set), rate, static_cast<double>(iteration), loss, accuracy});
@@ -153,6 +153,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
           if (phase == 0) search.head = initial_head(classes, width, seed, number);
           real.aim_at(search.head, number);
         }
+        if (recipe.matching.genes) real.train_on_genes(set->cells(), labels);
         if (recipe.matching.head) real.train_through(initial_head(classes, width, seed, number), set->features(), labels);
 
         // The synthetic side: each rank its chunks; only codes move.

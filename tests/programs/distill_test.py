@@ -79,6 +79,7 @@ with Runs() as runs:
     inputs = [f"--distill.{name}={folder}/{file}" for name, file in (("atlas", "atlas.h5ad"), ("features", "features.h5ad"), ("foundation", "foundation"), ("generator", "generator"))]
     runs.must("distill", 2, *QUICK, *inputs, "--distill.variants=decoder,features,features_decoded,generator,random", "--distill.matchings=dm,head", "--distill.spc=2",
               "--distill.draws=1", f"--run.folder={other}")
+    runs.refused(2, "no genes to learn", "distill", 1, "--distill.variants=features_decoded", "--distill.matchings=genes", *inputs, "--run.again=true", f"--run.folder={other}")
     variants = {name: ad.read_h5ad(os.path.join(other, "distilled", name)) for name in os.listdir(os.path.join(other, "distilled"))}
     assert sorted(variants) == sorted([f"{variant}-{matching}-spc2-draw0.h5ad" for variant in ("decoder", "features", "features_decoded") for matching in ("dm", "head")]
                                       + ["generator-none-spc2-draw0.h5ad", "random-none-spc2-draw0.h5ad"]), sorted(variants)
@@ -122,6 +123,7 @@ with Runs() as runs:
     # Faults are spoken once, on any number of ranks.
     again = ["--run.again=true", here]
     for ranks in (1, 3):
+        runs.refused(2, "distill.variants has 'glad'", "distill", ranks, "--distill.variants=glad", *again)
         runs.refused(2, "distill.matchings has 'mtt'", "distill", ranks, "--distill.matchings=mtt", *again)
         runs.refused(2, "'dit'", "train-diffusion", ranks, "--diffusion.model=dit", *again)
         runs.refused(66, "/nowhere.h5ad", "distill", ranks, "--distill.features=/nowhere.h5ad", *again)

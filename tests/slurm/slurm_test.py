@@ -1,11 +1,14 @@
 """Jobs on a real Slurm of two nodes: the same bits as on this machine, cut, signalled, killed with a node, refused.
 
 Run inside tests/slurm/cluster. usage: slurm_test.py --programs DIR --mpirun FILE"""
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "programs"))
@@ -215,6 +218,42 @@ def sweeps(runs):
         wait(f"{done.stdout.split()[-1]}_{task}", lambda now: now.get("JobState") == "COMPLETED")
     assert all(os.path.exists(os.path.join(folder_of("cluster"), "sweep", name, "distilled.h5ad")) for name in ("spc1", "spc2", "sgd"))
     assert "all 3 tasks are done" in jobs("sweep.sh", "distill", cluster, tasks).stderr
+
+
+def newcomer(runs):
+    """jobs/README.md word for word: its five steps are run as they stand there, but for the two paths of an imagined cluster."""
+    home, folder = os.path.join(SHARED, "newcomer"), os.path.join(SHARED, "newcomer-run")
+    shutil.copytree(os.path.join(SOURCE, "jobs"), os.path.join(home, "jobs"), ignore=shutil.ignore_patterns("site.env"))
+    os.makedirs(folder)
+    text = read_bytes(SOURCE, "jobs", "README.md").decode()
+    steps = [textwrap.dedent(block) for block in re.findall(r"^   ```\n(.*?)^   ```$", text, re.S | re.M)]
+    assert len(steps) == 5 and steps[0].strip() == "tools/setup", steps  # built already, or this test would not run
+    environment = {name: value for name, value in os.environ.items() if name != "RETORT_SITE"}
+    for step in steps[1:]:
+        step = step.replace("/data/atlas.h5ad", os.path.join(SHARED, "cells.h5ad")).replace("/scratch/me/atlas", folder)
+        done = subprocess.run(["bash", "-e"], input=step, cwd=home, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"
+        site = os.path.join(home, "jobs", "site.env")
+        with open(site) as file:
+            edited = re.sub(r"^RETORT_RANKS_PER_NODE=4 ", "RETORT_RANKS_PER_NODE=1 ", re.sub(r'^RETORT_TIME="4:00:00" ', 'RETORT_TIME="0:30:00" ', file.read(), flags=re.M), flags=re.M)
+        with open(site, "w") as file:
+            file.write(edited)
+        if "--dry-run" in step:
+            assert "sbatch" in done.stdout and "memory" in done.stdout and not os.listdir(os.path.join(folder, "jobs")), done.stdout
+    completes(int(done.stdout.split()[-1]), 900)
+    assert os.path.exists(os.path.join(folder, "distilled.h5ad")) and os.path.exists(os.path.join(folder, "results.json"))
+
+
+def scaling(runs):
+    """The scaling study as a job of two nodes."""
+    folder = os.path.join(SHARED, "scaling")
+    done = subprocess.run(["sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=2", "--time=20", f"--output={folder}-%j.log", os.path.join(SOURCE, "jobs", "scaling.sbatch"), folder],
+                          env={**os.environ, "RETORT_ROOT": SOURCE, "RETORT_SCALING": "--only embed"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    completes(int(done.stdout), 300)
+    tables = json.loads(read_bytes(folder, "scaling.json"))["tables"]
+    assert [line[1:3] for line in tables[0]["lines"]] == [["1", "1"], ["2", "1"], ["4", "2"]], tables
+    assert {"measure-1", "measure-2", "scaling.svg"} <= set(os.listdir(folder)), os.listdir(folder)
 
 
 os.makedirs(SHARED, exist_ok=True)

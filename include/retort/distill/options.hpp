@@ -26,7 +26,7 @@ struct DistillOptions {
   bool choose_each_draw = false;
   std::string metric = "rows";
   std::int64_t outer_steps = 0, inner_epochs = 0;
-  std::int64_t head_steps = 150;
+  std::int64_t head_steps = 150, gene_cells = 4096;
   std::int64_t real_cells = 0;
   std::int64_t chunk_cells = 64;
   bool renormalise = false;

@@ -15,12 +15,12 @@ namespace retort {
 // features [k * n, width] sorted by class, means [k, width]. Where the two means are equal the derivative is zero.
 FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& means);
 
-// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc"; or "head" (HeadMatching);
-// "none" leaves a set as it starts.
+// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc"; or "head" (HeadMatching),
+// "genes" (GeneMatching) or both, "head+genes"; "none" leaves a set as it starts.
 struct Matching {
   std::string name;
-  bool means = false, gradients = false, head = false;
-  bool is_none() const { return !means && !gradients && !head; }
+  bool means = false, gradients = false, head = false, genes = false;
+  bool is_none() const { return !means && !gradients && !head && !genes; }
 };
 // Throws Failure(usage).
 Matching matching_named(std::string const& name);
@@ -33,6 +33,7 @@ struct MatchTarget {
   GradientMetric metric = GradientMetric::rows;
   double feature_scale = 1;     // of what the head sees
   at::Tensor by_features = {};  // [rows of the set, width]: HeadMatching's derivative; undefined for other matchings
+  at::Tensor by_cells = {};     // [rows of the set, genes]: GeneMatching's
 };
 
 // The matching's loss of the classes [first_class, first_class + k), features [k * n, width].

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "retort/matching/expert_gradients.hpp"
+#include "retort/matching/gene_matching.hpp"
 #include "retort/matching/head_matching.hpp"
 #include "retort/matching/matching.hpp"
 
@@ -18,19 +19,30 @@ class RealSide {
     GradientMetric metric = GradientMetric::rows;
     std::int64_t real_cells = 0;  // see ExpertGradients
     HeadTraining head_training;   // see HeadMatching
+    std::int64_t gene_cells = 4096;  // see GeneMatching
     std::uint64_t seed = 0;
   };
+  // What the student `genes` learns from: see GeneMatching.
+  struct RealCells {
+    GeneMatching::Read read;
+    std::vector<std::vector<std::int64_t>> const& rows_by_class;
+    std::int64_t genes = 0;
+  };
   // Collective. Keeps references to the first three. Prepares what `matchings` need.
-  RealSide(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, double feature_scale, std::vector<std::string> const& matchings, Options const& options);
+  RealSide(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, double feature_scale, RealCells const& cells, std::vector<std::string> const& matchings,
+           Options const& options);
 
   // Collective. What match() takes for one iteration: class means always; aim_at adds the expert gradients of a head, `number`
-  // names the sample of real cells; train_through the derivative of what `head` does on real cells after learning from the set.
+  // names the sample of real cells; train_through the derivative of what `head` does on real cells after learning from the set;
+  // train_on_genes that of logistic regression on genes.
   MatchTarget const& target() const { return target_; }
   void aim_at(LinearHead const& head, std::uint64_t number);
   void train_through(LinearHead const& head, at::Tensor const& features, at::Tensor const& labels);
+  void train_on_genes(at::Tensor const& cells, at::Tensor const& labels);
 
-  // Collective: the matching's loss of a whole set against a few heads that are always the same, so that states compare.
-  double loss(Matching const& matching, at::Tensor const& features, at::Tensor const& labels) const;
+  // Collective: the matching's loss of a whole set against a few heads that are always the same, so that states compare. `cells`
+  // may be undefined where the matching has no student `genes`.
+  double loss(Matching const& matching, at::Tensor const& features, at::Tensor const& cells, at::Tensor const& labels) const;
 
  private:
   LinearHead comparing_head(std::uint64_t i) const;
@@ -40,6 +52,7 @@ class RealSide {
   MatchTarget target_;
   std::optional<ExpertGradients> expert_gradients_;
   std::optional<HeadMatching> head_matching_;
+  std::optional<GeneMatching> gene_matching_;
   std::vector<MatchTarget> comparing_;
 };
 
