@@ -23,8 +23,11 @@ def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
 
 
 def launcher(ranks: int, nodes: int) -> list[str]:
+    mpi = os.environ.get("RETORT_MPI", "pmix")
+    if "SLURM_JOB_ID" in os.environ and mpi != "mpirun":
+        return ["srun", f"--mpi={mpi}", "--quiet", "--kill-on-bad-exit=1", "--wait=60", "--distribution=block", f"--nodes={nodes}", f"--ntasks={ranks}", *os.environ.get("RETORT_SRUN", "").split()]
     if "SLURM_JOB_ID" in os.environ:
-        return ["srun", f"--mpi={os.environ.get('RETORT_MPI', 'pmix')}", "--quiet", f"--nodes={nodes}", f"--ntasks={ranks}"]
+        return ["mpirun", "--quiet", "--bind-to", "none", "--map-by", f"ppr:{ranks // nodes}:node", "-n", str(ranks)]
     if nodes > 1:
         return [str(CLUSTER), str(ROOT / "build" / "scaling-cluster"), "srun", "--mpi=pmix", f"--nodes={nodes}", f"--ntasks={ranks}"]
     crowded = ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"] if ranks > len(os.sched_getaffinity(0)) else []

@@ -19,7 +19,11 @@ from provenance import ROOT, commit, cpu
 
 STEPS, WARM = 24, 6
 PARTS = ("compute", "ranks", "data")
-preparing_ranks = 2
+preparing_ranks, most_ranks = 2, 4
+
+
+def power_of_two(at_least: int) -> int:
+    return 1 << (at_least - 1).bit_length()
 
 
 def prepared(work: pathlib.Path, name: str, product: str, *programs: tuple[str, dict]) -> pathlib.Path:
@@ -34,7 +38,8 @@ def prepared(work: pathlib.Path, name: str, product: str, *programs: tuple[str, 
 def train(work: pathlib.Path, genes: int, ranks: int, nodes: int, weak: bool) -> dict:
     """Cells a second, and how a step's time is split."""
     folder = prepared(work, f"genes{genes}", "atlas.h5ad", ("simulate", {"simulate__cells": 6000, "simulate__genes": genes}))
-    batch, shards = (256 * ranks, 4 * ranks) if weak else (512, 4)
+    shards = power_of_two(4 * ranks if weak else max(4, most_ranks))  # strong: the same for all points
+    batch = -(-max(shards, 256 * ranks if weak else 512) // shards) * shards
     run_program("train-foundation", ranks, folder, nodes, foundation__steps=STEPS, foundation__batch=batch, run__shards=shards, foundation__model=folder / "scratch")
     with open(folder / "train-foundation" / "steps.tsv") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))[WARM:]
@@ -51,7 +56,7 @@ def embed(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
 
 
 def ingest(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
-    cells = 50000 * ranks if weak else 100000
+    cells = 50000 * ranks if weak else 50000 * max(2, most_ranks // 2)
     source = work / f"ingest{cells}.h5ad"
     if not source.exists():
         run_program("simulate", preparing_ranks, work / "made", simulate__cells=cells, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
@@ -61,7 +66,8 @@ def ingest(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
 
 
 def distil(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
-    folder = prepared(work, "distilling", "generator/config.json", ("simulate", {"simulate__cells": 6000, "simulate__genes": 2000, "simulate__types": 10}),
+    types = max(10, most_ranks)  # a chunk each at this SPC
+    folder = prepared(work, f"distilling{types}", "generator/config.json", ("simulate", {"simulate__cells": 600 * types, "simulate__genes": 2000, "simulate__types": types}),
                       ("train-foundation", {"foundation__steps": 2, "foundation__batch": 64}), ("embed", {}), ("train-diffusion", {"diffusion__steps": 2}))
     spc = 16 * ranks if weak else 64
 
@@ -70,7 +76,7 @@ def distil(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
                     distill__score_steps=iterations, distill__outer_steps=1, head__epochs=1)
         return events_of(folder, "distill", "set")[-1]["seconds"]
 
-    return {"rate": spc * 10 * 20 / (seconds(25) - seconds(5))}
+    return {"rate": spc * types * 20 / (seconds(25) - seconds(5))}
 
 
 WORK = {"training-2000": ("training, 2,000 genes", lambda *at: train(at[0], 2000, *at[1:])), "training-20000": ("training, 20,000 genes", lambda *at: train(at[0], 20000, *at[1:])),
@@ -106,12 +112,23 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(WORK))
     given = parser.parse_args()
     points = [tuple(map(int, (point + "@1").split("@")[:2])) for point in given.points.split(",")]
-    global preparing_ranks
+    global preparing_ranks, most_ranks
     preparing_ranks = min(2, max(ranks for ranks, nodes in points if nodes == 1))
+    most_ranks = max(ranks for ranks, _ in points)
+    measured_on = {"commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat()}
+
+    def save(tables: list[dict], curves: dict) -> None:
+        image = given.output.with_suffix(".svg")
+        image.write_text(picture(curves) if curves else "")
+        given.output.write_text(json.dumps({"title": "Scaling", "command": f"build/python/bin/python bench/scaling.py --points {given.points}", **measured_on,
+                                            "notes": [f"![weak scaling](results/{image.name})", "Seconds are inside the programs. More ranks than the machine has cores share them. The two nodes are name spaces of one machine with TCP between them."],
+                                            "tables": tables}, indent=1) + "\n")
+
     given.work.mkdir(parents=True, exist_ok=True)
     tables, curves = [], {}
     for kind in ("strong", "weak"):
         lines = []
+        tables.append({"title": f"{kind.capitalize()} scaling", "header": ["what", "ranks", "nodes", "cells/s", "speed-up", "efficiency", "a step: compute / ranks / data, ms"], "lines": lines, "left": 1})
         for name, measure in (WORK[key] for key in given.only.split(",")):
             one = None
             for ranks, nodes in points:
@@ -123,12 +140,7 @@ def main() -> None:
                 print(kind, *lines[-1], file=sys.stderr, flush=True)
                 if kind == "weak" and nodes == 1:
                     curves.setdefault(name, []).append((ranks, efficiency))
-        tables.append({"title": f"{kind.capitalize()} scaling", "header": ["what", "ranks", "nodes", "cells/s", "speed-up", "efficiency", "a step: compute / ranks / data, ms"], "lines": lines, "left": 1})
-    image = given.output.with_suffix(".svg")
-    image.write_text(picture(curves))
-    given.output.write_text(json.dumps({"title": "Scaling", "command": f"build/python/bin/python bench/scaling.py --points {given.points}", "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
-                                        "notes": [f"![weak scaling](results/{image.name})", "Seconds are inside the programs. More ranks than the machine has cores share them. The two nodes are name spaces of one machine with TCP between them."],
-                                        "tables": tables}, indent=1) + "\n")
+                save(tables, curves)
     for table in tables:
         print(table["title"], *("\t".join(line) for line in [table["header"], *table["lines"]]), sep="\n")
 

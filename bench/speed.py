@@ -139,6 +139,8 @@ def start(work: pathlib.Path) -> list[dict]:
         command = [part for part in [*launcher(2, 1), *program("train-foundation", folder, settings)] if again or part != "--run.again"]
         process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not steps.exists() or steps.stat().st_size <= known:
+            if process.poll() is not None:
+                sys.exit(f"speed: error: {' '.join(command)} ended with {process.returncode}")
             time.sleep(0.01)
         took = time.perf_counter() - begin
         process.send_signal(signal.SIGUSR2)  # a checkpoint, and the next start goes on from it

@@ -17,12 +17,12 @@ require_programs() {
 # run_folder CONFIG: the run folder that it names.
 run_folder() { "$bin/retort-ingest" --config "$1" --print-config | sed -n '/^\[run\]/,/^\[/s/^folder = //p'; }
 
-# start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank a task of it.
+# start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank a task of it; RETORT_NODES and RETORT_RANKS: on a part of it.
 start_ranks() {
   if [[ $RETORT_MPI == mpirun ]]; then
-    mpirun --quiet --bind-to none $([[ $EUID == 0 ]] && echo --allow-run-as-root) "$@"
+    mpirun --quiet --bind-to none ${RETORT_RANKS:+-n "$RETORT_RANKS" --map-by "ppr:$((RETORT_RANKS / RETORT_NODES)):node"} $([[ $EUID == 0 ]] && echo --allow-run-as-root) "$@"
   else  # one dead rank ends the step: the others would wait for it until the watchdog's deadline
-    srun --mpi="$RETORT_MPI" --kill-on-bad-exit=1 --wait=60 $( ((RETORT_GPUS_PER_NODE)) && echo --gpu-bind=none) ${RETORT_SRUN:-} "$@"
+    srun --mpi="$RETORT_MPI" --kill-on-bad-exit=1 --wait=60 --distribution=block $( ((RETORT_GPUS_PER_NODE)) && echo --gpu-bind=none) ${RETORT_RANKS:+--nodes="$RETORT_NODES" --ntasks="$RETORT_RANKS"} ${RETORT_SRUN:-} "$@"
   fi
 }
 

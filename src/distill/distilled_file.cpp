@@ -13,7 +13,7 @@ std::string set_name(Recipe const& recipe, std::int64_t draw) {
   return fmt::format("{}-{}-spc{}-draw{}", recipe.variant, recipe.matching.name, recipe.spc, draw);
 }
 
-void write_set(DistillInputs const& in, Recipe const& recipe, std::int64_t draw, Candidate const& best, at::Tensor const& cells, at::Tensor const& codes,
+void write_set(DistillInputs const& in, Recipe const& recipe, std::int64_t draw, Candidate const& best, double by_genes, at::Tensor const& cells, at::Tensor const& codes,
                DistillOptions const& options, std::int64_t seed, std::filesystem::path const& file) {
   CellSet set;
   set.cells = cells.size(0);
@@ -30,7 +30,7 @@ void write_set(DistillInputs const& in, Recipe const& recipe, std::int64_t draw,
                             {"optimiser", options.optimiser}, {"rate", best.rate},
                             {"iterations", best.iterations}, {"metric", options.metric}, {"outer_steps", inner_loop(options, recipe.spc).outer_steps}, {"inner_epochs", inner_loop(options, recipe.spc).inner_epochs},
                             {"head_steps", options.head_steps},
-                            {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_cells", in.held_out->cells()},
+                            {"loss", best.loss}, {"held_out_accuracy", best.accuracy}, {"held_out_genes_accuracy", by_genes}, {"held_out_cells", in.held_out->cells()},
                             {"atlas", in.atlas->identity()}, {"vocabulary", in.atlas->vocabulary_hash()},
                             {"encoder", in.foundation->weights_hash()}, {"label", in.labels.column}};
   write_cell_set(file, set, {{"retort", made}});

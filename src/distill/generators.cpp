@@ -22,22 +22,21 @@ Generator scdd_generator(Scdg& denoiser, Foundation& foundation) {
     for (auto const& layer : table) conditions.push_back(layer.index_select(0, of_class));
     return rescale_to_cell(foundation.decode(unit_rows(denoiser.denoise(codes * scale, conditions))));
   };
-  return {"scdd", Generator::Start::latents, false, false, std::move(cells)};
+  return {Generator::Start::latents, false, false, std::move(cells)};
 }
 
 Generator decoder_generator(Foundation& foundation) {
   auto cells = [&foundation](at::Tensor const& codes, at::Tensor const&) { return rescale_to_cell(foundation.decode(unit_rows(codes))); };
-  return {"decoder", Generator::Start::latents, false, false, std::move(cells)};
+  return {Generator::Start::latents, false, false, std::move(cells)};
 }
 
 Generator cell_generator() {
   auto cells = [](at::Tensor const& codes, at::Tensor const&) { return rescale_to_cell(codes, 1); };
-  return {"cells", Generator::Start::cells, true, false, std::move(cells)};
+  return {Generator::Start::cells, true, false, std::move(cells)};
 }
 
 Generator feature_generator(Foundation& foundation) {
   Generator generator = decoder_generator(foundation);
-  generator.name = "features";
   generator.codes_are_features = true;
   return generator;
 }

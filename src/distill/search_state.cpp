@@ -14,7 +14,7 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
   CheckpointState saved{step, set.state(), {}};
   for (std::size_t i = 0; i < state.candidates.size(); ++i) {
     Candidate const& candidate = state.candidates[i];
-    candidates.push_back({{"accuracy", candidate.accuracy}, {"loss", candidate.loss}, {"rate", candidate.rate}, {"iterations", candidate.iterations}});
+    candidates.push_back({{"accuracy", candidate.accuracy}, {"choice", candidate.choice}, {"loss", candidate.loss}, {"rate", candidate.rate}, {"iterations", candidate.iterations}});
     saved.tensors[codes_name(i)] = set.whole(candidate.codes);
   }
   if (state.head.weight.defined()) saved.tensors.insert({{"head_weight", state.head.weight}, {"head_bias", state.head.bias}});
@@ -28,7 +28,7 @@ SearchState search_state_of(CheckpointState const& saved) {
   auto const& facts = saved.facts;
   SearchState state{facts.at("set"), facts.at("rate"), facts.at("iteration"), {}, {}, {}, facts.at("best_accuracy"), facts.at("best_set"), facts.at("table")};
   for (auto const& candidate : facts.at("candidates"))
-    state.candidates.push_back({candidate.at("accuracy"), candidate.at("loss"), candidate.at("rate"), candidate.at("iterations"), {}});
+    state.candidates.push_back({candidate.at("accuracy"), candidate.at("choice"), candidate.at("loss"), candidate.at("rate"), candidate.at("iterations"), {}});
   for (auto const& choice : facts.at("choices")) state.choices.push_back({choice.at("made"), choice.at("rate"), choice.at("iterations")});
   if (saved.tensors.contains("head_weight")) state.head = {saved.tensors.at("head_weight"), saved.tensors.at("head_bias")};
   return state;

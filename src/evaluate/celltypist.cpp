@@ -49,7 +49,6 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
     return (-at::log_sigmoid(margin)).sum().item<double>() + 0.5 * weight.square().sum().item<double>();
   };
   Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)), {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
-  model.iterations = found.iterations;
   at::Tensor const v = at::tensor(found.x, at::kDouble).view({n + 1, classes});
   model.weight = values_of(at::mm(axes.t(), v.narrow(0, 0, n)));
   model.bias = values_of(at::where((sign > 0).any(0), v[n], -std::numeric_limits<double>::infinity()));

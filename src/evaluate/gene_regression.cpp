@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "retort/kernels/sparse_linear.hpp"
 
 namespace retort {
 namespace {
@@ -124,18 +123,6 @@ std::vector<std::int64_t> predict_shards(std::vector<LabelledCells> const& shard
 }
 
 }  // namespace
-
-std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias) {
-  auto const classes = static_cast<std::int64_t>(bias.size());
-  std::vector<float> scores(index(cells.rows() * classes));
-  sparse_product(cells, {0, cells.rows()}, weight.data(), bias.data(), classes, scores.data());
-  std::vector<std::int64_t> predicted;
-  for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    float const* const score = scores.data() + i * classes;
-    predicted.push_back(std::max_element(score, score + classes) - score);
-  }
-  return predicted;
-}
 
 GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
                                 RegressionOptions const& options) {

@@ -69,9 +69,9 @@ void add_headroom(std::vector<ResultRow>& rows) {
 std::string table_of(std::vector<ResultRow> const& rows) {
   auto text = fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8}  {:>8}  {:>8}\n", "variant", "matching", "SPC", "draws", "accuracy ± sd", "macro F1", "headroom", "seconds");
   for (auto const& row : rows) {
-    text += fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8.2f}  {:>8}  {:>8.2f}\n", row.variant, row.matching.empty() ? "-" : row.matching,
+    text += fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8.2f}  {:>8}  {:>8}\n", row.variant, row.matching.empty() ? "-" : row.matching,
                         row.spc ? std::to_string(row.spc) : "all", row.draws, fmt::format("{:.2f} ± {:.2f}", row.accuracy_mean, row.accuracy_sd), row.macro_f1,
-                        row.headroom ? fmt::format("{:.1f} %", 100 * *row.headroom) : "-", row.seconds);
+                        row.headroom ? fmt::format("{:.1f} %", 100 * *row.headroom) : "-", row.seconds > 0 ? fmt::format("{:.2f}", row.seconds) : "-");
   }
   return text;
 }

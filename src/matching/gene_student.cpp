@@ -5,15 +5,20 @@
 namespace retort {
 namespace {
 
-// [classes, n + 1, n + 1]: of a - y sigmoid(-y f) = 0 and sum a = 0, by (a, b), class by class.
-at::Tensor jacobian(at::Tensor const& gram, at::Tensor const& slope) {
-  std::int64_t const n = gram.size(0), classes = slope.size(1);
-  at::Tensor const d = slope.t().unsqueeze(2);  // [classes, n, 1]
-  at::Tensor whole = at::zeros({classes, n + 1, n + 1}, gram.options());
-  whole.narrow(1, 0, n).narrow(2, 0, n).copy_(at::eye(n, gram.options()) + d * gram);
-  whole.narrow(1, 0, n).select(2, n).copy_(slope.t());
-  whole.select(1, n).narrow(1, 0, n).fill_(1);
-  return whole;
+// Solves J x = right, [n + 1, classes], class by class, so that memory is one class's: J is the Jacobian of
+// a - y sigmoid(-y f) = 0 and sum a = 0 by (a, b), or its transpose.
+at::Tensor solve(at::Tensor const& gram, at::Tensor const& slope, at::Tensor const& right, bool transposed) {
+  std::int64_t const n = gram.size(0);
+  at::Tensor solved = at::empty_like(right);
+  at::Tensor jacobian = at::zeros({n + 1, n + 1}, gram.options());
+  for (std::int64_t c = 0; c < slope.size(1); ++c) {
+    at::Tensor const d = slope.select(1, c);
+    jacobian.narrow(0, 0, n).narrow(1, 0, n).copy_(d.unsqueeze(1) * gram).diagonal().add_(1);
+    jacobian.narrow(0, 0, n).select(1, n).copy_(d);
+    jacobian[n].narrow(0, 0, n).fill_(1);
+    solved.select(1, c).copy_(at::linalg_solve(transposed ? jacobian.t() : jacobian, right.select(1, c)));
+  }
+  return solved;
 }
 
 }  // namespace
@@ -25,7 +30,7 @@ GeneStudent::GeneStudent(at::Tensor const& cells, at::Tensor const& labels, std:
   mean_ = x.mean(0);
   centred_ = x - mean_;
   at::Tensor const sd = centred_.square().mean(0).sqrt();
-  scale_ = at::where(sd > 1e-6, 1 / sd, 0.0);
+  scale_ = at::where(sd > least_sd, 1 / sd, 0.0);
   scaled_ = centred_ * scale_;
   gram_ = at::mm(scaled_, scaled_.t());
 
@@ -41,8 +46,9 @@ GeneStudent::GeneStudent(at::Tensor const& cells, at::Tensor const& labels, std:
     at::Tensor const p = at::sigmoid(-sign * (at::mm(gram_, dual_) + offset_));
     slope_ = p * (1 - p);
     at::Tensor const residual = at::cat({dual_ - sign * p, dual_.sum(0, true)});  // [n + 1, classes]
-    if (residual.abs().max().item<double>() < 1e-10) break;
-    at::Tensor const step = at::linalg_solve(jacobian(gram_, slope_), residual.t().unsqueeze(2)).squeeze(2).t();
+    double const largest = residual.abs().max().item<double>();
+    if (!(largest >= 1e-10)) break;  // there, or not a number
+    at::Tensor const step = solve(gram_, slope_, residual, false);
     // Halve a class's step until its value does not rise.
     at::Tensor length = at::ones({classes}, at::kDouble);
     for (int halving = 0; halving < 30; ++halving) {
@@ -71,7 +77,7 @@ at::Tensor GeneStudent::back(at::Tensor const& by_weight, at::Tensor const& by_b
   at::Tensor by_scaled = at::mm(dual_, by_plain.t());
   // the optimum
   at::Tensor const right = at::cat({at::mm(scaled_, by_plain), upstream_bias.unsqueeze(0)});  // [n + 1, classes]
-  at::Tensor const u = at::linalg_solve(jacobian(gram_, slope_).transpose(1, 2), right.t().unsqueeze(2)).squeeze(2).t().narrow(0, 0, n);
+  at::Tensor const u = solve(gram_, slope_, right, true).narrow(0, 0, n);
   at::Tensor const by_gram = -at::mm(slope_ * u, dual_.t());
   by_scaled.add_(at::mm(by_gram + by_gram.t(), scaled_));
   // scaled = (cells - mean) * scale, scale = 1 / sd

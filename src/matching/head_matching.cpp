@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "retort/kernels/packed_product.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 
@@ -92,7 +94,8 @@ double HeadMatching::loss(at::Tensor const& features, at::Tensor const& labels, 
 }
 
 HeadTraining head_training_like(HeadOptions const& head, std::int64_t steps) {
-  return {steps, head.rate * static_cast<double>(head.epochs) / 2 / static_cast<double>(steps), head.momentum, head.weight_decay};
+  constexpr double largest_rate = 0.05;  // longer steps on rows of norm sqrt(128) need not stay stable
+  return {steps, std::min(largest_rate, head.rate * static_cast<double>(head.epochs) / 2 / static_cast<double>(steps)), head.momentum, head.weight_decay};
 }
 
 }  // namespace retort

@@ -96,4 +96,16 @@ double RegressionLoss::operator()(std::vector<double> const& x, std::vector<doub
   return sums.back() / cells + penalty / 2 * squares;
 }
 
+std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias) {
+  auto const classes = static_cast<std::int64_t>(bias.size());
+  std::vector<float> scores(index(cells.rows() * classes));
+  sparse_product(cells, {0, cells.rows()}, weight.data(), bias.data(), classes, scores.data());
+  std::vector<std::int64_t> predicted;
+  for (std::int64_t i = 0; i < cells.rows(); ++i) {
+    float const* const score = scores.data() + i * classes;
+    predicted.push_back(std::max_element(score, score + classes) - score);
+  }
+  return predicted;
+}
+
 }  // namespace retort

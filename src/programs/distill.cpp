@@ -1,8 +1,11 @@
 // retort-distill: makes SPC synthetic cells a class that teach a classifier what the whole atlas teaches it (methods 1.4).
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "retort/distill/chunks.hpp"
@@ -31,11 +34,24 @@ void print_plan(DistillInputs const& in, DistillOptions const& options, ShardPla
       for (auto const& matching : matchings_of(variant, options)) {
         std::int64_t const cells = spc * in.labels.classes();
         auto const chunks = plan_chunks(in.labels.classes(), spc, options.chunk_cells, plan.ranks());
-        std::int64_t const steps = options.iterations * (std::ssize(options.rates) + (options.choose_each_draw ? (options.draws - 1) * std::ssize(options.rates) : options.draws - 1));
-        std::int64_t const bytes = cells * genes * 4 * 3 / plan.ranks() + in.atlas->cells() * in.foundation->shape().latent * 4 / plan.ranks() + genes * 1024 * 16;
+        std::int64_t const rates = std::ssize(options.rates), later = options.choose_each_draw ? rates : 1;
+        std::int64_t const steps = matching == "none" ? 0 : options.iterations * (rates + (options.draws - 1) * later);
+        // The set in its graph and gathered; real features, as they are and packed for gradients and heads; held-out cells; networks.
+        std::int64_t const of_set = cells * genes * 4 * (3 / plan.ranks() + 2), of_features = in.atlas->cells() * in.foundation->shape().latent * 4 * 7 / plan.ranks();
+        std::int64_t const sparse = HeldOutGenes::most_rows * (in.atlas->nonzeros() / std::max<std::int64_t>(1, in.atlas->cells())) * 8 / plan.ranks();
+        std::int64_t const bytes = of_set + of_features + std::min(sparse, in.atlas->nonzeros() * 8 / plan.ranks()) + genes * 1024 * 16;
         std::printf("%-28s %8s %8zu %10s %12s\n", fmt::format("{}-{}-spc{}", variant, matching, spc).c_str(), with_commas(cells).c_str(), chunks.size(),
                     with_commas(steps).c_str(), with_commas(bytes / 1'000'000 + 300).c_str());
       }
+}
+
+// The student of genes solves for as many numbers as the set has cells, once a class and step of Newton's method.
+void require_sizes(DistillInputs const& in, DistillOptions const& options) {
+  constexpr std::int64_t most = 2048;
+  for (auto const& matching : options.matchings)
+    for (std::int64_t const spc : options.spc)
+      if (matching_named(matching).genes && spc * in.labels.classes() > most)
+        fail(ExitCode::usage, "distill.spc {} makes sets of {} cells (matching {} takes {} at most). Match heads alone at this size", spc, with_commas(spc * in.labels.classes()), matching, with_commas(most));
 }
 
 // Sets of an earlier run with other settings or cells: evaluation would take them for this run's.
@@ -54,7 +70,10 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     for (auto const& file : in.files()) require_input(file, "input of distillation");
   });
   if (session.is_done(in.files())) return;
-  ranks.together([&] { in.open(session, head_options, plan); });
+  ranks.together([&] {
+    in.open(session, head_options, plan);
+    require_sizes(in, options);
+  });
   if (session.dry_run) {
     if (ranks.is_root()) print_plan(in, options, plan);
     return;
@@ -71,15 +90,17 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   std::int64_t const classes = in.labels.classes(), width = in.real->width();
   RealSide real(ranks, plan, *in.real, in.feature_scale, {[&](auto rows) { return in.reader->read(rows); }, in.fit_rows, in.foundation->shape().genes}, options.matchings,
                 {gradient_metric(options.metric, "distill.metric"), options.real_cells, head_training_like(head_options, options.head_steps), options.gene_cells, seed});
+  HeldOutGenes const held_out_genes(ranks, *in.held_out, [&](auto rows) { return in.reader->read(rows); });
   auto const score_steps = score_steps_of(options);
 
   std::vector<Recipe> recipes;
   for (std::int64_t const spc : options.spc)
     for (auto const& variant : options.variants)
       for (auto const& matching : matchings_of(variant, options)) recipes.push_back({variant, matching_named(matching), spc});
+  bool const all_are_none = std::all_of(recipes.begin(), recipes.end(), [](Recipe const& one) { return one.matching.is_none() || one.variant == "features"; });
   SearchState search;
   search.choices.resize(recipes.size());
-  search.table = fmt::format("{:<28} {:>9} {:>6} {:>10} {:>12} {:>8}\n", "set", "rate", "steps", "loss", "held out (%)", "seconds");
+  search.table = fmt::format("{:<28} {:>9} {:>6} {:>10} {:>12} {:>10} {:>8}\n", "set", "rate", "steps", "loss", "held out (%)", "genes (%)", "seconds");
   Checkpoints const checkpoints(session);
   auto saved = checkpoints.newest();
   if (saved) search = search_state_of(*saved);
@@ -131,17 +152,21 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         bool const score_now = iteration == last || (choose && std::binary_search(score_steps.begin(), score_steps.end(), iteration));
         if (score_now && (iteration > 0 || search.rate == 0)) {
           at::Tensor const features = recipe.variant == "features_decoded" ? set->features_of_cells() : set->features();
-          if (!features.isfinite().all().item<bool>()) {
+          at::Tensor const cells = recipe.matching.genes ? set->cells() : at::Tensor();
+          double const loss = features.isfinite().all().item<bool>() ? real.loss(recipe.matching, features, cells, labels) : std::nan("");
+          if (!std::isfinite(loss)) {
             session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
             break;
           }
-          double const loss = real.loss(recipe.matching, features, recipe.matching.genes ? set->cells() : at::Tensor(), labels);
           double const accuracy = in.held_out->accuracy(ranks, features, labels, head_options, options.score_heads, seed);
           session.folder.step({"set", "rate", "step", "loss", "held_out"},
                               {static_cast<double>(search.set), rate, static_cast<double>(iteration), loss, accuracy});
-          session.folder.note("score", {{"set", name}, {"rate", rate}, {"step", iteration}, {"loss", loss}, {"held_out", accuracy}});
+          double const by_genes = recipe.matching.genes ? held_out_genes.accuracy(ranks, cells, labels) : accuracy;
+          nlohmann::json score{{"set", name}, {"rate", rate}, {"step", iteration}, {"loss", loss}, {"held_out", accuracy}};
+          if (recipe.matching.genes) score["held_out_genes"] = by_genes;
+          session.folder.note("score", score);
           progress.update(done, fmt::format("rate {} loss {:.4f} held out {:.2f} %", rate, loss, accuracy));
-          search.candidates.push_back({accuracy, loss, rate, iteration, set->keep()});
+          search.candidates.push_back({accuracy, (accuracy + by_genes) / 2, loss, rate, iteration, set->keep()});
         }
         if (iteration == last) break;
 
@@ -176,20 +201,22 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     Candidate const best = search.candidates[best_candidate(search.candidates, in.held_out->cells())];
     if (choose) choice = {true, best.rate, best.iterations};
 
-    // Export the best.
+    // Export the best. The run's product is to serve classifiers of features and of genes.
     set->put_back(best.codes);
     at::Tensor const cells = set->cells(), codes = set->codes();
+    double const by_genes = held_out_genes.accuracy(ranks, cells, labels), both = (best.accuracy + by_genes) / 2;
     auto const file = folder / (name + ".h5ad");
     ranks.together([&] {
       session.folder.require_lock();
-      if (ranks.is_root()) write_set(in, recipe, draw, best, cells, codes, options, session.run.seed, file);
+      if (ranks.is_root()) write_set(in, recipe, draw, best, by_genes, cells, codes, options, session.run.seed, file);
     });
-    bool const is_of_cells = recipe.variant != "features";  // judged by its features, which its cells need not have
-    if (is_of_cells && best.accuracy > search.best_accuracy) search.best_accuracy = best.accuracy, search.best_set = name;
+    // A set of features is judged by them, and its cells need not have them; sets that nothing was done to are there to be beaten.
+    bool const may_be_product = recipe.variant != "features" && (!recipe.matching.is_none() || all_are_none);
+    if (may_be_product && both > search.best_accuracy) search.best_accuracy = both, search.best_set = name;
     double const seconds = watch.seconds();
-    session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"seconds", seconds}});
-    session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} %, {:.1f} s", name, best.rate, best.iterations, best.accuracy, seconds));
-    search.table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, seconds);
+    session.folder.note("set", {{"set", name}, {"file", file.string()}, {"rate", best.rate}, {"steps", best.iterations}, {"held_out", best.accuracy}, {"held_out_genes", by_genes}, {"seconds", seconds}});
+    session.say(fmt::format("{}: rate {}, {} steps, held out {:.2f} % by features, {:.2f} % by genes, {:.1f} s", name, best.rate, best.iterations, best.accuracy, by_genes, seconds));
+    search.table += fmt::format("{:<28} {:>9} {:>6} {:>10.4f} {:>12.2f} {:>10.2f} {:>8.1f}\n", name, best.rate, best.iterations, best.loss, best.accuracy, by_genes, seconds);
     search.rate = search.iteration = 0;
     search.candidates.clear();
     search.head = {};

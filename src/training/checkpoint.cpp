@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <iterator>
 #include <span>
-#include <sstream>
 
 #include "retort/models/safetensors.hpp"
 #include "retort/ranks/share.hpp"
@@ -19,27 +19,19 @@ namespace fs = std::filesystem;
 namespace retort {
 namespace {
 
-constexpr int format_version = 1;
-
-std::string read_whole(fs::path const& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  if (!stream) fail(ExitCode::bad_input, "'{}' cannot be read", file.filename().string());
-  return std::move(text).str();
-}
-
-std::string checksum(std::string const& bytes) { return fmt::format("{:016x}", hash_bytes(bytes.data(), bytes.size())); }
+constexpr int format_version = 2;
 
 // The manifest covers itself: its text is exactly what its parsed content is written as, its own checksum included.
 std::string sealed(nlohmann::json body) {
   body.erase("checksum");
-  body["checksum"] = checksum(body.dump());
+  body["checksum"] = hash_text(body.dump());
   return body.dump() + "\n";
 }
 
 nlohmann::json read_manifest(fs::path const& folder) {
-  std::string const text = read_whole(folder / "MANIFEST.json");
+  std::ifstream stream(folder / "MANIFEST.json", std::ios::binary);
+  std::string const text(std::istreambuf_iterator<char>(stream), {});
+  if (!stream) fail(ExitCode::bad_input, "MANIFEST.json cannot be read");
   auto body = nlohmann::json::parse(text, nullptr, false);
   if (!body.is_object() || sealed(body) != text) fail(ExitCode::bad_input, "MANIFEST.json is damaged (its checksum does not hold)");
   if (body.value("format", 0) != format_version) fail(ExitCode::bad_input, "its format is {} (this program reads {})", body.value("format", 0), format_version);
@@ -122,7 +114,8 @@ void Checkpoints::save(CheckpointState const& state) const {
       fs::path const file = pending / stripe_name(ranks.rank());
       write_safetensors(file, stripe_of(state, ranks.rank(), stripes));
       flush_file(file);
-      own_sum = checksum(read_whole(file));
+      own_sum = hash_file(file);
+      if (own_sum.empty()) fail(ExitCode::cannot_write, "'{}' cannot be read back. Look at the disk", file.string());
     });
     auto const sums = ranks.gather(own_sum);
     ranks.together([&] {
@@ -186,7 +179,7 @@ std::optional<CheckpointState> Checkpoints::newest() const {
     std::map<std::int64_t, Safetensors> own;
     try {
       for (std::int64_t s = ranks.rank(); s < stripes; s += ranks.size()) {
-        if (checksum(read_whole(folder / stripe_name(s))) != manifest.at("files").at(stripe_name(s)).get<std::string>())
+        if (hash_file(folder / stripe_name(s)) != manifest.at("files").at(stripe_name(s)).get<std::string>())
           fail(ExitCode::bad_input, "{} is damaged (its checksum does not hold)", stripe_name(s));
         own[s] = read_safetensors(folder / stripe_name(s));
       }

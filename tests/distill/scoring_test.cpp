@@ -9,7 +9,7 @@
 namespace retort {
 namespace {
 
-Candidate candidate(double accuracy, double loss) { return {accuracy, loss, 0.1, 10, {}}; }
+Candidate candidate(double accuracy, double loss) { return {accuracy, accuracy, loss, 0.1, 10, {}}; }
 
 // 400 held-out cells at 90 %: one standard error is 1.5 points.
 TEST(BestCandidate, TakesTheLowestLossWithinOneStandardError) {

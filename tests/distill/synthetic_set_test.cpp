@@ -107,7 +107,7 @@ TEST(SyntheticSet, OnlyCodesMoveAndTheLossFalls) {
     auto const kept = set.keep();
     at::Tensor const at_one = set.codes();
     for (int step = 0; step < 60; ++step) set.step(world.matcher("dm"), 0.02);
-    EXPECT_LT(loss_of(world, set), 0.7 * first) << generator->name;
+    EXPECT_LT(loss_of(world, set), 0.7 * first) << (generator == &world.cells ? "cells" : "scdd");
     EXPECT_FALSE(at::equal(set.codes(), before));
     EXPECT_TRUE(!generator->codes_stay_positive || set.codes().min().item<float>() >= 0.0F);
     at::Tensor const cells = set.cells();

@@ -25,8 +25,8 @@ TEST(GeneStudent, IsAtTheOptimumOfOneVersusRest) {
   World const world;
   GeneStudent const student(world.cells, world.labels, classes);
   at::Tensor const mean = world.cells.mean(0), sd = (world.cells - mean).square().mean(0).sqrt();
-  at::Tensor const scaled = at::where(sd > 1e-6, (world.cells - mean) / sd, 0.0);
-  at::Tensor const weight = at::where((sd > 1e-6).unsqueeze(1), student.weight() * sd.unsqueeze(1), 0.0).requires_grad_(true);
+  at::Tensor const scaled = at::where(sd > GeneStudent::least_sd, (world.cells - mean) / sd, 0.0);
+  at::Tensor const weight = at::where((sd > GeneStudent::least_sd).unsqueeze(1), student.weight() * sd.unsqueeze(1), 0.0).requires_grad_(true);
   at::Tensor const bias = (student.bias() + student.weight().t().mv(mean)).requires_grad_(true);
   at::Tensor const sign = 2 * at::one_hot(world.labels, classes).to(at::kDouble) - 1;
   at::Tensor const loss = -at::log_sigmoid(sign * (scaled.mm(weight) + bias)).sum() + 0.5 * weight.square().sum();

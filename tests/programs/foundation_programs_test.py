@@ -63,7 +63,7 @@ with Runs() as runs:
     runs.refused(65, "no_such_column", "train-foundation", 3, training[0], training[2], "--foundation.label=no_such_column")
 
     # A run that diverges stops on all ranks with the step, and writes no model.
-    runs.refused(1, "at step", "train-foundation", 3, *SMALL, *training, "--foundation.rate=1e30")
+    runs.refused(1, "are not finite", "train-foundation", 3, *SMALL, *training, "--foundation.rate=1e30")
     plan = runs.must("train-foundation", 2, *SMALL, *training, "--dry-run")
     assert "12 of 32 cells" in plan.stdout, plan.stdout
     print("passed")

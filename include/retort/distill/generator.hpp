@@ -13,7 +13,6 @@ namespace retort {
 
 // All networks in it are frozen.
 struct Generator {
-  std::string name;
   enum class Start { latents, cells } start = Start::latents;  // the initial codes: features of real cells, or the cells
   bool codes_stay_positive = false;                            // codes below zero are set to zero after every step
   bool codes_are_features = false;                             // what is matched are the codes; cells() is for export alone

@@ -25,7 +25,7 @@ struct SearchState {
   std::vector<Candidate> candidates;   // of this set so far; codes of this rank
   LinearHead head;                     // whose gradients are matched; undefined where none are
   std::vector<Choice> choices;         // one a kind of set
-  double best_accuracy = -1;           // held out, of the exported sets
+  double best_accuracy = -1;           // held out, of the exported sets: the mean of features' and genes'
   std::string best_set;                // its name
   std::string table;                   // what is printed in the end
 };

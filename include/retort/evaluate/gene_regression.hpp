@@ -33,7 +33,4 @@ struct GeneRegression {
 GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
                                 RegressionOptions const& options = {});
 
-// Class with the highest score, ties to the lower; weight [genes, classes], bias [classes]. Not collective.
-std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias);
-
 }  // namespace retort

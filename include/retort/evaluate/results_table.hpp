@@ -14,8 +14,8 @@ namespace retort {
 
 // What one kind of set reached; accuracies in per cent. A value that a row does not have is null in JSON.
 struct ResultRow {
-  std::string variant;             // scdd, cells; random, medoid, kmeans, class_mean, kmeans_mean; full, genes
-  std::string matching;            // dm, dc, dm+dc; empty for what matches nothing
+  std::string variant;             // of a distilled set; random, medoid, kmeans, class_mean, kmeans_mean; full, genes
+  std::string matching;            // of a distilled set, else empty
   std::int64_t spc = 0;            // 0: all cells
   std::int64_t draws = 1;
   double accuracy_mean = 0;        // over all heads of all draws

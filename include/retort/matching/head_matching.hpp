@@ -39,7 +39,8 @@ class HeadMatching {
   std::unique_ptr<State> state_;
 };
 
-// As many steps, so long that the head comes as far as one that is evaluated with `head` does before its rate falls.
+// As many steps, so long that the head comes as far as one that is evaluated with `head`, in one batch an epoch, does before its
+// rate falls; none longer than 0.05.
 HeadTraining head_training_like(HeadOptions const& head, std::int64_t steps);
 
 }  // namespace retort

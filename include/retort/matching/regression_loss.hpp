@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "retort/cells/csr_block.hpp"
@@ -39,5 +40,8 @@ class RegressionLoss {
   std::vector<float> weight_, bias_;  // [genes, lanes], [lanes]: classes padded to whole vector registers
   OrderedSum<double> sum_;
 };
+
+// Class with the highest score, ties to the lower; weight [genes, classes], bias [classes]. Not collective.
+std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias);
 
 }  // namespace retort
