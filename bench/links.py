@@ -8,17 +8,15 @@ slice by slice, to each other node):
 a: seconds a message; b: bytes a second that a node sends; local(S): the sum inside a node, measured there.
 """
 import argparse
-import csv
 import datetime
 import json
 import os
 import pathlib
-import statistics
 import sys
 
 from launch import run_program
 from provenance import ROOT, commit, cpu
-from scaling import STEPS, WARM, prepared
+from scaling import training_step
 
 SIZES = [4096, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
 
@@ -32,11 +30,7 @@ def sums(work: pathlib.Path, ranks: int, nodes: int, link_rate: str = "") -> dic
 
 def step(work: pathlib.Path, ranks: int, nodes: int, link_rate: str = "") -> dict[str, float]:
     """Medians of a training step at 2,000 genes, 256 cells a rank, in seconds."""
-    folder = prepared(work, "genes2000", "atlas.h5ad", ("simulate", {"simulate__cells": 6000, "simulate__genes": 2000}))
-    run_program("train-foundation", ranks, folder, nodes, link_rate, foundation__steps=STEPS, foundation__batch=256 * ranks, run__shards=4 * ranks, foundation__model=folder / "scratch")
-    with open(folder / "train-foundation" / "steps.tsv") as table:
-        rows = list(csv.DictReader(table, delimiter="\t"))[WARM:]
-    return {name: statistics.median(float(row[name + "_seconds"]) for row in rows) for name in ("compute", "sum", "step", "read")}
+    return training_step(work, 2000, ranks, nodes, 256 * ranks, 4 * ranks, link_rate)
 
 
 def fit(two_nodes: dict[int, float], local: dict[int, float]) -> tuple[float, float]:

@@ -35,15 +35,20 @@ def prepared(work: pathlib.Path, name: str, product: str, *programs: tuple[str, 
     return folder
 
 
-def train(work: pathlib.Path, genes: int, ranks: int, nodes: int, weak: bool) -> dict:
-    """Cells a second, and how a step's time is split."""
+def training_step(work: pathlib.Path, genes: int, ranks: int, nodes: int, batch: int, shards: int, link_rate: str = "") -> dict[str, float]:
+    """Medians of what a step of training spends where, in seconds."""
     folder = prepared(work, f"genes{genes}", "atlas.h5ad", ("simulate", {"simulate__cells": 6000, "simulate__genes": genes}))
-    shards = power_of_two(4 * ranks if weak else max(4, most_ranks))  # strong: the same for all points
-    batch = -(-max(shards, 256 * ranks if weak else 512) // shards) * shards
-    run_program("train-foundation", ranks, folder, nodes, foundation__steps=STEPS, foundation__batch=batch, run__shards=shards, foundation__model=folder / "scratch")
+    run_program("train-foundation", ranks, folder, nodes, link_rate, foundation__steps=STEPS, foundation__batch=batch, run__shards=shards, foundation__model=folder / "scratch")
     with open(folder / "train-foundation" / "steps.tsv") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))[WARM:]
-    part = {name: statistics.median(float(row[name + "_seconds"]) for row in rows) for name in ("read", "compute", "sum", "step")}
+    return {name: statistics.median(float(row[name + "_seconds"]) for row in rows) for name in ("read", "compute", "sum", "step")}
+
+
+def train(work: pathlib.Path, genes: int, ranks: int, nodes: int, weak: bool) -> dict:
+    """Cells a second, and how a step's time is split."""
+    shards = power_of_two(4 * ranks if weak else max(4, most_ranks))  # strong: the same for all points
+    batch = -(-max(shards, 256 * ranks if weak else 512) // shards) * shards
+    part = training_step(work, genes, ranks, nodes, batch, shards)
     return {"rate": batch / sum(part.values()), "data": part["read"], "compute": part["compute"] + part["step"], "ranks": part["sum"]}
 
 

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "retort/evaluate/lbfgs.hpp"
-#include "retort/kernels/sparse_linear.hpp"
+#include "retort/matching/regression_loss.hpp"
 
 namespace retort {
 namespace {
@@ -69,14 +69,7 @@ std::vector<std::int64_t> predict(CellTypist const& model, CsrBlock const& cells
     auto const g = static_cast<std::size_t>(moved.indices[k]);
     moved.values[k] = std::min((moved.values[k] - model.mean[g]) * model.scale[g], largest_value) + model.mean[g] * model.scale[g];
   }
-  std::vector<float> scores(static_cast<std::size_t>(cells.rows() * model.classes));
-  sparse_product(moved, {0, cells.rows()}, model.weight.data(), bias.data(), model.classes, scores.data());
-  std::vector<std::int64_t> predicted;
-  for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    float const* const score = scores.data() + i * model.classes;
-    predicted.push_back(std::max_element(score, score + model.classes) - score);
-  }
-  return predicted;
+  return predict_classes(moved, model.weight, bias);
 }
 
 }  // namespace retort

@@ -53,6 +53,10 @@ struct HeadMatching::State {
     out[static_cast<std::size_t>(classes * width)] = static_cast<float>(loss * share);
   }
 
+  UnrolledHead trained(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const {
+    return {with_ones(features, scale), labels, at::cat({start.weight, start.bias.unsqueeze(1)}, 1), training};
+  }
+
   // Collective.
   std::pair<double, at::Tensor> outer(at::Tensor const& head) {
     std::int64_t const length = head.numel() + 1;
@@ -82,15 +86,14 @@ HeadMatching::~HeadMatching() = default;
 
 HeadMatching::Result HeadMatching::operator()(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const {
   at::NoGradGuard const no_graph;
-  UnrolledHead const head(with_ones(features, state_->scale), labels, at::cat({start.weight, start.bias.unsqueeze(1)}, 1), state_->training);
+  UnrolledHead const head = state_->trained(features, labels, start);
   auto const [loss, by_head] = state_->outer(head.weight());
   return {loss, (head.back(by_head).narrow(1, 0, features.size(1)) * state_->scale).contiguous()};
 }
 
 double HeadMatching::loss(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const {
   at::NoGradGuard const no_graph;
-  UnrolledHead const head(with_ones(features, state_->scale), labels, at::cat({start.weight, start.bias.unsqueeze(1)}, 1), state_->training);
-  return state_->outer(head.weight()).first;
+  return state_->outer(state_->trained(features, labels, start).weight()).first;
 }
 
 HeadTraining head_training_like(HeadOptions const& head, std::int64_t steps) {

@@ -88,9 +88,10 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
 
   // What does not change while codes do.
   std::int64_t const classes = in.labels.classes(), width = in.real->width();
-  RealSide real(ranks, plan, *in.real, in.feature_scale, {[&](auto rows) { return in.reader->read(rows); }, in.fit_rows, in.foundation->shape().genes}, options.matchings,
+  GeneMatching::Read const read = [&](auto rows) { return in.reader->read(rows); };
+  RealSide real(ranks, plan, *in.real, in.feature_scale, {read, in.fit_rows, in.foundation->shape().genes}, options.matchings,
                 {gradient_metric(options.metric, "distill.metric"), options.real_cells, head_training_like(head_options, options.head_steps), options.gene_cells, seed});
-  HeldOutGenes const held_out_genes(ranks, *in.held_out, [&](auto rows) { return in.reader->read(rows); });
+  HeldOutGenes const held_out_genes(ranks, *in.held_out, read);
   auto const score_steps = score_steps_of(options);
 
   std::vector<Recipe> recipes;
