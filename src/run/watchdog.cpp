@@ -9,15 +9,25 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "retort/run/error.hpp"
 
 namespace retort {
 namespace {
 
-std::atomic<char const*> current_operation{nullptr};
-std::atomic<std::int64_t> operation_began_ms{0};
+struct Waiting {
+  char const* operation = nullptr;
+  std::int64_t began_ms = 0;
+};
+std::mutex waiting_mutex;  // name and time belong together: read apart, an operation that just ended seems to have begun at boot
+Waiting waiting;
 std::atomic<long> current_step{-1};
+
+Waiting exchange_waiting(Waiting next) {
+  std::lock_guard const lock(waiting_mutex);
+  return std::exchange(waiting, next);
+}
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -34,8 +44,11 @@ std::optional<Guard> guard;
 void watch(std::string const& program, int rank, int ranks, double deadline_seconds) {
   std::unique_lock lock(guard->mutex);
   while (!guard->wake.wait_for(lock, std::chrono::milliseconds(250), [] { return guard->stopping; })) {
-    char const* const operation = current_operation.load();
-    double const lasted = static_cast<double>(now_ms() - operation_began_ms.load()) / 1000;
+    auto const [operation, began_ms] = [] {
+      std::lock_guard const reading(waiting_mutex);
+      return waiting;
+    }();
+    double const lasted = static_cast<double>(now_ms() - began_ms) / 1000;
     if (!operation || lasted < deadline_seconds) continue;
     char host[256] = "";
     gethostname(host, sizeof host - 1);
@@ -68,13 +81,11 @@ void Watchdog::stop() {
 void Watchdog::set_step(long step) { current_step = step; }
 long Watchdog::step() { return current_step; }
 
-Operation::Operation(char const* name) : outer_(current_operation), outer_began_ms_(operation_began_ms) {
-  operation_began_ms = now_ms();
-  current_operation = name;
+Operation::Operation(char const* name) {
+  Waiting const outer = exchange_waiting({name, now_ms()});
+  outer_ = outer.operation;
+  outer_began_ms_ = outer.began_ms;
 }
-Operation::~Operation() {
-  operation_began_ms = outer_began_ms_;
-  current_operation = outer_;
-}
+Operation::~Operation() { exchange_waiting({outer_, outer_began_ms_}); }
 
 }  // namespace retort
