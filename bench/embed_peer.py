@@ -49,6 +49,8 @@ with torch.inference_mode():
         whole += end - start
         features.append(latent)
 found = anndata.read_h5ad(arguments.features).obsm["X_retort"][: arguments.cells]
-difference = float(np.abs(torch.cat(features).numpy() - np.asarray(found)).max())
+ours, theirs = np.asarray(found, dtype=np.float64), torch.cat(features).numpy().astype(np.float64)
+difference = float(np.abs(theirs - ours).max())
+cosine = (theirs * ours).sum(1) / np.linalg.norm(theirs, axis=1) / np.linalg.norm(ours, axis=1)
 print(json.dumps({"forward_cells_per_second": counts.shape[0] / forward, "whole_cells_per_second": counts.shape[0] / whole,
-                  "largest_difference": difference}))
+                  "largest_difference": difference, "largest_cosine_error": float((1 - cosine).max())}))

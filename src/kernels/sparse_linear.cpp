@@ -83,6 +83,20 @@ void sparse_product(CsrBlock const& cells, RowRange rows, float const* weight, f
   });
 }
 
+HalfWeight::HalfWeight(at::Tensor const& weight) : words_(at::empty({weight.size(0), weight.size(1) / 2}, at::kInt)) {
+  if (weight.size(1) % 32) fail(ExitCode::usage, "a first layer of {} outputs cannot be kept as bfloat16 (they come in blocks of 32). Use float32", weight.size(1));
+  at::Tensor const rows = weight.contiguous();
+  kernel::interleave(rows.const_data_ptr<float>(), rows.size(0), rows.size(1), reinterpret_cast<std::uint32_t*>(words_.data_ptr<std::int32_t>()));
+}
+
+void HalfWeight::product(CsrBlock const& cells, RowRange rows, float const* bias, float* result) const {
+  auto const* const words = reinterpret_cast<std::uint32_t const*>(words_.const_data_ptr<std::int32_t>());
+  std::int64_t const out = 2 * words_.size(1);
+  at::parallel_for(rows.begin, rows.end, rows_of_a_task, [&](std::int64_t begin, std::int64_t end) {
+    kernel::multiply(rows_of(cells), begin, end, cells.genes, words, bias, out, result - rows.begin * out);
+  });
+}
+
 at::Tensor sparse_linear(CsrBlock const& cells, at::Tensor const& weight, at::Tensor const& bias, at::Tensor const& weight_gradient) {
   if (weight.dim() != 2 || weight.size(0) != cells.genes || bias.numel() != weight.size(1)) {
     fail(ExitCode::failed, "a sparse layer of {} genes was given cells of {} genes", weight.dim() ? weight.size(0) : 0, cells.genes);

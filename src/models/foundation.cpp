@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "retort/kernels/frozen_linear.hpp"
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/run/error.hpp"
@@ -63,6 +65,21 @@ struct Foundation::Folded {
     at::Tensor hidden = at::prelu(first, encoder[0].slope);
     for (std::size_t i = 1; i < encoder.size(); ++i) hidden = at::prelu(at::linear(hidden, encoder[i].weight, encoder[i].bias), encoder[i].slope);
     return unit_rows(at::linear(hidden, weight, bias));
+  }
+
+  // In bfloat16, made when first asked for.
+  struct Half {
+    HalfWeight first;
+    std::vector<at::Tensor> weights, biases;
+  };
+  std::optional<Half> half;
+  at::Tensor finish_half(at::Tensor const& first) const {
+    at::Tensor hidden = at::prelu(first, encoder[0].slope).to(at::kBFloat16);
+    for (std::size_t i = 0; i < half->weights.size(); ++i) {
+      hidden = at::linear(hidden, half->weights[i], half->biases[i]);
+      if (i + 1 < encoder.size()) hidden = at::prelu(hidden, encoder[i + 1].slope.to(at::kBFloat16));
+    }
+    return unit_rows(hidden.to(at::kFloat));
   }
 
   // The same layers for dense rows, packed when they are first asked for; the last of each has no PReLU.
@@ -152,18 +169,26 @@ std::string Foundation::weights_hash() const {
   return fmt::format("{:016x}", hash);
 }
 
-at::Tensor Foundation::encode(CsrBlock const& cells) {
+at::Tensor Foundation::encode(CsrBlock const& cells, Precision precision) {
   freeze();
   if (cells.genes != shape_.genes) fail(ExitCode::failed, "an encoder of {} genes was given cells of {} genes", shape_.genes, cells.genes);
   at::NoGradGuard no_grad;
   auto const& first = folded_->encoder[0];
   if (!first.weight.device().is_cpu()) return folded_->finish(sparse_linear(cells, first.weight, first.bias), encoder_weight, encoder_bias);
+  bool const halved = precision == Precision::bfloat16;
+  if (halved && !folded_->half) {
+    auto& half = folded_->half.emplace(Folded::Half{HalfWeight(first.weight), {}, {}});
+    for (std::size_t i = 1; i < folded_->encoder.size(); ++i) half.weights.push_back(folded_->encoder[i].weight.to(at::kBFloat16)), half.biases.push_back(folded_->encoder[i].bias.to(at::kBFloat16));
+    half.weights.push_back(encoder_weight.to(at::kBFloat16)), half.biases.push_back(encoder_bias.to(at::kBFloat16));
+  }
   at::Tensor const features = at::empty({cells.rows(), shape_.latent}, at::kFloat);
   for (std::int64_t begin = 0; begin < cells.rows(); begin += rows_of_an_inference_block) {
     auto const end = std::min(cells.rows(), begin + rows_of_an_inference_block);
     at::Tensor const hidden = at::empty({end - begin, encoder_layers[0].width()}, at::kFloat);
-    sparse_product(cells, {begin, end}, first.weight.const_data_ptr<float>(), first.bias.const_data_ptr<float>(), hidden.size(1), hidden.data_ptr<float>());
-    features.slice(0, begin, end).copy_(folded_->finish(hidden, encoder_weight, encoder_bias));
+    float const* const bias = first.bias.const_data_ptr<float>();
+    if (halved) folded_->half->first.product(cells, {begin, end}, bias, hidden.data_ptr<float>());
+    else sparse_product(cells, {begin, end}, first.weight.const_data_ptr<float>(), bias, hidden.size(1), hidden.data_ptr<float>());
+    features.slice(0, begin, end).copy_(halved ? folded_->finish_half(hidden) : folded_->finish(hidden, encoder_weight, encoder_bias));
   }
   return features;
 }

@@ -18,16 +18,21 @@ namespace {
 
 // Section [embed].
 struct EmbedOptions {
-  std::string atlas, model, features;
+  std::string atlas, model, features, precision = "float32";
 };
 
 void add_embed_options(OptionTable& table, EmbedOptions& options) {
   table.add("embed.atlas", options.atlas, "atlas h5ad; empty: RUN/atlas.h5ad")
       .add("embed.model", options.model, "folder of the foundation model; empty: RUN/foundation")
-      .add("embed.features", options.features, "h5ad to write; empty: RUN/features.h5ad");
+      .add("embed.features", options.features, "h5ad to write; empty: RUN/features.h5ad")
+      .add("embed.precision", options.precision, "float32, or bfloat16: twice as fast, features differ in their third digit; CPU");
 }
 
 void embed(Session& session, EmbedOptions const& options) {
+  session.ranks.together([&] {
+    if (options.precision != "float32" && options.precision != "bfloat16") fail(ExitCode::usage, "embed.precision is '{}' (it is float32 or bfloat16)", options.precision);
+  });
+  Precision const precision = options.precision == "bfloat16" ? Precision::bfloat16 : Precision::float32;
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const model_folder = session.input(options.model, "foundation");
   auto const features_file = session.product(options.features, "features.h5ad");
@@ -67,7 +72,7 @@ void embed(Session& session, EmbedOptions const& options) {
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const end = std::min(rows.end, begin + rows_of_an_inference_block);
-      at::Tensor const block = model->encode(reader->read(begin, end)).cpu().contiguous();
+      at::Tensor const block = model->encode(reader->read(begin, end), precision).cpu().contiguous();
       std::copy_n(block.const_data_ptr<float>(), block.numel(), features.begin() + (begin - rows.begin) * width);
       progress.update(end - rows.begin);
     }

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +61,12 @@ void speak(std::string const& program, std::string const& text, int code, int ra
   std::fflush(stderr);
 }
 
+std::int64_t peak_megabytes() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  return used.ru_maxrss * 1024 / 1'000'000;
+}
+
 // Ends a program that was only asked whether its stage is done.
 struct Asked {
   bool done;
@@ -77,7 +84,8 @@ void run_body(OptionTable& table, RunOptions const& run, Request request, Commun
   Session session(world, *folder, table, run, request);
   try {
     body(session);
-    folder->note("end", {{"exit_code", 0}});
+    auto const peak_mb = world.max(peak_megabytes());  // of the rank that needed most
+    folder->note("end", {{"exit_code", 0}, {"peak_mb", peak_mb}});
   } catch (std::exception const& error) {
     auto const* failure = dynamic_cast<Failure const*>(&error);
     try {

@@ -67,6 +67,20 @@ TEST(SparseLinear, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
+TEST(SparseLinear, HalfWeightsAreThoseOfBfloat16) {
+  for (std::int64_t out : {32, 96, 1024}) {
+    auto const cells = random_cells(50, 700, 0.1, 10);
+    auto const weight = torch::randn({700, out}), bias = torch::randn({out});
+    HalfWeight const half(weight);
+    auto const rounded = weight.to(at::kBFloat16).to(at::kFloat);  // the same rounding, so the same float32 product
+    auto const expected = torch::empty({37, out}), result = torch::empty({37, out});
+    sparse_product(cells, {5, 42}, rounded.data_ptr<float>(), bias.data_ptr<float>(), out, expected.data_ptr<float>());
+    half.product(cells, {5, 42}, bias.data_ptr<float>(), result.data_ptr<float>());
+    EXPECT_TRUE(torch::equal(result, expected));
+  }
+  EXPECT_THROW(HalfWeight(torch::randn({10, 48})), Failure);
+}
+
 TEST(SparseLinear, EmptyCellsGiveTheBias) {
   CsrBlock cells;
   cells.genes = 10;

@@ -105,6 +105,16 @@ TEST(Foundation, InferenceIsThatOfModules) {
   for (auto const& parameter : model.parameters()) EXPECT_FALSE(parameter.requires_grad());
 }
 
+TEST(Foundation, HalfPrecisionIsNearAndRefusesOddWidths) {
+  Foundation model({150, {64, 40, 33}, 12}, 3);
+  auto const cells = random_cells(300, 150, 0.3, 4);
+  auto const exact = model.encode(cells), half = model.encode(cells, Precision::bfloat16);
+  EXPECT_FALSE(torch::equal(exact, half));
+  EXPECT_GT((exact * half).sum(1).min().item<float>(), 0.999f);  // the cosine of unit rows
+  EXPECT_TRUE(torch::equal(model.encode(random_cells(300, 150, 0.3, 4), Precision::bfloat16), half));
+  EXPECT_THROW(Foundation(small_shape(), 3).encode(cells, Precision::bfloat16), Failure);
+}
+
 TEST(Foundation, DerivativesAreThoseOfModules) {
   Foundation model(small_shape(), 1);
   disturb(model);

@@ -23,4 +23,16 @@ at::Tensor sparse_linear(CsrBlock const& cells, at::Tensor const& weight, at::Te
 // The forward product on the CPU, without autograd: rows [rows.begin, rows.end) of `cells` to result [rows.size(), out].
 void sparse_product(CsrBlock const& cells, RowRange rows, float const* weight, float const* bias, std::int64_t out, float* result);
 
+// A weight [genes, out] rounded to bfloat16 for inference: half the bytes to stream, which is what the product waits for.
+class HalfWeight {
+ public:
+  // `weight` is float32 on the CPU. Throws Failure(usage) where `out` is not a multiple of 32.
+  explicit HalfWeight(at::Tensor const& weight);
+  // As sparse_product above; values and sums are float32.
+  void product(CsrBlock const& cells, RowRange rows, float const* bias, float* result) const;
+
+ private:
+  at::Tensor words_;  // [genes, out / 2], int32
+};
+
 }  // namespace retort

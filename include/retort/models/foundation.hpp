@@ -36,6 +36,9 @@ inline constexpr double batch_norm_epsilon = 1e-5, batch_norm_momentum = 0.1;
 // Tensors by SCimilarity's names (methods 1.2.2): network.0.1.weight and so on, [out, in].
 using StateDict = std::map<std::string, at::Tensor>;
 
+// What inference multiplies in. bfloat16 rounds weights, and activations between layers, to eight bits; sums are float32.
+enum class Precision { float32, bfloat16 };
+
 // Frozen or in training, float32. The forward pass of training is foundation_training.hpp.
 class Foundation {
  public:
@@ -69,7 +72,7 @@ class Foundation {
   // Inference, BatchNorm by running statistics, no dropout. Log-normalised cells -> unit rows, [rows, latent]. Rows are
   // worked on in blocks of 256 counted from the first: give blocks that begin at multiples of 256, and the bits of a row
   // do not depend on how many rows come with it. Throws Failure(failed) when the number of genes differs.
-  at::Tensor encode(CsrBlock const& cells);
+  at::Tensor encode(CsrBlock const& cells, Precision precision = Precision::float32);
   // The same for dense cells [n, genes], differentiable in `cells`.
   at::Tensor encode(at::Tensor const& cells);
   // [n, latent] -> [n, genes], no output activation, differentiable in `latents`.
