@@ -34,6 +34,14 @@ def launcher(ranks: int, nodes: int) -> list[str]:
     return ["mpirun", "--quiet", "--bind-to", "none", *crowded, "-n", str(ranks)]
 
 
+def run_apart(verb: str, folders: list[pathlib.Path], **settings) -> float:
+    """Runs retort-VERB at once and on one rank in each folder, programs that share nothing; the longest stage in seconds."""
+    started = [subprocess.Popen([*launcher(1, 1), *program(verb, folder, settings)], env=os.environ | ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for folder in folders]
+    if any(process.wait() for process in started):
+        sys.exit(f"bench: error: one of {len(folders)} retort-{verb} failed; see {folders[0] / verb / 'log.jsonl'}")
+    return max(stage_seconds(folder, verb) for folder in folders)
+
+
 def run_program(verb: str, ranks: int, folder: pathlib.Path, nodes: int = 1, link_rate: str = "", **settings) -> float:
     """Runs retort-VERB and returns the wall time of the whole command in seconds. `link_rate` slows the test cluster's link."""
     command = [*launcher(ranks, nodes), *program(verb, folder, settings)]

@@ -10,11 +10,12 @@ import csv
 import datetime
 import json
 import math
+import os
 import pathlib
 import statistics
 import sys
 
-from launch import events_of, run_program, stage_seconds
+from launch import events_of, run_apart, run_program, stage_seconds
 from provenance import ROOT, commit, cpu
 
 STEPS, WARM = 24, 6
@@ -84,6 +85,21 @@ def distil(work: pathlib.Path, ranks: int, nodes: int, weak: bool) -> dict:
     return {"rate": spc * types * 20 / (seconds(25) - seconds(5))}
 
 
+def ceilings(work: pathlib.Path) -> dict:
+    """What the machine gives: two one-rank programs that share nothing, at once, against one. Medians of five."""
+    embedded = prepared(work, "cells64000", "foundation/config.json", ("simulate", {"simulate__cells": 64000, "simulate__genes": 2000}), ("train-foundation", {"foundation__steps": 2, "foundation__batch": 64}))
+    source = work / "ingest100000.h5ad"
+    if not source.exists():
+        run_program("simulate", preparing_ranks, work / "made", simulate__cells=100000, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
+    cases = {"embedding, 2,000 genes": ("embed", {"run__base": embedded}), "ingest, 20,000 genes": ("ingest", {"ingest__input": source, "ingest__label": "cell_type", "cells__memory_limit": "2GB"})}
+    lines = []
+    for name, (verb, settings) in cases.items():
+        folders = [work / f"apart-{verb}-{k}" for k in range(2)]
+        gains = [2 * run_apart(verb, folders[:1], **settings) / run_apart(verb, folders, **settings) for _ in range(5)]
+        lines.append([name, f"{statistics.median(gains):.2f}"])
+    return {"title": "Two separate programs at once on this machine, in throughput of one", "header": ["what", "gain"], "lines": lines, "left": 1}
+
+
 WORK = {"training-2000": ("training, 2,000 genes", lambda *at: train(at[0], 2000, *at[1:])), "training-20000": ("training, 20,000 genes", lambda *at: train(at[0], 20000, *at[1:])),
         "embed": ("embedding, 2,000 genes", embed), "ingest": ("ingest, 20,000 genes", ingest), "distil": ("distilling (DC), 2,000 genes", distil)}
 
@@ -146,6 +162,9 @@ def main() -> None:
                 if kind == "weak" and nodes == 1:
                     curves.setdefault(name, []).append((ranks, efficiency))
                 save(tables, curves)
+    if "SLURM_JOB_ID" not in os.environ:
+        tables.append(ceilings(given.work))
+        save(tables, curves)
     for table in tables:
         print(table["title"], *("\t".join(line) for line in [table["header"], *table["lines"]]), sep="\n")
 
