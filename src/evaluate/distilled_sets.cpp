@@ -61,6 +61,8 @@ DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::
     if (latent == set.obsm.end()) fail(ExitCode::bad_input, "'{}' is a set of features and has no obsm X_latent. Distil it again", file.string());
     result.features = at::tensor(latent->values, at::kFloat).view({set.cells, latent->width});
   }
+  for (auto const& values : {result.cells, result.features})
+    if (values.defined() && !at::isfinite(values).all().item<bool>()) fail(ExitCode::bad_input, "'{}' has values that are no finite numbers (what is trained on them would be none either). Distil it again", file.string());
   for (std::int64_t i = 0; i < set.cells; ++i) {
     std::int32_t const code = labels->codes[static_cast<std::size_t>(i)];
     if (code < 0 || code >= std::ssize(labels->categories)) fail(ExitCode::bad_input, "'{}' obs/{} row {} has no label (a synthetic cell is of a class)", file.string(), column, i);

@@ -49,6 +49,7 @@ ResultRow row_of(std::string variant, std::string matching, std::int64_t spc, st
   row.accuracy_mean = mean(accuracies);
   row.accuracy_sd = deviation(accuracies);
   row.accuracy_sd_draws = deviation(of_draws);
+  row.accuracy_by_draw = std::move(of_draws);
   row.macro_f1 = mean(macro_f1);
   for (double& value : row.recall) value /= static_cast<double>(accuracies.size());
   if (!held_out.empty()) row.held_out_accuracy = mean(held_out);
@@ -83,7 +84,7 @@ nlohmann::json json_of(std::vector<ResultRow> const& rows, std::vector<std::stri
     for (std::size_t c = 0; c < row.recall.size(); ++c)
       if (!std::isnan(row.recall[c])) recall[class_names[c]] = row.recall[c];
     list.push_back({{"variant", row.variant}, {"matching", row.matching}, {"spc", row.spc}, {"draws", row.draws},
-                    {"accuracy_mean", row.accuracy_mean}, {"accuracy_sd", row.accuracy_sd}, {"accuracy_sd_draws", row.accuracy_sd_draws},
+                    {"accuracy_mean", row.accuracy_mean}, {"accuracy_sd", row.accuracy_sd}, {"accuracy_sd_draws", row.accuracy_sd_draws}, {"accuracy_by_draw", row.accuracy_by_draw},
                     {"macro_f1", row.macro_f1}, {"seconds", row.seconds}, {"headroom", or_null(row.headroom)},
                     {"held_out_accuracy", or_null(row.held_out_accuracy)}, {"recall", recall}});
   }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "retort/audits/audits.hpp"
 #include "retort/evaluate/cross_architecture.hpp"
 #include "retort/evaluate/gene_regression.hpp"
 #include "retort/evaluate/judged_sets.hpp"
@@ -24,6 +25,7 @@ struct EvaluateOptions {
   std::string atlas, features, foundation, distilled, label;
   std::int64_t heads = 10, draws = 5;
   std::vector<std::int64_t> spc;
+  bool audits = true;
   std::vector<std::string> classifiers{"head", "celltypist"};
   std::vector<std::string> rows{"full", "genes", "random", "medoid", "kmeans", "class_mean", "kmeans_mean", "distilled"};
 };
@@ -38,6 +40,7 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.draws", options.draws, "draws of random cells")
       .add("evaluate.spc", options.spc, "cells a class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")
       .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (linear, on frozen features), celltypist (logistic regression on genes)")
+      .add("evaluate.audits", options.audits, "audit the sets: membership inference, zeros and detected genes, marker genes, rare classes, paired tests")
       .add("evaluate.rows", options.rows, "rows of the table: full, genes, random, medoid, kmeans, class_mean, kmeans_mean, distilled");
 }
 
@@ -169,12 +172,14 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
                      {"fit_cells", ground.fit_cells}, {"held_out_cells", ground.held_out.labels.size(0)}, {"test_cells", ground.test.labels.size(0)}, {"classes_without_test_cells", untested},
                      {"encoder", ground.foundation->weights_hash()}, {"heads", options.heads}, {"seed", session.run.seed}};
   if (!regression_note.is_null()) results["gene_regression"] = regression_note;
+  if (options.audits && !sets.empty()) results["audits"] = audit(session, ground, sets, head, rows, other_rows);
   session.ranks.together([&] {
     if (session.ranks.is_root()) write_text(session.product("", "results.json"), json_text(results, 2) + "\n");
   });
   if (session.ranks.is_root()) {
     std::fputs(table_of(rows).c_str(), stdout);
     if (!other_rows.empty()) std::printf("\nCellTypist's classifier on the same sets\n%s", table_of(other_rows).c_str());
+    if (results.contains("audits")) std::printf("\nAudits\n%s", table_of_audits(results["audits"]).c_str());
   }
   session.set_done({session.product("", "results.json")});
 }

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "retort/files/h5ad_writer.hpp"
@@ -73,6 +74,9 @@ TEST(ReadDistilled, MatchesLabelsByNameAndRefusesOtherGenes) {
   EXPECT_EQ(refusal(genes, "type", {"B"}), ExitCode::bad_input);
   EXPECT_EQ(refusal(genes, "type", {"B", "T"}, "cells of another split"), ExitCode::bad_input);
   EXPECT_EQ(refusal(genes, "type", {"B", "T"}), ExitCode::ok);
+  set.x[3] = std::numeric_limits<float>::quiet_NaN();
+  write_cell_set(file, set, {{"retort", {{"atlas", "these cells"}}}});
+  EXPECT_EQ(refusal(genes, "type", {"B", "T"}), ExitCode::bad_input);
 }
 
 }  // namespace

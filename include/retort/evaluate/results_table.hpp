@@ -25,6 +25,7 @@ struct ResultRow {
   double seconds = 0;              // of making one set (where this run knows it) and training its heads
   std::optional<double> headroom;  // (accuracy - random) / (full - random), random of the same spc
   std::optional<double> held_out_accuracy;
+  std::vector<double> accuracy_by_draw;  // means over the heads of each draw
   std::vector<double> recall;      // a class, mean over heads; NaN for a class without test cells
 };
 
