@@ -52,7 +52,7 @@ std::string interval(nlohmann::json const& value) { return value.is_array() ? fm
 }  // namespace
 
 nlohmann::json audit(Session const& session, Ground const& ground, std::vector<JudgedSet> const& sets, HeadOptions const& head, std::vector<ResultRow> const& rows,
-                     std::vector<ResultRow> const& celltypist_rows) {
+                     std::vector<JudgedRows> const& others) {
   auto const& ranks = session.ranks;
   auto const real = real_expression(session, ground);
   auto own = nlohmann::json::array();
@@ -68,7 +68,8 @@ nlohmann::json audit(Session const& session, Ground const& ground, std::vector<J
   auto audited = nlohmann::json::array();
   for (std::size_t i = 0; i < sets.size(); ++i) audited.push_back(of_ranks[i % texts.size()][i / texts.size()]);
   auto pairs = paired_tests(rows, "head");
-  for (auto const& test : paired_tests(celltypist_rows, "celltypist")) pairs.push_back(test);
+  for (auto const& other : others)
+    for (auto const& test : paired_tests(other.rows, other.key)) pairs.push_back(test);
   auto const members = ground.fit_cells;
   return {{"sets", audited}, {"members", members}, {"non_members", ground.atlas->cells() - members}, {"smallest_real_value", real.smallest},
           {"rare_classes", rare_class_recall(rows, ground.train, ground.labels.names)}, {"paired_tests", pairs}};

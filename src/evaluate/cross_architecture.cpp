@@ -4,50 +4,62 @@
 
 #include <optional>
 #include <span>
-#include <tuple>
 
 #include "retort/evaluate/celltypist.hpp"
+#include "retort/run/stopwatch.hpp"
 
 namespace retort {
 namespace {
 
-void spread(Communicator const& ranks, CellTypist& model, int owner) {
-  std::int64_t sizes[] = {model.genes, model.classes};
-  ranks.broadcast(std::span<std::int64_t>(sizes), owner);
-  std::tie(model.genes, model.classes) = std::pair(sizes[0], sizes[1]);
-  model.weight.resize(static_cast<std::size_t>(model.genes * model.classes));
-  model.bias.resize(static_cast<std::size_t>(model.classes));
-  for (auto* values : {&model.mean, &model.scale}) values->resize(static_cast<std::size_t>(model.genes));
-  for (auto* values : {&model.weight, &model.bias, &model.mean, &model.scale}) ranks.broadcast(std::span(*values), owner);
-}
+// A classifier of genes: the numbers that one rank learns from a set, and what any rank predicts with them.
+struct Learner {
+  std::function<std::vector<float>(DistilledSet const& set, std::uint64_t draw)> learn;
+  std::function<std::vector<std::int64_t>(std::vector<float> const& learned, CsrBlock const& cells)> predict;
+};
 
-}  // namespace
-
-std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
-  RowRange const own = share_of(std::ssize(ground.test_rows), ranks.rank(), ranks.size());
+// This rank's share of the test cells.
+CsrBlock own_test_cells(Communicator const& ranks, Ground const& ground) {
+  RowRange const own = share_of(std::ssize(ground.test_rows), ranks.rank(), ranks.size(), rows_of_a_prediction);
   CsrBlock cells;
   ranks.together([&] { cells = ground.reader->read(std::span(ground.test_rows).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size()))); });
+  return cells;
+}
 
+HeadScores scores_of(Communicator const& ranks, Ground const& ground, std::vector<std::int64_t> const& own_predicted) {
+  auto const predicted = ranks.gather(std::span(own_predicted));
+  return {{score(at::tensor(predicted, at::kLong), ground.test.labels, ground.labels.classes())}, {}};
+}
+
+std::vector<ResultRow> judge(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, CsrBlock const& own_cells, Learner const& learner,
+                             std::function<void()> const& tick) {
   // As many models at a time as there are ranks.
-  std::vector<JudgedDraw const*> draws;
+  struct Place {
+    JudgedDraw const* draw;
+    std::uint64_t number;
+  };
+  std::vector<Place> draws;
   for (auto const& set : sets)
-    for (auto const& draw : set.draws) draws.push_back(&draw);
+    for (std::size_t draw = 0; draw < set.draws.size(); ++draw) draws.push_back({&set.draws[draw], draw});
   std::vector<std::optional<HeadScores>> scores(draws.size());
   for (std::size_t first = 0; first < draws.size(); first += static_cast<std::size_t>(ranks.size())) {
-    CellTypist model;
+    std::vector<float> learned;
     ranks.together([&] {
       std::size_t const mine = first + static_cast<std::size_t>(ranks.rank());
       if (mine >= draws.size()) return;
-      auto const set = draws[mine]->make();
-      if (!set.features.defined()) model = train_celltypist(set.cells, set.labels, ground.labels.classes());
+      auto const set = draws[mine].draw->make();
+      if (!set.features.defined()) learned = learner.learn(set, draws[mine].number);
     });
     for (int owner = 0; owner < ranks.size() && first + static_cast<std::size_t>(owner) < draws.size(); ++owner) {
-      CellTypist tried = ranks.rank() == owner ? model : CellTypist{};
-      spread(ranks, tried, owner);
+      auto tried = ranks.rank() == owner ? learned : std::vector<float>();
+      auto size = std::ssize(tried);
+      ranks.broadcast(std::span(&size, 1), owner);
+      tried.resize(static_cast<std::size_t>(size));
+      ranks.broadcast(std::span(tried), owner);
       tick();
-      if (tried.genes == 0) continue;  // a set of features
-      auto const predicted = ranks.gather(std::span<std::int64_t const>(predict(tried, cells)));
-      scores[first + static_cast<std::size_t>(owner)] = HeadScores{{score(at::tensor(predicted, at::kLong), ground.test.labels, ground.labels.classes())}, {}};
+      if (tried.empty()) continue;  // a set of features
+      std::vector<std::int64_t> predicted;
+      ranks.together([&] { predicted = learner.predict(tried, own_cells); });
+      scores[first + static_cast<std::size_t>(owner)] = scores_of(ranks, ground, predicted);
     }
   }
 
@@ -59,6 +71,67 @@ std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground con
       if (auto const& one = scores[next++]) of_set.push_back(*one);
     if (!of_set.empty()) rows.push_back(row_of(set.variant, set.matching, set.spc, of_set, 0));
   }
+  return rows;
+}
+
+std::vector<float> numbers_of(CellTypist const& model) {
+  std::vector<float> all;
+  for (auto const* values : {&model.weight, &model.bias, &model.mean, &model.scale}) all.insert(all.end(), values->begin(), values->end());
+  return all;
+}
+
+CellTypist celltypist_of(std::vector<float> const& numbers, std::int64_t genes, std::int64_t classes) {
+  CellTypist model{.genes = genes, .classes = classes, .weight = {}, .bias = {}, .mean = {}, .scale = {}};
+  auto next = numbers.begin();
+  auto const take = [&next](std::vector<float>& into, std::int64_t count) {
+    into.assign(next, next + count);
+    next += count;
+  };
+  take(model.weight, genes * classes);
+  take(model.bias, classes);
+  take(model.mean, genes);
+  take(model.scale, genes);
+  return model;
+}
+
+}  // namespace
+
+std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
+  auto const classes = ground.labels.classes();
+  Learner const learner{[&](DistilledSet const& set, std::uint64_t) { return numbers_of(train_celltypist(set.cells, set.labels, classes)); },
+                        [&](std::vector<float> const& learned, CsrBlock const& cells) { return predict(celltypist_of(learned, cells.genes, classes), cells); }};
+  auto rows = judge(ranks, ground, sets, own_test_cells(ranks, ground), learner, tick);
+  add_headroom(rows);
+  return rows;
+}
+
+std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan const& plan, Ground const& ground, std::vector<JudgedSet> const& sets, MakeStudent const& make,
+                                        TeachingOptions const& options, std::uint64_t seed, bool full, std::function<void()> const& tick) {
+  Communicator const alone = Communicator::serial();
+  ShardPlan const undivided(1, 0, 1);
+  Learner const learner{[&](DistilledSet const& set, std::uint64_t draw) {
+                          auto const student = make(draw);
+                          teach(alone, undivided, *student, teaching_cells(set.cells, set.labels, ground.labels.classes()), options, seed, draw);
+                          return student->weights();
+                        },
+                        [&](std::vector<float> const& learned, CsrBlock const& cells) {
+                          auto const student = make(0);
+                          student->set_weights(learned);
+                          return predict(*student, cells);
+                        }};
+  auto const cells = own_test_cells(ranks, ground);
+  std::vector<ResultRow> rows;
+  if (full) {
+    Stopwatch const watch;
+    auto const student = make(0);
+    teach(ranks, plan, *student, {ground.train, [&](std::span<std::int64_t const> some) { return ground.reader->read(some); }}, options, seed, 0);
+    std::vector<std::int64_t> predicted;
+    ranks.together([&] { predicted = predict(*student, cells); });
+    rows.push_back(row_of("full", "", 0, {scores_of(ranks, ground, predicted)}, watch.seconds()));
+    tick();
+  }
+  auto const of_sets = judge(ranks, ground, sets, cells, learner, tick);
+  rows.insert(rows.end(), of_sets.begin(), of_sets.end());
   add_headroom(rows);
   return rows;
 }

@@ -15,6 +15,8 @@
 #include "retort/evaluate/results_table.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
+#include "retort/students/image_network.hpp"
+#include "retort/students/pathway_transformer.hpp"
 
 using namespace retort;
 
@@ -27,6 +29,8 @@ struct EvaluateOptions {
   std::vector<std::int64_t> spc;
   bool audits = true;
   std::vector<std::string> classifiers{"head", "celltypist"};
+  std::string pathways;
+  TeachingOptions cnn{.steps = 150, .batch = 32, .rate = 1e-3}, tosica{.steps = 100, .batch = 8, .rate = 3e-3};
   std::vector<std::string> rows{"full", "genes", "random", "medoid", "kmeans", "class_mean", "kmeans_mean", "distilled"};
 };
 
@@ -39,8 +43,11 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.heads", options.heads, "fresh heads trained on each set")
       .add("evaluate.draws", options.draws, "draws of random cells")
       .add("evaluate.spc", options.spc, "cells a class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")
-      .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (linear, on frozen features), celltypist (logistic regression on genes)")
+      .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (linear, on frozen features), celltypist (logistic regression on genes), cnn (convolutions on images of genes, in scDeepInsight's place), tosica (transformer of pathways)")
       .add("evaluate.audits", options.audits, "audit the sets: membership inference, zeros and detected genes, marker genes, rare classes, paired tests")
+      .add("evaluate.cnn_steps", options.cnn.steps, "steps of 32 cells that a cnn is trained for, on every set and on all cells")
+      .add("evaluate.tosica_steps", options.tosica.steps, "steps of 8 cells that a tosica is trained for, on every set and on all cells")
+      .add("evaluate.pathways", options.pathways, "GMT file of tosica's pathways; empty: random gene sets")
       .add("evaluate.rows", options.rows, "rows of the table: full, genes, random, medoid, kmeans, class_mean, kmeans_mean, distilled");
 }
 
@@ -49,7 +56,9 @@ void check(EvaluateOptions const& options) {
   for (auto const& row : options.rows)
     if (std::find(known.begin(), known.end(), row) == known.end()) fail(ExitCode::usage, "evaluate.rows has '{}' (the rows are {})", row, fmt::join(known, ", "));
   for (auto const& classifier : options.classifiers)
-    if (classifier != "head" && classifier != "celltypist") fail(ExitCode::usage, "evaluate.classifiers has '{}' (the classifiers are head and celltypist)", classifier);
+    if (classifier != "head" && classifier != "celltypist" && classifier != "cnn" && classifier != "tosica")
+      fail(ExitCode::usage, "evaluate.classifiers has '{}' (the classifiers are head, celltypist, cnn and tosica)", classifier);
+  if (options.cnn.steps < 1 || options.tosica.steps < 1) fail(ExitCode::usage, "evaluate.cnn_steps is {} and evaluate.tosica_steps is {} (both must be at least 1)", options.cnn.steps, options.tosica.steps);
   if (options.heads < 1 || options.draws < 1) fail(ExitCode::usage, "evaluate.heads is {} and evaluate.draws is {} (both must be at least 1)", options.heads, options.draws);
   for (auto const spc : options.spc)
     if (spc < 1) fail(ExitCode::usage, "evaluate.spc has {} (a set needs at least one cell a class)", spc);
@@ -65,6 +74,18 @@ void print_plan(Session const& session, Ground const& ground, EvaluateOptions co
               with_commas((ground.features.numel() * 12 + ground.atlas->nonzeros() * 16 / session.ranks.size()) / 1'000'000 + 300).c_str());
 }
 
+// What genes are laid out by: a thousand train cells, every so many.
+CsrBlock some_train_cells(Ground const& ground) {
+  constexpr std::size_t most = 1000;
+  std::vector<std::int64_t> rows;
+  for (auto const& of_class : ground.train) rows.insert(rows.end(), of_class.begin(), of_class.end());
+  std::sort(rows.begin(), rows.end());
+  auto const count = std::min(most, rows.size());
+  std::vector<std::int64_t> some;
+  for (std::size_t i = 0; i < count; ++i) some.push_back(rows[i * rows.size() / count]);
+  return ground.reader->read(some);
+}
+
 void evaluate(Session& session, EvaluateOptions const& options, HeadOptions const& head) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const features_file = session.input(options.features, "features.h5ad");
@@ -75,10 +96,12 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
     require_input(atlas_file, "atlas");
     require_input(features_file, "features");
     require_input(foundation_folder, "foundation model");
+    if (!options.pathways.empty()) require_input(options.pathways, "pathways");
     if (wanted("distilled")) files = find_distilled(session.product(options.distilled, "distilled"));
   });
   std::vector<std::filesystem::path> inputs{atlas_file, features_file, foundation_folder};
   for (auto const& file : files) inputs.push_back(file.file);
+  if (!options.pathways.empty()) inputs.push_back(options.pathways);
   if (session.is_done(inputs)) return;
 
   // Real cells and their features.
@@ -157,28 +180,50 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   progress.finish();
   add_headroom(rows);
 
-  // Another architecture.
-  std::vector<ResultRow> other_rows;
-  if (trains("celltypist") && !sets.empty()) {
-    auto trying = session.progress("celltypist", trainings, "sets");
+  // Other architectures.
+  std::vector<JudgedRows> others;
+  auto const judge = [&](char const* key, char const* title, std::int64_t models, std::function<std::vector<ResultRow>(std::function<void()> const&)> const& rows_by) {
+    auto trying = session.progress(key, models, "sets");
     std::int64_t tried = 0;
-    other_rows = judge_by_celltypist(session.ranks, ground, sets, [&] { trying.update(++tried); });
+    others.push_back({key, title, rows_by([&] { trying.update(++tried); })});
     trying.finish();
+  };
+  ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
+  if (trains("celltypist") && !sets.empty())
+    judge("celltypist", "CellTypist's classifier on the same sets", trainings, [&](auto const& tick) { return judge_by_celltypist(session.ranks, ground, sets, tick); });
+  if (trains("cnn")) {
+    GeneLayout layout;
+    session.ranks.together([&] { layout = lay_out_genes(some_train_cells(ground), image_side); });
+    judge("cnn", "A small convolutional network on images of genes (a stand-in for scDeepInsight) on the same sets", trainings + wanted("full"), [&](auto const& tick) {
+      return judge_by_student(session.ranks, plan, ground, sets, [&](std::uint64_t index) { return std::make_unique<ImageNetwork>(layout, classes, seed, index); }, options.cnn, seed, wanted("full"), tick);
+    });
+  }
+  nlohmann::json pathways_note;
+  if (trains("tosica")) {
+    Pathways pathways;
+    session.ranks.together([&] { pathways = choose_pathways(options.pathways.empty() ? std::vector<GeneSet>() : read_gene_sets(options.pathways), ground.foundation->gene_names()); });
+    session.say(fmt::format("tosica: {}", pathways.origin));
+    pathways_note = {{"random", pathways.random}, {"count", pathways.genes.size()}, {"origin", pathways.origin}};
+    judge("tosica", "A transformer of pathways (TOSICA's architecture) on the same sets", trainings + wanted("full"), [&](auto const& tick) {
+      return judge_by_student(session.ranks, plan, ground, sets, [&](std::uint64_t index) { return std::make_unique<PathwayTransformer>(pathways, ground.foundation->shape().genes, classes, seed, index); }, options.tosica, seed,
+                              wanted("full"), tick);
+    });
   }
 
   auto results = json_of(rows, ground.labels.names);
-  if (!other_rows.empty()) results["celltypist"] = json_of(other_rows, ground.labels.names)["rows"];
+  for (auto const& other : others) results[other.key] = json_of(other.rows, ground.labels.names)["rows"];
   results["data"] = {{"cells", ground.atlas->cells()}, {"genes", ground.atlas->genes()}, {"label", ground.labels.column}, {"classes", classes}, {"class_names", ground.labels.names},
                      {"fit_cells", ground.fit_cells}, {"held_out_cells", ground.held_out.labels.size(0)}, {"test_cells", ground.test.labels.size(0)}, {"classes_without_test_cells", untested},
                      {"encoder", ground.foundation->weights_hash()}, {"heads", options.heads}, {"seed", session.run.seed}};
   if (!regression_note.is_null()) results["gene_regression"] = regression_note;
-  if (options.audits && !sets.empty()) results["audits"] = audit(session, ground, sets, head, rows, other_rows);
+  if (!pathways_note.is_null()) results["pathways"] = pathways_note;
+  if (options.audits && !sets.empty()) results["audits"] = audit(session, ground, sets, head, rows, others);
   session.ranks.together([&] {
     if (session.ranks.is_root()) write_text(session.product("", "results.json"), json_text(results, 2) + "\n");
   });
   if (session.ranks.is_root()) {
     std::fputs(table_of(rows).c_str(), stdout);
-    if (!other_rows.empty()) std::printf("\nCellTypist's classifier on the same sets\n%s", table_of(other_rows).c_str());
+    for (auto const& other : others) std::printf("\n%s\n%s", other.title.c_str(), table_of(other.rows).c_str());
     if (results.contains("audits")) std::printf("\nAudits\n%s", table_of_audits(results["audits"]).c_str());
   }
   session.set_done({session.product("", "results.json")});

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "retort/evaluate/judged_sets.hpp"
 #include "retort/evaluate/results_table.hpp"
+#include "retort/students/teaching.hpp"
 
 namespace retort {
 
@@ -13,5 +15,13 @@ namespace retort {
 // cells. Models are trained by one rank each and tried by all ranks on their shares of the cells; the rows are equal on any number
 // of ranks. `tick` is called after every draw.
 std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick);
+
+// A fresh network `index` of the run's seed.
+using MakeStudent = std::function<std::unique_ptr<Student>(std::uint64_t index)>;
+
+// Collective: the same of networks, one a draw. With `full`, a row of one that all ranks taught together with all train cells comes first,
+// by as many steps as the others.
+std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan const& plan, Ground const& ground, std::vector<JudgedSet> const& sets, MakeStudent const& make,
+                                        TeachingOptions const& options, std::uint64_t seed, bool full, std::function<void()> const& tick);
 
 }  // namespace retort

@@ -29,6 +29,12 @@ struct ResultRow {
   std::vector<double> recall;      // a class, mean over heads; NaN for a class without test cells
 };
 
+// The table of one kind of classifier beside the heads: `key` is its name in results.json, `title` what is printed above it.
+struct JudgedRows {
+  std::string key, title;
+  std::vector<ResultRow> rows;
+};
+
 // Averages the heads of all draws of one set into a row; one entry of `draws` a draw, none empty.
 ResultRow row_of(std::string variant, std::string matching, std::int64_t spc, std::vector<HeadScores> const& draws, double seconds);
 
