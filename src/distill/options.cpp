@@ -29,11 +29,13 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.choose_each_draw", options.choose_each_draw,
            "choose rate and steps anew for every draw; otherwise the first draw's are kept for the others")
       .add("distill.metric", options.metric, "of gradient matching: rows or flat")
+      .add("distill.heads", options.heads, "whose gradients are matched: shared (one head gives both; DC), student_expert (a head trained on the set and one trained on the real cells, each gives its own, summed over inner_epochs; scDD eq 5)")
+      .add("distill.encoder", options.encoder, "frozen, or unfrozen: gradients of the encoder's weights are matched too (scDD table VII); slow, for small studies")
       .add("distill.outer_steps", options.outer_steps, "gradient matching draws a fresh head after so many steps; 0: by spc, as DC does (1: 1, 10: 10, 50: 50)")
       .add("distill.inner_epochs", options.inner_epochs, "epochs that the head learns from the synthetic set between two of them; 0: by spc (1: none, 10: 50, 50: 10)")
       .add("distill.head_steps", options.head_steps, "steps of a head's training that matching head goes back through")
       .add("distill.gene_cells", options.gene_cells, "real cells that matching genes asks, over all classes in proportion")
-      .add("distill.real_cells", options.real_cells, "real cells a class for its gradient; 0: all, which is exact")
+      .add("distill.real_cells", options.real_cells, "real cells a class for its gradient; 0: all, which is exact, or 256 where the encoder is unfrozen")
       .add("distill.chunk_cells", options.chunk_cells, "synthetic cells that pass the networks at once")
       .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
 }
@@ -63,7 +65,8 @@ std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc) {
   return options.initial_cells ? options.initial_cells : spc == 1 ? 1 : 16;
 }
 
-void check_distill_options(DistillOptions const& options) {
+void check_distill_options(DistillOptions const& options, HeadOptions const& head) {
+  check_head_options(head);
   auto at_least = [](std::int64_t value, std::int64_t least, char const* name) {
     if (value < least) fail(ExitCode::usage, "distill.{} is {} (it must be at least {})", name, value, least);
   };
@@ -88,7 +91,22 @@ void check_distill_options(DistillOptions const& options) {
     fail(ExitCode::usage, "distill.optimiser is '{}' (it is adam or sgd)", options.optimiser);
   if (options.variants.empty() || options.matchings.empty() || options.spc.empty() || options.rates.empty())
     fail(ExitCode::usage, "distill.variants, matchings, spc or rates is empty (nothing would be distilled)");
-  gradient_metric(options.metric, "distill.metric");
+  if (options.heads != "shared" && !options.student_expert()) fail(ExitCode::usage, "distill.heads is '{}' (it is shared or student_expert)", options.heads);
+  if (options.encoder != "frozen" && !options.encoder_unfrozen()) fail(ExitCode::usage, "distill.encoder is '{}' (it is frozen or unfrozen)", options.encoder);
+  auto const metric = gradient_metric(options.metric, "distill.metric");
+  bool heads_matched = false, gradients_matched = false;
+  for (auto const& matching : options.matchings) {
+    heads_matched |= matching_named(matching).head;
+    gradients_matched |= matching_named(matching).gradients;
+  }
+  if (heads_matched && !head.hidden.empty())
+    fail(ExitCode::usage, "distill.matchings has head and head.hidden is {} (matching head goes back through the training of a linear head). Leave head out of the matchings", fmt::join(head.hidden, ","));
+  if (gradients_matched && options.encoder_unfrozen()) {
+    if (metric != GradientMetric::rows) fail(ExitCode::usage, "distill.encoder is unfrozen and distill.metric flat (rows of weight matrices are compared). Take distill.metric rows");
+    if (options.student_expert()) fail(ExitCode::usage, "distill.encoder is unfrozen and distill.heads student_expert (student and expert share one encoder). Take distill.heads shared");
+    if (std::any_of(options.variants.begin(), options.variants.end(), [](auto const& name) { return name.starts_with("features"); }))
+      fail(ExitCode::usage, "distill.encoder is unfrozen and distill.variants has features (which do not pass an encoder). Distil them apart");
+  }
   for (double const rate : options.rates)
     if (!(rate > 0)) fail(ExitCode::usage, "distill.rates has {} (a rate is above 0)", rate);
 }

@@ -32,7 +32,7 @@ double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, 
   std::vector<double> accuracies;
   ranks.together([&] {
     for (std::int64_t index = own.begin; index < own.end; ++index) {
-      LinearHead const head = train_head(features, labels, classes_, options, seed, first_choosing_head + static_cast<std::uint64_t>(index));
+      Head const head = train_head(features, labels, classes_, options, seed, first_choosing_head + static_cast<std::uint64_t>(index));
       accuracies.push_back(score(predict(head, features_, options), labels_, classes_).accuracy);
     }
   });

@@ -5,6 +5,8 @@
 namespace retort {
 namespace {
 
+// Layers from the features up; the last is the scores'.
+std::string head_name(char const* part, std::size_t layer) { return fmt::format("head_{}_{}", part, layer); }
 std::string codes_name(std::size_t candidate) { return fmt::format("candidate_{}", candidate); }
 
 }  // namespace
@@ -17,7 +19,10 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
     candidates.push_back({{"accuracy", candidate.accuracy}, {"choice", candidate.choice}, {"loss", candidate.loss}, {"rate", candidate.rate}, {"iterations", candidate.iterations}});
     saved.tensors[codes_name(i)] = set.whole(candidate.codes);
   }
-  if (state.head.weight.defined()) saved.tensors.insert({{"head_weight", state.head.weight}, {"head_bias", state.head.bias}});
+  if (state.head.weight.defined()) {
+    auto const layers = layers_of(state.head);
+    for (std::size_t i = 0; i < layers.size(); ++i) saved.tensors.insert({{head_name("weight", i), layers[i].weight}, {head_name("bias", i), layers[i].bias}});
+  }
   for (Choice const& choice : state.choices) choices.push_back({{"made", choice.made}, {"rate", choice.rate}, {"iterations", choice.iterations}});
   saved.facts = {{"set", state.set}, {"rate", state.rate}, {"iteration", state.iteration}, {"candidates", candidates}, {"choices", choices},
                  {"best_accuracy", state.best_accuracy}, {"best_set", state.best_set}, {"table", state.table}};
@@ -30,7 +35,13 @@ SearchState search_state_of(CheckpointState const& saved) {
   for (auto const& candidate : facts.at("candidates"))
     state.candidates.push_back({candidate.at("accuracy"), candidate.at("choice"), candidate.at("loss"), candidate.at("rate"), candidate.at("iterations"), {}});
   for (auto const& choice : facts.at("choices")) state.choices.push_back({choice.at("made"), choice.at("rate"), choice.at("iterations")});
-  if (saved.tensors.contains("head_weight")) state.head = {saved.tensors.at("head_weight"), saved.tensors.at("head_bias")};
+  std::vector<LinearLayer> layers;
+  for (std::size_t i = 0; saved.tensors.contains(head_name("weight", i)); ++i) layers.push_back({saved.tensors.at(head_name("weight", i)), saved.tensors.at(head_name("bias", i))});
+  if (!layers.empty()) {
+    state.head = {layers.back().weight, layers.back().bias};
+    layers.pop_back();
+    state.head.hidden = layers;
+  }
   return state;
 }
 

@@ -7,8 +7,6 @@
 namespace retort {
 namespace {
 
-constexpr double guard = 1e-6;  // of dataset condensation's reference code
-
 // p and d = p - onehot of the head, both [k, n, classes].
 struct Residuals {
   at::Tensor probabilities, difference;
@@ -59,7 +57,7 @@ FeatureMatch match_class_gradients(at::Tensor const& features, std::int64_t firs
   at::Tensor const r = rows ? real.narrow(2, 0, width) : real.reshape({k, 1, classes * (width + 1)});
   at::Tensor const u_norm = u.square().sum(2, true).sqrt_(), r_norm = r.square().sum(2, true).sqrt_();  // [k, rows, 1]
   at::Tensor const product = (u * r).sum(2, true);
-  at::Tensor const q = u_norm * r_norm + guard;
+  at::Tensor const q = u_norm * r_norm + cosine_guard;
   at::Tensor const losses = (1 - product / q).sum({1, 2});  // [k]
 
   // dL/du = -(r / q - (u.r) / q^2 |r| u / |u|); where |u| is 0 the second part is 0 too.

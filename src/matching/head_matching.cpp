@@ -53,7 +53,7 @@ struct HeadMatching::State {
     out[static_cast<std::size_t>(classes * width)] = static_cast<float>(loss * share);
   }
 
-  UnrolledHead trained(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const {
+  UnrolledHead trained(at::Tensor const& features, at::Tensor const& labels, Head const& start) const {
     return {with_ones(features, scale), labels, at::cat({start.weight, start.bias.unsqueeze(1)}, 1), training};
   }
 
@@ -84,14 +84,14 @@ HeadMatching::HeadMatching(Communicator const& ranks, ShardPlan const& plan, Rea
 }
 HeadMatching::~HeadMatching() = default;
 
-HeadMatching::Result HeadMatching::operator()(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const {
+HeadMatching::Result HeadMatching::operator()(at::Tensor const& features, at::Tensor const& labels, Head const& start) const {
   at::NoGradGuard const no_graph;
   UnrolledHead const head = state_->trained(features, labels, start);
   auto const [loss, by_head] = state_->outer(head.weight());
   return {loss, (head.back(by_head).narrow(1, 0, features.size(1)) * state_->scale).contiguous()};
 }
 
-double HeadMatching::loss(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const {
+double HeadMatching::loss(at::Tensor const& features, at::Tensor const& labels, Head const& start) const {
   at::NoGradGuard const no_graph;
   return state_->outer(state_->trained(features, labels, start).weight()).first;
 }

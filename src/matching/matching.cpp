@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "retort/matching/layer_gradients.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {
@@ -30,17 +31,17 @@ FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tens
                    std::int64_t k) {
   at::NoGradGuard no_grad;
   FeatureMatch sum;
-  if (matching.head || matching.genes) {  // the classes share one loss, which is not this chunk's
+  auto const add = [&](FeatureMatch const& more) { sum = sum.losses.defined() ? FeatureMatch{sum.losses + more.losses, sum.gradient + more.gradient, more.by_cells} : more; };
+  if (matching.means) add(match_class_means(features, target.means.narrow(0, first_class, k)));
+  bool const by_class = matching.gradients && target.head.weight.defined();
+  if (by_class) {
+    FeatureMatch const of_gradients = match_head_gradients(features * target.feature_scale, first_class, target.head, target.expert_gradients.narrow(0, first_class, k), target.metric);
+    add({of_gradients.losses, of_gradients.gradient * target.feature_scale});
+  } else if (matching.head || matching.genes || matching.gradients) {  // the set has one loss, which is not this chunk's
     std::int64_t const n = features.size(0) / k;
-    sum = {at::zeros({k}, features.options()), matching.head ? target.by_features.narrow(0, first_class * n, k * n) : at::zeros_like(features),
-           matching.genes ? target.by_cells.narrow(0, first_class * n, k * n) : at::Tensor()};
-  }
-  if (matching.means) sum = match_class_means(features, target.means.narrow(0, first_class, k));
-  if (matching.gradients) {
-    FeatureMatch const of_gradients = match_class_gradients(features * target.feature_scale, first_class, target.weight, target.bias,
-                                                            target.expert_gradients.narrow(0, first_class, k), target.metric);
-    at::Tensor const gradient = of_gradients.gradient * target.feature_scale;
-    sum = sum.losses.defined() ? FeatureMatch{sum.losses + of_gradients.losses, sum.gradient + gradient} : FeatureMatch{of_gradients.losses, gradient};
+    auto const own = [&](at::Tensor const& of_set) { return of_set.narrow(0, first_class * n, k * n); };
+    bool const sees_features = matching.head || (matching.gradients && target.by_features.defined()), sees_cells = matching.genes || (matching.gradients && target.by_cells.defined());
+    add({at::zeros({k}, features.options()), sees_features ? own(target.by_features) : at::zeros_like(features), sees_cells ? own(target.by_cells) : at::Tensor()});
   }
   return sum;
 }

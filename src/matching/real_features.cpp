@@ -22,6 +22,10 @@ std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, s
   return rows;
 }
 
+void draw_to_front(std::vector<std::int64_t>& rows, std::size_t taken, Random& random) {
+  for (std::size_t i = 0; i < taken; ++i) std::swap(rows[i], rows[i + random.below(rows.size() - i)]);
+}
+
 at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::int64_t const> rows) {
   constexpr std::int64_t block = 16384;
   std::vector<std::size_t> order(rows.size());

@@ -63,7 +63,7 @@ void drop_sets(std::filesystem::path const& folder) {
 void distill(Session& session, DistillOptions const& options, HeadOptions const& head_options) {
   auto const& ranks = session.ranks;
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  ranks.together([&] { check_distill_options(options); });
+  ranks.together([&] { check_distill_options(options, head_options); });
   DistillInputs in(session, options);
   ShardPlan const plan(session.run.shards, ranks.rank(), ranks.size());
   ranks.together([&] {
@@ -89,8 +89,11 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   // What does not change while codes do.
   std::int64_t const classes = in.labels.classes(), width = in.real->width();
   GeneMatching::Read const read = [&](auto rows) { return in.reader->read(rows); };
+  // The inner loop of gradient matching: DC's plain SGD.
+  HeadOptions const epoch{.epochs = 1, .rate = head_options.rate, .momentum = 0, .weight_decay = 0, .batch = head_options.batch, .hidden = head_options.hidden, .scale_features = head_options.scale_features, .rate_falls = false};
   RealSide real(ranks, plan, *in.real, in.feature_scale, {read, in.fit_rows, in.foundation->shape().genes}, options.matchings,
-                {gradient_metric(options.metric, "distill.metric"), options.real_cells, head_training_like(head_options, options.head_steps), options.gene_cells, seed});
+                {gradient_metric(options.metric, "distill.metric"), head_options.hidden, options.student_expert() ? std::optional(epoch) : std::nullopt,
+                 options.encoder_unfrozen() ? in.foundation.get() : nullptr, options.real_cells, head_training_like(head_options, options.head_steps), options.gene_cells, seed});
   HeldOutGenes const held_out_genes(ranks, *in.held_out, read);
   auto const score_steps = score_steps_of(options);
 
@@ -130,7 +133,9 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     auto const rates = recipe.matching.is_none() ? std::vector<double>{0} : choose ? options.rates : std::vector<double>{choice.rate};
     std::int64_t const last = recipe.matching.is_none() ? 0 : choose ? score_steps.back() : choice.iterations;
     auto const loop = inner_loop(options, recipe.spc);
-    HeadOptions inner{.epochs = loop.inner_epochs, .rate = head_options.rate, .momentum = 0, .weight_decay = 0, .batch = head_options.batch, .scale_features = head_options.scale_features, .rate_falls = false};
+    HeadOptions inner = epoch;
+    inner.epochs = loop.inner_epochs;
+    bool const sees_cells = recipe.matching.genes || (recipe.matching.gradients && options.encoder_unfrozen());
     auto progress = session.progress(name, std::ssize(rates) * last, "steps");
     std::unique_ptr<SyntheticSet> set;
     for (; search.rate < std::ssize(rates); ++search.rate, search.iteration = 0) {
@@ -153,8 +158,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         bool const score_now = iteration == last || (choose && std::binary_search(score_steps.begin(), score_steps.end(), iteration));
         if (score_now && (iteration > 0 || search.rate == 0)) {
           at::Tensor const features = recipe.variant == "features_decoded" ? set->features_of_cells() : set->features();
-          at::Tensor const cells = recipe.matching.genes ? set->cells() : at::Tensor();
-          double const loss = features.isfinite().all().item<bool>() ? real.loss(recipe.matching, features, cells, labels) : std::nan("");
+          at::Tensor const cells = sees_cells ? set->cells() : at::Tensor();
+          double const loss = features.isfinite().all().item<bool>() ? real.loss(recipe.matching, features, cells, labels, loop.inner_epochs) : std::nan("");
           if (!std::isfinite(loss)) {
             session.say(fmt::format("{}: rate {} diverged before step {}, left out", name, rate, iteration));
             break;
@@ -172,19 +177,21 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         if (iteration == last) break;
 
         // The real side of this iteration: class means are constant; gradients are those of a head that is drawn anew every
-        // outer_steps steps and learns from the set between them (DC, algorithm 1); matching head trains a fresh one.
+        // outer_steps steps and learns from the set between them (DC, algorithm 1), or of a student and an expert (scDD, eq 5);
+        // matching head trains a fresh one.
         std::int64_t const phase = iteration % loop.outer_steps;
         std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
-        if (recipe.matching.gradients) {
-          if (phase == 0) search.head = initial_head(classes, width, seed, number);
-          real.aim_at(search.head, number);
-        }
+        bool const shared = recipe.matching.gradients && !options.student_expert();
+        if (shared && phase == 0) search.head = initial_head(classes, width, seed, number, head_options.hidden);
+        if (shared && sees_cells) real.aim_at_weights(search.head, number, set->cells());
+        else if (shared) real.aim_at(search.head, number);
+        else if (recipe.matching.gradients) real.follow(initial_head(classes, width, seed, number, head_options.hidden), number, set->features(), labels, loop.inner_epochs);
         if (recipe.matching.genes) real.train_on_genes(set->cells(), labels);
         if (recipe.matching.head) real.train_through(initial_head(classes, width, seed, number), set->features(), labels);
 
         // The synthetic side: each rank its chunks; only codes move.
         set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, real.target(), features, chunk.first_class, chunk.classes); }, rate);
-        if (recipe.matching.gradients && phase + 1 < loop.outer_steps) train_further(search.head, set->features(), labels, inner, seed, number);
+        if (shared && phase + 1 < loop.outer_steps) train_further(search.head, set->features(), labels, inner, seed, number);
         progress.update(done + 1);
 
         // Checkpoint, and stop where asked to.

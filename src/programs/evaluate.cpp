@@ -43,7 +43,7 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.heads", options.heads, "fresh heads trained on each set")
       .add("evaluate.draws", options.draws, "draws of random cells")
       .add("evaluate.spc", options.spc, "cells a class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")
-      .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (linear, on frozen features), celltypist (logistic regression on genes), cnn (convolutions on images of genes, in scDeepInsight's place), tosica (transformer of pathways)")
+      .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (on frozen features, see [head]), celltypist (logistic regression on genes), cnn (convolutions on images of genes, in scDeepInsight's place), tosica (transformer of pathways)")
       .add("evaluate.audits", options.audits, "audit the sets: membership inference, zeros and detected genes, marker genes, rare classes, paired tests")
       .add("evaluate.cnn_steps", options.cnn.steps, "steps of 32 cells that a cnn is trained for, on every set and on all cells")
       .add("evaluate.tosica_steps", options.tosica.steps, "steps of 8 cells that a tosica is trained for, on every set and on all cells")
@@ -238,7 +238,10 @@ int main(int argc, char** argv) {
   add_evaluate_options(table, options);
   add_head_options(table, head);
   return run_program(argc, argv, table, [&](Session& session) {
-    session.ranks.together([&] { check(options); });
+    session.ranks.together([&] {
+      check(options);
+      check_head_options(head);
+    });
     evaluate(session, options, head);
   });
 }

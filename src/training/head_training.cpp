@@ -66,7 +66,7 @@ void softmax_minus_labels(at::Tensor& scores, float const* bias, std::int64_t co
 
 // One step of SGD with momentum on the mean cross-entropy of `rows`, as torch.optim.SGD does it:
 // velocity = momentum * velocity + gradient + weight_decay * weight; weight -= rate * velocity.
-void descend(at::Tensor const& rows, std::int64_t const* labels, LinearHead& head, Step& step, HeadOptions const& options, double rate) {
+void descend(at::Tensor const& rows, std::int64_t const* labels, Head& head, Step& step, HeadOptions const& options, double rate) {
   auto const n = rows.size(0), classes = head.weight.size(0), width = head.weight.size(1);
   auto scores = step.scores_memory.narrow(0, 0, classes * n).view({classes, n});
   at::mm_out(scores, head.weight, rows.t());
@@ -92,6 +92,19 @@ void descend(at::Tensor const& rows, std::int64_t const* labels, LinearHead& hea
   }
 }
 
+// The same step for a head with hidden layers; `velocity` holds those of its layers.
+void descend(at::Tensor const& rows, at::Tensor const& labels, std::vector<LinearLayer> const& velocity, Head const& head, HeadOptions const& options, double rate) {
+  auto const pass = pass_through(head, rows, labels);
+  auto const layers = layers_of(head);
+  double const share = 1.0 / static_cast<double>(rows.size(0));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    velocity[i].weight.mul_(options.momentum).addmm_(pass.deltas[i].t(), pass.inputs[i], 1, share).add_(layers[i].weight, options.weight_decay);
+    velocity[i].bias.mul_(options.momentum).add_(pass.deltas[i].sum(0), share).add_(layers[i].bias, options.weight_decay);
+    layers[i].weight.sub_(velocity[i].weight, rate);
+    layers[i].bias.sub_(velocity[i].bias, rate);
+  }
+}
+
 double scale_of(at::Tensor const& features, HeadOptions const& options) {
   return options.scale_features ? std::sqrt(static_cast<double>(features.size(1))) : 1.0;
 }
@@ -104,30 +117,46 @@ void add_head_options(OptionTable& table, HeadOptions& options) {
       .add("head.momentum", options.momentum, "momentum of a head's SGD")
       .add("head.weight_decay", options.weight_decay, "weight decay of a head's SGD")
       .add("head.batch", options.batch, "cells a step of a head's SGD")
+      .add("head.hidden", options.hidden, "widths of a head's hidden layers, with ReLU between them; empty: a linear head, in closed form")
       .add("head.scale_features", options.scale_features, "multiply features by the square root of their width before the head");
 }
 
-LinearHead initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index) {
-  Random random(seed, purpose::head, index);
-  double const bound = 1.0 / std::sqrt(static_cast<double>(width));
-  LinearHead head{at::empty({classes, width}, at::kFloat), at::empty({classes}, at::kFloat)};
-  for (auto* values : {&head.weight, &head.bias}) {
-    float* const value = values->data_ptr<float>();
-    for (std::int64_t i = 0; i < values->numel(); ++i) value[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  }
-  return head;
+void check_head_options(HeadOptions const& options) {
+  if (options.batch < 1) fail(ExitCode::usage, "head.batch is {} (a step needs at least one cell)", options.batch);
+  for (std::int64_t const width : options.hidden)
+    if (width < 1) fail(ExitCode::usage, "head.hidden has {} (a hidden layer is at least 1 wide)", width);
 }
 
-LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
+Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index, std::vector<std::int64_t> const& hidden) {
+  Random random(seed, purpose::head, index);
+  auto const drawn = [&](std::int64_t out, std::int64_t in) {
+    double const bound = 1.0 / std::sqrt(static_cast<double>(in));
+    LinearLayer layer{at::empty({out, in}, at::kFloat), at::empty({out}, at::kFloat)};
+    for (auto* values : {&layer.weight, &layer.bias}) {
+      float* const value = values->data_ptr<float>();
+      for (std::int64_t i = 0; i < values->numel(); ++i) value[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
+    }
+    return layer;
+  };
+  std::vector<LinearLayer> layers;
+  for (std::int64_t const out : hidden) {
+    layers.push_back(drawn(out, width));
+    width = out;
+  }
+  LinearLayer const last = drawn(classes, width);
+  return {last.weight, last.bias, layers};
+}
+
+Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
                       std::uint64_t seed, std::uint64_t index) {
-  auto head = initial_head(classes, features.size(1), seed, index);
+  auto head = initial_head(classes, features.size(1), seed, index, options.hidden);
   train_further(head, features, labels, options, seed, index);
   return head;
 }
 
-void train_further(LinearHead& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
+void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
                    std::uint64_t index) {
-  if (options.batch < 1) fail(ExitCode::usage, "head.batch is {} (a step needs at least one cell)", options.batch);
+  check_head_options(options);
   c10::InferenceMode const no_graph;
   auto const cells = features.size(0), width = features.size(1), classes = head.weight.size(0), batch = std::min(options.batch, cells);
   if (!cells) return;
@@ -137,11 +166,17 @@ void train_further(LinearHead& head, at::Tensor const& features, at::Tensor cons
   std::int64_t const* const label = own_labels.data_ptr<std::int64_t>();
   Step step(batch, classes, width);
   float* const to = step.rows.data_ptr<float>();
+  std::vector<LinearLayer> velocity;  // of a head with hidden layers
+  for (auto const& layer : head.hidden.empty() ? std::vector<LinearLayer>{} : layers_of(head)) velocity.push_back({at::zeros_like(layer.weight), at::zeros_like(layer.bias)});
+  auto const take_step = [&](at::Tensor const& rows, std::int64_t const* own, double rate) {
+    if (velocity.empty()) return descend(rows, own, head, step, options, rate);
+    descend(rows, at::from_blob(const_cast<std::int64_t*>(own), {rows.size(0)}, at::kLong), velocity, head, options, rate);
+  };
   std::vector<std::int64_t> order(static_cast<std::size_t>(cells));
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
     double const rate = !options.rate_falls || 2 * epoch < options.epochs ? options.rate : options.rate * 0.1;
     if (cells == batch) {  // one batch holds all, so its order changes nothing but rounding
-      descend(scaled, label, head, step, options, rate);
+      take_step(scaled, label, rate);
       continue;
     }
     std::iota(order.begin(), order.end(), 0);
@@ -153,12 +188,12 @@ void train_further(LinearHead& head, at::Tensor const& features, at::Tensor cons
         std::memcpy(to + i * width, from + row * width, static_cast<std::size_t>(width) * sizeof(float));
         step.labels[static_cast<std::size_t>(i)] = label[row];
       }
-      descend(step.rows.narrow(0, 0, n), step.labels.data(), head, step, options, rate);
+      take_step(step.rows.narrow(0, 0, n), step.labels.data(), rate);
     }
   }
 }
 
-at::Tensor predict(LinearHead const& head, at::Tensor const& features, HeadOptions const& options) {
+at::Tensor predict(Head const& head, at::Tensor const& features, HeadOptions const& options) {
   c10::InferenceMode const no_graph;
   auto const cells = features.size(0);
   auto predicted = at::empty({cells}, at::kLong);
@@ -166,7 +201,8 @@ at::Tensor predict(LinearHead const& head, at::Tensor const& features, HeadOptio
   auto const classes = head.weight.size(0);
   for (std::int64_t begin = 0; begin < cells; begin += block_rows) {
     auto const n = std::min(block_rows, cells - begin);
-    auto const rows = (features.narrow(0, begin, n) * scale_of(features, options)).contiguous();
+    auto rows = (features.narrow(0, begin, n) * scale_of(features, options)).contiguous();
+    for (auto const& layer : head.hidden) rows = at::relu(at::linear(rows, layer.weight, layer.bias));
     auto const scores = at::addmm(head.bias, rows, head.weight.t());  // [n, classes]
     float const* const score = scores.data_ptr<float>();
     for (std::int64_t i = 0; i < n; ++i)

@@ -44,9 +44,11 @@ TEST(InnerLoop, IsThatOfDcUnlessSet) {
 TEST(CheckDistillOptions, RefusesWhatCannotBeMeant) {
   auto const refused = [](auto change) {
     DistillOptions options;
-    change(options);
+    HeadOptions head;
+    if constexpr (requires { change(options, head); }) change(options, head);
+    else change(options);
     try {
-      check_distill_options(options);
+      check_distill_options(options, head);
     } catch (Failure const& failure) {
       return failure.code == ExitCode::usage;
     }
@@ -61,6 +63,15 @@ TEST(CheckDistillOptions, RefusesWhatCannotBeMeant) {
   EXPECT_TRUE(refused([](auto& o) { o.optimiser = "lion"; }));
   EXPECT_TRUE(refused([](auto& o) { o.metric = "l2"; }));
   EXPECT_TRUE(refused([](auto& o) { o.draws = 0; }));
+  EXPECT_TRUE(refused([](auto& o) { o.heads = "both"; }));
+  EXPECT_TRUE(refused([](auto& o) { o.encoder = "thawed"; }));
+  EXPECT_FALSE(refused([](auto& o) { o.encoder = "unfrozen"; }));
+  EXPECT_TRUE(refused([](auto& o) { o.encoder = "unfrozen", o.metric = "flat"; }));
+  EXPECT_TRUE(refused([](auto& o) { o.encoder = "unfrozen", o.heads = "student_expert"; }));
+  EXPECT_TRUE(refused([](auto& o) { o.encoder = "unfrozen", o.variants = {"features"}, o.matchings = {"dc"}; }));
+  EXPECT_TRUE(refused([](auto&, HeadOptions& head) { head.hidden = {128}; }));  // the default matchings have head
+  EXPECT_FALSE(refused([](auto& o, HeadOptions& head) { head.hidden = {128}, o.matchings = {"dm", "dc"}; }));
+  EXPECT_TRUE(refused([](auto& o, HeadOptions& head) { head.hidden = {128, 0}, o.matchings = {"dc"}; }));
 }
 
 }  // namespace

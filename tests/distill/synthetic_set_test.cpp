@@ -27,10 +27,10 @@ struct World {
     start_cells = at::randn({classes * spc, 60}).clamp_min_(0);
     at::Tensor const goal = foundation.encode(scdd.cells(at::randn({classes, latent}), at::arange(classes, at::kLong)));
     target.means = goal;
-    target.weight = at::randn({classes, latent});
-    target.bias = at::randn({classes});
+    target.head.weight = at::randn({classes, latent});
+    target.head.bias = at::randn({classes});
     target.feature_scale = 4;
-    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.weight, target.bias);
+    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
   }
   SyntheticSet start(Communicator const& ranks, Generator const& generator, std::vector<Chunk> const& chunks, CodeOptimiser optimiser) {
     at::Tensor const& codes = generator.start == Generator::Start::latents ? start_latents : start_cells;

@@ -25,10 +25,10 @@ struct World {
     at::manual_seed(9);
     codes = at::randn({classes * spc, latent});
     codes = codes / codes.norm(2, {1}, true);
-    target = {at::randn({classes, latent}), at::randn({classes, latent}), at::randn({classes}), {}, GradientMetric::rows, 4.0};
+    target = {at::randn({classes, latent}), {at::randn({classes, latent}), at::randn({classes})}, {}, GradientMetric::rows, 4.0};
     target.by_features = at::randn({classes * spc, latent});
     target.by_cells = at::randn({classes * spc, foundation.shape().genes});
-    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.weight, target.bias);
+    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
   }
   ChunkMatch matcher(Matching const& matching) const {
     return [this, matching](Chunk const& chunk, at::Tensor const& features) { return match(matching, target, features, chunk.first_class, chunk.classes); };
@@ -44,8 +44,8 @@ struct World {
       at::Tensor const own = features.narrow(0, c * spc, spc);
       if (matching.means) loss = loss + (own.mean(0) - target.means[c]).norm();
       if (!matching.gradients) continue;
-      at::Tensor const weight = target.weight.clone().requires_grad_(true);
-      at::Tensor const entropy = at::cross_entropy_loss(at::linear(own * target.feature_scale, weight, target.bias), at::full({spc}, c, at::kLong));
+      at::Tensor const weight = target.head.weight.clone().requires_grad_(true);
+      at::Tensor const entropy = at::cross_entropy_loss(at::linear(own * target.feature_scale, weight, target.head.bias), at::full({spc}, c, at::kLong));
       at::Tensor const u = torch::autograd::grad({entropy}, {weight}, {}, true, true)[0], r = target.expert_gradients[c].narrow(1, 0, latent);
       loss = loss + (1 - (u * r).sum(1) / (u.norm(2, 1) * r.norm(2, 1) + 1e-6)).sum();
     }

@@ -6,6 +6,7 @@
 
 #include "retort/matching/real_features.hpp"
 #include "retort/run/error.hpp"
+#include "retort/training/head_training.hpp"
 
 namespace retort {
 namespace {
@@ -42,8 +43,8 @@ TEST(ExpertGradients, EqualAutogradOnOneRank) {
   auto const ranks = Communicator::world();
   ShardPlan const plan(4, ranks.rank(), ranks.size());
   RealFeatures const real = world.real(plan);
-  ExpertGradients const gradients(ranks, plan, real, 0, 1);
-  at::Tensor const ours = gradients(world.weight, world.bias, 0);
+  ExpertGradients const gradients(ranks, plan, real, {}, 0, 1);
+  at::Tensor const ours = gradients({world.weight, world.bias}, 0).view({4, 4, width + 1});
   for (std::int64_t c = 0; c < 4; ++c) {
     auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
     at::Tensor const weight = world.weight.to(at::kDouble).requires_grad_(true), bias = world.bias.to(at::kDouble).requires_grad_(true);
@@ -55,6 +56,37 @@ TEST(ExpertGradients, EqualAutogradOnOneRank) {
   }
 }
 
+// With hidden layers: weights and biases of all layers, and the gradient of all cells together.
+TEST(ExpertGradients, EqualAutogradThroughHiddenLayers) {
+  World const world;
+  auto const ranks = Communicator::world();
+  ShardPlan const plan(4, ranks.rank(), ranks.size());
+  RealFeatures const real = world.real(plan);
+  ExpertGradients const gradients(ranks, plan, real, {9, 5}, 0, 1);
+  Head const head = initial_head(4, width, 1, 2, {9, 5});
+  at::Tensor const ours = gradients(head, 0), together = gradients.over_all_cells(ours);
+  auto const autograd = [&](std::int64_t first_row, at::Tensor const& labels) {
+    std::vector<at::Tensor> weights, columns;
+    at::Tensor value = world.features.narrow(0, first_row, labels.size(0)).to(at::kDouble) * scale;
+    for (auto const& layer : layers_of(head)) {
+      if (!weights.empty()) value = at::relu(value);
+      weights.push_back(at::cat({layer.weight, layer.bias.unsqueeze(1)}, 1).to(at::kDouble).requires_grad_(true));
+      value = at::linear(value, weights.back().narrow(1, 0, layer.weight.size(1)), weights.back().select(1, layer.weight.size(1)));
+    }
+    at::cross_entropy_loss(value, labels).backward();
+    for (auto const& weight : weights) columns.push_back(weight.grad().flatten());
+    return at::cat(columns);
+  };
+  auto const close = [](at::Tensor const& a, at::Tensor const& b) { return (a - b).abs().max().item<double>() < 1e-5 * b.abs().max().item<double>(); };
+  std::vector<at::Tensor> labels;
+  for (std::int64_t c = 0; c < 4; ++c) {
+    auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
+    labels.push_back(at::full({std::ssize(rows)}, c, at::kLong));
+    EXPECT_TRUE(close(ours[c], autograd(rows[0], labels.back()))) << "class " << c;
+  }
+  EXPECT_TRUE(close(together, autograd(0, at::cat(labels))));
+}
+
 // The same bits as one rank alone, on 1, 2 and 4 ranks with four shards; all cells and a sample.
 TEST(ExpertGradients, SameBitsOnAnyNumberOfRanks) {
   World const world;
@@ -63,15 +95,16 @@ TEST(ExpertGradients, SameBitsOnAnyNumberOfRanks) {
   RealFeatures const real = world.real(plan), real_alone = world.real(plan_alone);
   at::Tensor const means = class_means(ranks, plan, real, scale), means_alone = class_means(alone, plan_alone, real_alone, scale);
   EXPECT_TRUE(at::equal(means, means_alone));
-  for (std::int64_t sample : {0, 16}) {
-    ExpertGradients const together(ranks, plan, real, sample, 1), single(alone, plan_alone, real_alone, sample, 1);
-    at::Tensor const ours = together(world.weight, world.bias, 3), theirs = single(world.weight, world.bias, 3);
+  for (auto const& [hidden, sample] : std::vector<std::pair<std::vector<std::int64_t>, std::int64_t>>{{{}, 0}, {{}, 16}, {{9, 5}, 0}, {{9, 5}, 16}}) {
+    Head const head = hidden.empty() ? Head{world.weight, world.bias} : initial_head(4, width, 1, 2, hidden);
+    ExpertGradients const together(ranks, plan, real, hidden, sample, 1), single(alone, plan_alone, real_alone, hidden, sample, 1);
+    at::Tensor const ours = together(head, 3), theirs = single(head, 3);
     EXPECT_TRUE(at::equal(ours, theirs)) << "sample " << sample << ", apart " << (ours - theirs).abs().max().item<float>();
     if (sample) {
-      EXPECT_FALSE(at::allclose(ours, single(world.weight, world.bias, 4)));  // another draw
+      EXPECT_FALSE(at::allclose(ours, single(head, 4)));  // another draw
       // Of a class with no more cells than the sample all are taken.
-      ExpertGradients const all(alone, plan_alone, real_alone, 0, 1);
-      EXPECT_TRUE(at::allclose(ours[1], all(world.weight, world.bias, 0)[1], 1e-4, 1e-6));
+      ExpertGradients const all(alone, plan_alone, real_alone, hidden, 0, 1);
+      EXPECT_TRUE(at::allclose(ours[1], all(head, 0)[1], 1e-4, 1e-6));
     }
   }
 }

@@ -36,7 +36,7 @@ struct World {
     return {read, width, rows_by_class, plan, scale};
   }
   // The loss by its definition, in double: train by plain steps, then the mean cross-entropy of all cells.
-  double loss(at::Tensor const& set, LinearHead const& start, HeadTraining const& training) const {
+  double loss(at::Tensor const& set, Head const& start, HeadTraining const& training) const {
     at::Tensor const rows = at::cat({set.to(at::kDouble) * scale, at::ones({set.size(0), 1}, at::kDouble)}, 1);
     UnrolledHead const head(rows, labels, at::cat({start.weight, start.bias.unsqueeze(1)}, 1), training);
     at::Tensor const all = at::cat({cells.to(at::kDouble) * scale, at::ones({cells.size(0), 1}, at::kDouble)}, 1);
@@ -54,7 +54,7 @@ TEST(HeadMatching, HasTheDerivativeOfItsLoss) {
   RealFeatures const real = world.real(plan);
   HeadTraining const training{40, 0.05, 0.9, 5e-4};
   HeadMatching const matching(ranks, plan, real, scale, training);
-  LinearHead const start = initial_head(classes, width, 1, 7);
+  Head const start = initial_head(classes, width, 1, 7);
   auto const result = matching(world.features, world.labels, start);
   EXPECT_NEAR(result.loss, world.loss(world.features, start, training), 1e-5);
   EXPECT_EQ(matching.loss(world.features, world.labels, start), result.loss);
@@ -71,7 +71,7 @@ TEST(HeadMatching, StepsDownTheDerivativeTeachMore) {
   ShardPlan const plan(4, ranks.rank(), ranks.size());
   RealFeatures const real = world.real(plan);
   HeadMatching const matching(ranks, plan, real, scale, {});
-  LinearHead const start = initial_head(classes, width, 1, 7);
+  Head const start = initial_head(classes, width, 1, 7);
   at::Tensor features = world.features.clone();
   double const before = matching.loss(features, world.labels, start);
   for (int step = 0; step < 50; ++step) features = features - matching(features, world.labels, start).gradient * 0.05;
@@ -80,7 +80,7 @@ TEST(HeadMatching, StepsDownTheDerivativeTeachMore) {
 
 TEST(HeadMatching, SameBitsOnAnyNumberOfRanks) {
   World const world;
-  LinearHead const start = initial_head(classes, width, 1, 7);
+  Head const start = initial_head(classes, width, 1, 7);
   auto const found = [&](Communicator const& ranks) {
     ShardPlan const plan(4, ranks.rank(), ranks.size());
     RealFeatures const real = world.real(plan);

@@ -32,8 +32,8 @@ TEST(Match, SumsAndCuts) {
   at::manual_seed(6);
   std::int64_t const classes = 5, n = 2, width = 8;
   at::Tensor const features = at::randn({classes * n, width});
-  MatchTarget target{at::randn({classes, width}), at::randn({classes, width}), at::randn({classes}), {}, GradientMetric::rows, 2.5};
-  target.expert_gradients = class_gradients(at::randn({classes * 7, width}), 0, classes, target.weight, target.bias);
+  MatchTarget target{at::randn({classes, width}), {at::randn({classes, width}), at::randn({classes})}, {}, GradientMetric::rows, 2.5};
+  target.expert_gradients = class_gradients(at::randn({classes * 7, width}), 0, classes, target.head.weight, target.head.bias);
   auto const dm = match(matching_named("dm"), target, features, 0, classes), dc = match(matching_named("dc"), target, features, 0, classes),
              both = match(matching_named("dm+dc"), target, features, 0, classes);
   EXPECT_TRUE(at::allclose(both.gradient, dm.gradient + dc.gradient));

@@ -56,7 +56,7 @@ TEST(UnrolledHead, TrainsAsTrainHeadDoes) {
   World const world;
   at::Tensor const features = world.rows.narrow(1, 0, 7).to(at::kFloat).contiguous();
   HeadOptions options{.epochs = 60, .scale_features = false, .rate_falls = false};
-  LinearHead head = initial_head(4, 7, 5, 1);
+  Head head = initial_head(4, 7, 5, 1);
   UnrolledHead const unrolled(at::cat({features, at::ones({12, 1})}, 1), world.labels, at::cat({head.weight, head.bias.unsqueeze(1)}, 1),
                               {60, options.rate, options.momentum, options.weight_decay});
   train_further(head, features, world.labels, options, 5, 1);

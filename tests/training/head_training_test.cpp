@@ -24,13 +24,13 @@ Cells clouds(std::int64_t cells, std::int64_t classes, std::int64_t width, doubl
   return {features / features.norm(2, {1}, true), labels};
 }
 
-// torch.optim.SGD on a torch Linear from the same initial weights and over the same batches.
-LinearHead by_autograd(Cells const& cells, std::int64_t classes, HeadOptions const& options, std::uint64_t seed, std::uint64_t index) {
+// torch.optim.SGD on torch Linears from the same initial weights and over the same batches.
+Head by_autograd(Cells const& cells, std::int64_t classes, HeadOptions const& options, std::uint64_t seed, std::uint64_t index) {
   auto const width = cells.features.size(1), count = cells.features.size(0);
-  auto head = initial_head(classes, width, seed, index);
-  head.weight.requires_grad_(true);
-  head.bias.requires_grad_(true);
-  torch::optim::SGD optimiser({head.weight, head.bias}, torch::optim::SGDOptions(options.rate).momentum(options.momentum).weight_decay(options.weight_decay));
+  auto const layers = layers_of(initial_head(classes, width, seed, index, options.hidden));
+  std::vector<at::Tensor> parameters;
+  for (auto const& layer : layers) parameters.insert(parameters.end(), {layer.weight.requires_grad_(true), layer.bias.requires_grad_(true)});
+  torch::optim::SGD optimiser(parameters, torch::optim::SGDOptions(options.rate).momentum(options.momentum).weight_decay(options.weight_decay));
   auto const scaled = options.scale_features ? cells.features * std::sqrt(static_cast<double>(width)) : cells.features;
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
     if (2 * epoch >= options.epochs) static_cast<torch::optim::SGDOptions&>(optimiser.param_groups()[0].options()).lr(options.rate * 0.1);
@@ -39,11 +39,15 @@ LinearHead by_autograd(Cells const& cells, std::int64_t classes, HeadOptions con
     Random(seed, purpose::head_order, index, static_cast<std::uint32_t>(epoch)).shuffle(order);
     for (auto const& batch : at::tensor(order, at::kLong).split(options.batch)) {
       optimiser.zero_grad();
-      torch::nn::functional::cross_entropy(torch::nn::functional::linear(scaled.index_select(0, batch), head.weight, head.bias), cells.labels.index_select(0, batch)).backward();
+      at::Tensor scores = torch::nn::functional::linear(scaled.index_select(0, batch), layers[0].weight, layers[0].bias);
+      for (std::size_t i = 1; i < layers.size(); ++i) scores = torch::nn::functional::linear(scores.relu(), layers[i].weight, layers[i].bias);
+      torch::nn::functional::cross_entropy(scores, cells.labels.index_select(0, batch)).backward();
       optimiser.step();
     }
   }
-  return {head.weight.detach(), head.bias.detach()};
+  Head head{layers.back().weight.detach(), layers.back().bias.detach()};
+  for (std::size_t i = 0; i + 1 < layers.size(); ++i) head.hidden.push_back({layers[i].weight.detach(), layers[i].bias.detach()});
+  return head;
 }
 
 double largest_difference(at::Tensor const& a, at::Tensor const& b) { return (a - b).abs().max().item<double>(); }
@@ -61,6 +65,35 @@ TEST(HeadTraining, EqualsPytorchSgdOverManyBatches) {
     EXPECT_LT(largest_difference(ours.bias, theirs.bias), 1e-5);
     EXPECT_GT(largest_difference(ours.weight, initial_head(7, 32, 11, 2).weight), 1e-2);
   }
+}
+
+// Hidden layers: many batches, one batch, and what the trained head says of other cells.
+TEST(HeadTraining, EqualsPytorchSgdWithHiddenLayers) {
+  auto const cells = clouds(300, 7, 32, 1.0);
+  for (std::vector<std::int64_t> const& hidden : {std::vector<std::int64_t>{20}, std::vector<std::int64_t>{20, 9}})
+    for (std::int64_t const batch : {64, 512}) {
+      HeadOptions options;
+      options.epochs = 10;
+      options.batch = batch;
+      options.hidden = hidden;
+      auto const ours = train_head(cells.features, cells.labels, 7, options, 11, 2), theirs = by_autograd(cells, 7, options, 11, 2), start = initial_head(7, 32, 11, 2, hidden);
+      auto const a = layers_of(ours), b = layers_of(theirs), c = layers_of(start);
+      ASSERT_EQ(a.size(), hidden.size() + 1);
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        EXPECT_LT(largest_difference(a[i].weight, b[i].weight), 1e-5) << i;
+        EXPECT_LT(largest_difference(a[i].bias, b[i].bias), 1e-5) << i;
+        EXPECT_GT(largest_difference(a[i].weight, c[i].weight), 1e-3) << i;
+      }
+      at::Tensor value = cells.features * std::sqrt(32.0);
+      for (std::size_t i = 0; i < b.size(); ++i) value = at::linear(i ? value.relu() : value, a[i].weight, a[i].bias);
+      EXPECT_TRUE(at::equal(predict(ours, cells.features, options), value.argmax(1)));
+    }
+}
+
+TEST(HeadTraining, WidthsMustBePositive) {
+  HeadOptions options;
+  options.hidden = {8, 0};
+  EXPECT_THROW(check_head_options(options), Failure);
 }
 
 TEST(HeadTraining, EqualsPytorchSgdOnASetSmallerThanABatch) {
@@ -102,7 +135,7 @@ TEST(HeadTraining, InitialHeadIsUniform) {
 }
 
 TEST(Predict, TiesGoToTheLowerClass) {
-  LinearHead const head{at::zeros({4, 3}), at::tensor({0.0F, 1.0F, 1.0F, 0.5F})};
+  Head const head{at::zeros({4, 3}), at::tensor({0.0F, 1.0F, 1.0F, 0.5F})};
   EXPECT_TRUE(predict(head, at::randn({600, 3}), {}).eq(1).all().item<bool>());
   EXPECT_EQ(predict(head, at::empty({0, 3}), {}).size(0), 0);
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "retort/run/option_table.hpp"
+#include "retort/training/head_training.hpp"
 
 namespace retort {
 
@@ -25,11 +26,15 @@ struct DistillOptions {
   std::int64_t score_heads = 3;
   bool choose_each_draw = false;
   std::string metric = "rows";
+  std::string heads = "shared", encoder = "frozen";
   std::int64_t outer_steps = 0, inner_epochs = 0;
   std::int64_t head_steps = 150, gene_cells = 4096;
   std::int64_t real_cells = 0;
   std::int64_t chunk_cells = 64;
   bool renormalise = false;
+
+  bool student_expert() const { return heads == "student_expert"; }
+  bool encoder_unfrozen() const { return encoder == "unfrozen"; }
 };
 void add_distill_options(OptionTable& table, DistillOptions& options);
 
@@ -45,6 +50,6 @@ std::vector<std::string> matchings_of(std::string const& variant, DistillOptions
 // Real cells whose mean a synthetic cell starts from: `initial_cells`, or one for a single cell a class and 16 for more.
 std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc);
 // Throws Failure(usage) for values that cannot be meant.
-void check_distill_options(DistillOptions const& options);
+void check_distill_options(DistillOptions const& options, HeadOptions const& head);
 
 }  // namespace retort

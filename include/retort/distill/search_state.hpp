@@ -23,7 +23,7 @@ struct SearchState {
   std::int64_t rate = 0;               // which of the rates is tried
   std::int64_t iteration = 0;          // steps taken at it
   std::vector<Candidate> candidates;   // of this set so far; codes of this rank
-  LinearHead head;                     // whose gradients are matched; undefined where none are
+  Head head;                     // whose gradients are matched; undefined where none are
   std::vector<Choice> choices;         // one a kind of set
   double best_accuracy = -1;           // held out, of the exported sets: the mean of features' and genes'
   std::string best_set;                // its name

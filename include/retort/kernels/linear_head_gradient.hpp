@@ -10,8 +10,9 @@ namespace retort {
 
 // How two gradients of the head are compared (methods 1.4.3): rows sums 1 - cos over the rows of the weight's gradient, as
 // the reference code of dataset condensation does (biases count nothing); flat is one cosine of weight and bias together,
-// as scDD's eq 5 is written. Both add 1e-6 to the product of norms.
+// as scDD's eq 5 is written. Both add cosine_guard to the product of norms.
 enum class GradientMetric { rows, flat };
+inline constexpr double cosine_guard = 1e-6;  // of dataset condensation's reference code
 
 // "rows" or "flat". Throws Failure(usage) with the setting's name.
 GradientMetric gradient_metric(std::string const& text, std::string const& setting);

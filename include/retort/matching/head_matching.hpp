@@ -30,9 +30,9 @@ class HeadMatching {
   // Collective. Features [n, width] float32 and labels int64 [n] of the whole synthetic set, the same on all ranks; `start`:
   // the head before its training. The sums over real cells are formed by all ranks in one fixed tree; the training on
   // the set, which is small, by every rank alike. Bit-equal on any number of ranks.
-  Result operator()(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const;
+  Result operator()(at::Tensor const& features, at::Tensor const& labels, Head const& start) const;
   // Collective: the loss alone.
-  double loss(at::Tensor const& features, at::Tensor const& labels, LinearHead const& start) const;
+  double loss(at::Tensor const& features, at::Tensor const& labels, Head const& start) const;
 
  private:
   struct State;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "retort/kernels/linear_head_gradient.hpp"
+#include "retort/training/head_pass.hpp"
 
 namespace retort {
 
@@ -28,12 +29,12 @@ Matching matching_named(std::string const& name);
 // What one iteration matches, all classes.
 struct MatchTarget {
   at::Tensor means;             // [classes, width]
-  at::Tensor weight, bias;      // the head of this iteration; undefined where gradients are not matched
-  at::Tensor expert_gradients;  // [classes, classes, width + 1]
+  Head head = {};                    // of this iteration; undefined where gradients are not matched, or are by the set as a whole
+  at::Tensor expert_gradients = {};  // [classes, gradient_length]
   GradientMetric metric = GradientMetric::rows;
   double feature_scale = 1;     // of what the head sees
-  at::Tensor by_features = {};  // [rows of the set, width]: HeadMatching's derivative; undefined for other matchings
-  at::Tensor by_cells = {};     // [rows of the set, genes]: GeneMatching's
+  at::Tensor by_features = {};  // [rows of the set, width]: HeadMatching's derivative, or that of match_student_expert
+  at::Tensor by_cells = {};     // [rows of the set, genes]: GeneMatching's, or EncoderMatching's
 };
 
 // The matching's loss of the classes [first_class, first_class + k), features [k * n, width].

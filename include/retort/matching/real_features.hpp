@@ -13,12 +13,16 @@
 #include "retort/cells/atlas.hpp"
 #include "retort/ranks/communicator.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/run/random.hpp"
 
 namespace retort {
 
 // Fit rows of every class, in atlas order.
 // Throws Failure(bad_input) that names a class without fit cells: nothing could stand for it.
 std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, std::vector<Part> const& parts);
+
+// Draws `taken` of `rows` without replacement to the front (a partial shuffle).
+void draw_to_front(std::vector<std::int64_t>& rows, std::size_t taken, Random& random);
 
 // Features of any rows of a feature file, [rows, width], read in runs of blocks so that memory stays near the result.
 at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::int64_t const> rows);

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "retort/matching/encoder_matching.hpp"
 #include "retort/matching/expert_gradients.hpp"
 #include "retort/matching/gene_matching.hpp"
 #include "retort/matching/head_matching.hpp"
 #include "retort/matching/matching.hpp"
+#include "retort/matching/student_expert.hpp"
 
 namespace retort {
 
@@ -17,7 +19,10 @@ class RealSide {
  public:
   struct Options {
     GradientMetric metric = GradientMetric::rows;
-    std::int64_t real_cells = 0;  // see ExpertGradients
+    std::vector<std::int64_t> hidden = {};  // widths of the hidden layers of heads whose gradients are matched
+    std::optional<HeadOptions> student;     // of one epoch: gradients are matched as match_student_expert does
+    Foundation const* encoder = nullptr;    // unfrozen: gradients are matched as EncoderMatching does
+    std::int64_t real_cells = 0;  // see ExpertGradients; 0 with an unfrozen encoder: 256
     HeadTraining head_training;   // see HeadMatching
     std::int64_t gene_cells = 4096;  // see GeneMatching
     std::uint64_t seed = 0;
@@ -33,24 +38,32 @@ class RealSide {
            Options const& options);
 
   // Collective. What match() takes for one iteration: class means always; aim_at adds the expert gradients of a head, `number`
-  // names the sample of real cells; train_through the derivative of what `head` does on real cells after learning from the set;
+  // names the sample of real cells; aim_at_weights and follow what an unfrozen encoder, and a student with its expert, give for
+  // the set as it is; train_through the derivative of what `head` does on real cells after learning from the set;
   // train_on_genes that of logistic regression on genes.
   MatchTarget const& target() const { return target_; }
-  void aim_at(LinearHead const& head, std::uint64_t number);
-  void train_through(LinearHead const& head, at::Tensor const& features, at::Tensor const& labels);
+  void aim_at(Head const& head, std::uint64_t number);
+  void aim_at_weights(Head const& head, std::uint64_t number, at::Tensor const& cells);
+  void follow(Head const& start, std::uint64_t number, at::Tensor const& features, at::Tensor const& labels, std::int64_t epochs);
+  void train_through(Head const& head, at::Tensor const& features, at::Tensor const& labels);
   void train_on_genes(at::Tensor const& cells, at::Tensor const& labels);
 
-  // Collective: the matching's loss of a whole set against a few heads that are always the same, so that states compare. `cells`
-  // may be undefined where the matching has no student `genes`.
-  double loss(Matching const& matching, at::Tensor const& features, at::Tensor const& cells, at::Tensor const& labels) const;
+  // Collective: the matching's loss of a whole set against a few heads that are always the same, so that states compare; one
+  // head where the encoder is unfrozen. `cells` may be undefined where neither that nor the student `genes` asks for them; `epochs`
+  // are those of follow.
+  double loss(Matching const& matching, at::Tensor const& features, at::Tensor const& cells, at::Tensor const& labels, std::int64_t epochs) const;
 
  private:
-  LinearHead comparing_head(std::uint64_t i) const;
+  Head comparing_head(std::uint64_t i) const;
+
+  double loss_of_gradients(Matching const& matching, at::Tensor const& features, at::Tensor const& cells, at::Tensor const& labels, std::int64_t epochs) const;
+  StudentExpertOptions student_options(std::int64_t epochs) const { return {options_.metric, *options_.student, epochs}; }
 
   Options options_;
   std::int64_t classes_, width_;
   MatchTarget target_;
   std::optional<ExpertGradients> expert_gradients_;
+  std::optional<EncoderMatching> encoder_matching_;
   std::optional<HeadMatching> head_matching_;
   std::optional<GeneMatching> gene_matching_;
   std::vector<MatchTarget> comparing_;

@@ -1,4 +1,4 @@
-// Training linear heads on frozen features: the protocol by which every set is judged (DC-BENCH's, as scDD IV-C names it).
+// Training heads on frozen features: the protocol by which every set is judged (DC-BENCH's, as scDD IV-C names it).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "retort/run/option_table.hpp"
+#include "retort/training/head_pass.hpp"
 
 namespace retort {
 
@@ -17,28 +18,26 @@ struct HeadOptions {
   double momentum = 0.9;
   double weight_decay = 5e-4;
   std::int64_t batch = 256;
+  std::vector<std::int64_t> hidden{};  // widths of hidden layers; empty: a linear head
   bool scale_features = true;  // by sqrt(width): unit-norm features leave the head unconverged at this rate
   bool rate_falls = true;      // not a setting: the inner loop of gradient matching keeps its rate
 };
 void add_head_options(OptionTable& table, HeadOptions& options);
+// Throws Failure(usage) for values that cannot be meant.
+void check_head_options(HeadOptions const& options);
 
-struct LinearHead {
-  at::Tensor weight;  // [classes, width]
-  at::Tensor bias;    // [classes]
-};
-
-// PyTorch's default initialisation, U(-1/sqrt(width), 1/sqrt(width)), drawn from (seed, index).
-LinearHead initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index);
+// PyTorch's default initialisation, U(-1/sqrt(in), 1/sqrt(in)) of each layer in order, drawn from (seed, index).
+Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index, std::vector<std::int64_t> const& hidden = {});
 // Features [n, width] float32 on the CPU, labels int64 [n]. Head `index` of `seed`: its initial weights and the order of
 // its batches depend on nothing else; Random(seed, purpose::head_order, index, epoch) shuffles the rows of an epoch.
-// Closed-form gradients, no autograd graph. Not collective.
-LinearHead train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
+// Gradients written out, no autograd graph. Not collective.
+Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
                       std::uint64_t seed, std::uint64_t index);
 // The same from the weights that `head` has, in place; its momentum begins at zero.
-void train_further(LinearHead& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
+void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
                    std::uint64_t index);
 // int64 [n]: the class with the highest score; ties go to the lower class. Work is cut into blocks of fixed size.
-at::Tensor predict(LinearHead const& head, at::Tensor const& features, HeadOptions const& options);
+at::Tensor predict(Head const& head, at::Tensor const& features, HeadOptions const& options);
 
 struct Scores {
   double accuracy = 0;               // per cent
