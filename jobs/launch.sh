@@ -14,8 +14,10 @@ fail() { echo "${0##*/}: error: $2" >&2; exit "$1"; }
 require_programs() {
   [[ -x $bin/retort-ingest ]] || fail 1 "no programs in '$bin' (not built yet?). Run tools/setup, or set RETORT_BIN"
 }
+# setting_of CONFIG SECTION KEY: its value, of the sections that ingest has.
+setting_of() { "$bin/retort-ingest" --config "$1" --print-config | sed -n "/^\[$2\]/,/^\[/s/^$3 = //p"; }
 # run_folder CONFIG: the run folder that it names.
-run_folder() { "$bin/retort-ingest" --config "$1" --print-config | sed -n '/^\[run\]/,/^\[/s/^folder = //p'; }
+run_folder() { setting_of "$1" run folder; }
 
 # start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank a task of it; RETORT_NODES and RETORT_RANKS: on a part of it.
 start_ranks() {

@@ -21,9 +21,9 @@ std::vector<std::filesystem::path> DistillInputs::files() const {
   return files;
 }
 
-void DistillInputs::open(Session const& session, HeadOptions const& head, ShardPlan const& plan) {
+void DistillInputs::open(Session const& session, DistillOptions const& options, HeadOptions const& head, ShardPlan const& plan) {
   atlas = std::make_unique<Atlas>(atlas_file);
-  labels = atlas->labels();
+  labels = atlas->labels(options.label);
   fit_rows = fit_rows_by_class(labels, atlas->parts());
   foundation = std::make_unique<Foundation>(Foundation::load(foundation_folder));
   foundation->freeze();

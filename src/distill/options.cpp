@@ -14,6 +14,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.features", options.features, "features of its cells; empty: RUN/features.h5ad")
       .add("distill.foundation", options.foundation, "folder of the encoder and decoder; empty: RUN/foundation")
       .add("distill.generator", options.generator, "folder of the denoiser; empty: RUN/generator")
+      .add("distill.label", options.label, "label column; empty: the first that ingest was told")
       .add("distill.variants", options.variants, "what is optimised: scdd (latents through U and D), decoder (through D), cells (expression), features, features_decoded (decoded at the end); generator and random: nothing is")
       .add("distill.matchings", options.matchings, "what is matched: dm (class means), dc (gradients of a head), dm+dc, head (a head trained on the set is good on all real cells), genes (so is logistic regression on genes), head+genes")
       .add("distill.spc", options.spc, "synthetic cells a class")

@@ -11,7 +11,7 @@ void add_cells_options(OptionTable& table, CellsOptions& options) {
 
 void add_ingest_options(OptionTable& table, IngestOptions& options) {
   table.add("ingest.input", options.input, "h5ad or 10x h5 files, separated by commas")
-      .add("ingest.label", options.label, "obs column of the cell types; cells without one are dropped. Empty: no labels")
+      .add("ingest.label", options.label, "obs columns with classes, separated by commas; the first decides the split, cells without one of them are dropped. Empty: no labels")
       .add("ingest.layer", options.layer, "auto (where whole counts are: X, raw/X or layers/counts; else log values), X, raw/X or layers/NAME")
       .add("ingest.vocabulary", options.vocabulary, "file with one gene symbol a line: exactly these genes, in this order. Empty: the files' genes")
       .add("ingest.genes", options.genes, "intersection or union of several files' genes")

@@ -108,26 +108,27 @@ CodedColumn joined_column(std::vector<IngestSource> const& sources, std::string 
   return joined;
 }
 
-void require_label(std::vector<IngestSource> const& sources, std::string const& label) {
-  if (label.empty()) return;
-  for (auto const& source : sources) {
-    auto const* column = source.input->column(label);
-    if (column && column->kind != H5adInput::Kind::other) continue;
-    std::vector<std::string> names;
-    for (auto const& each : source.input->columns())
-      if (each.kind != H5adInput::Kind::other) names.push_back(each.name);
-    fail(ExitCode::bad_input, "'{}' has no label column '{}' in obs (it has {}). Set ingest.label to one of them", source.input->name(), label,
-         names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
-  }
+void require_labels(std::vector<IngestSource> const& sources, std::vector<std::string> const& labels) {
+  for (auto const& label : labels)
+    for (auto const& source : sources) {
+      auto const* column = source.input->column(label);
+      if (column && column->kind != H5adInput::Kind::other) continue;
+      std::vector<std::string> names;
+      for (auto const& each : source.input->columns())
+        if (each.kind != H5adInput::Kind::other) names.push_back(each.name);
+      fail(ExitCode::bad_input, "'{}' has no {} '{}' in obs (it has {}). Set ingest.label to one of them", source.input->name(), column ? "classes but other values in column" : "label column", label,
+           names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
+    }
 }
 
-std::vector<std::string> kept_columns(std::vector<IngestSource> const& sources, std::string const& label) {
+std::vector<std::string> kept_columns(std::vector<IngestSource> const& sources, std::vector<std::string> const& labels) {
   using Kind = H5adInput::Kind;
   std::vector<std::string> kept;
   for (auto const& source : sources)
     for (auto const& column : source.input->columns()) {
       bool const text = column.kind == Kind::categorical || column.kind == Kind::coded_records || column.kind == Kind::strings;
-      if ((text || column.name == label) && std::find(kept.begin(), kept.end(), column.name) == kept.end()) kept.push_back(column.name);
+      bool const is_label = std::find(labels.begin(), labels.end(), column.name) != labels.end();
+      if ((text || is_label) && std::find(kept.begin(), kept.end(), column.name) == kept.end()) kept.push_back(column.name);
     }
   return kept;
 }

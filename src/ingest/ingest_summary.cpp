@@ -1,6 +1,6 @@
 #include "retort/ingest/ingest_summary.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -12,7 +12,8 @@ IngestSummary summarise(std::vector<IngestSource> const& sources, ScannedSources
   IngestSummary summary;
   summary.kind = scanned.kind;
   summary.fixed_vocabulary = !options.vocabulary.empty();
-  summary.label = options.label;
+  if (!options.label.empty()) summary.label = options.label.front();
+  summary.labels = fmt::format("{}", fmt::join(options.label, "' or '"));
   summary.too_few = scanned.too_few;
   summary.cells_read = static_cast<std::int64_t>(scanned.kept.size());
   summary.cells = std::count(scanned.kept.begin(), scanned.kept.end(), std::uint8_t{1});
@@ -45,7 +46,7 @@ std::string IngestSummary::table() const {
     text += fmt::format("{:<28}{:>16}{}{}\n", what, with_commas(count), why.empty() ? "" : "  ", why);
   };
   row("cells read", cells_read);
-  if (without_label) row("  dropped", without_label, fmt::format("no label in '{}'", label));
+  if (without_label) row("  dropped", without_label, fmt::format("no label in '{}'", labels));
   if (too_few) row("  dropped", too_few, "too few counts");
   row("cells kept", cells);
   row("genes registered", genes_registered, fixed_vocabulary ? "the vocabulary's" : "");

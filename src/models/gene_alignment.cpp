@@ -13,6 +13,9 @@ AlignedReader::AlignedReader(Atlas const& atlas, std::vector<std::string> const&
     map_.found = model_genes_;
     return;
   }
+  if (!atlas.holds_counts())
+    fail(ExitCode::bad_input, "'{}' has no counts, only log values over its own genes, and the model has other genes (cells are normalised over the model's). Ingest a file with counts, or train a model on this atlas",
+         atlas.file().string());
   map_ = register_genes({atlas.gene_names()}, GeneJoin::intersection, model_genes, {atlas.file()}).maps.front();
   if (static_cast<double>(map_.found) < least_share * static_cast<double>(model_genes_)) {
     fail(ExitCode::bad_input, "'{}' has {} of the model's {} genes (below {:.0f} %, features would mean nothing). Use the atlas that the model was trained on, or a model of its genes",
@@ -26,7 +29,7 @@ CsrBlock AlignedReader::read(std::span<std::int64_t const> rows) const { return 
 
 CsrBlock AlignedReader::aligned(CsrBlock const& cells) const {
   auto registered = align_genes(cells, map_, model_genes_);
-  if (atlas_.holds_counts()) log_normalise(registered);
+  log_normalise(registered);
   return registered;
 }
 

@@ -71,7 +71,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
   });
   if (session.is_done(in.files())) return;
   ranks.together([&] {
-    in.open(session, head_options, plan);
+    in.open(session, options, head_options, plan);
     require_sizes(in, options);
   });
   if (session.dry_run) {

@@ -39,7 +39,7 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.features", options.features, "its features; empty: RUN/features.h5ad")
       .add("evaluate.foundation", options.foundation, "folder of the foundation model; empty: RUN/foundation")
       .add("evaluate.distilled", options.distilled, "folder of distilled sets, VARIANT-MATCHING-spcN-drawK.h5ad; empty: RUN/distilled")
-      .add("evaluate.label", options.label, "label column; empty: the one that ingest was told")
+      .add("evaluate.label", options.label, "label column; empty: the first that ingest was told")
       .add("evaluate.heads", options.heads, "fresh heads trained on each set")
       .add("evaluate.draws", options.draws, "draws of random cells")
       .add("evaluate.spc", options.spc, "cells a class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")

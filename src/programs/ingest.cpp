@@ -49,6 +49,23 @@ CodedColumn file_column(std::vector<IngestSource> const& sources) {
   return column;
 }
 
+// The split knows only the first label: a rare class of another may have gone to the other parts, and could not be learned.
+void require_fit_cells(std::vector<CodedColumn> const& columns, std::vector<std::string> const& names, std::vector<std::int64_t> const& kept_rows,
+                       std::vector<Part> const& parts) {
+  for (std::size_t c = 1; c < columns.size(); ++c) {
+    std::vector<std::int64_t> cells(columns[c].categories.size(), 0), fit(cells);
+    for (std::size_t i = 0; i < kept_rows.size(); ++i) {
+      auto const code = static_cast<std::size_t>(columns[c].codes[static_cast<std::size_t>(kept_rows[i])]);
+      ++cells[code];
+      fit[code] += parts[i] == Part::fit;
+    }
+    for (std::size_t code = 0; code < fit.size(); ++code)
+      if (cells[code] > 0 && fit[code] == 0)
+        fail(ExitCode::bad_input, "class '{}' of '{}' has {} cells and none to learn from (the split goes by '{}'). Remove its cells, or put '{}' first in ingest.label",
+             columns[c].categories[code], names[c], cells[code], names[0], names[c]);
+  }
+}
+
 void ingest(Session& session, IngestOptions const& options, CellsOptions const& cells_options) {
   Communicator const& ranks = session.ranks;
   std::int64_t limit = 0;
@@ -62,15 +79,17 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
 
   // Open every file; find the layer that holds counts.
   auto sources = open_sources(ranks, options);
-  CodedColumn labels;
+  std::vector<CodedColumn> label_columns;
   std::int64_t cells_read = 0;
   ranks.together([&] {
-    require_label(sources, options.label);
-    if (!options.label.empty()) labels = joined_column(sources, options.label);
+    require_labels(sources, options.label);
+    for (auto const& name : options.label) label_columns.push_back(joined_column(sources, name));
     for (auto const& source : sources) cells_read += source.input->cells();
   });
+  CodedColumn const labels = label_columns.empty() ? CodedColumn{} : label_columns.front();  // the one that the split goes by
   std::vector<std::uint8_t> wanted(static_cast<std::size_t>(cells_read), 1);
-  for (std::size_t i = 0; i < labels.codes.size(); ++i) wanted[i] = labels.codes[i] >= 0;
+  for (auto const& column : label_columns)
+    for (std::size_t i = 0; i < column.codes.size(); ++i) wanted[i] = wanted[i] && column.codes[i] >= 0;
   choose_layers(ranks, sources, options, std::int64_t{1} << 20);  // enough for the first values
 
   // Share out the memory of a rank.
@@ -140,6 +159,8 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
     session.say(fmt::format("{} of one cell stay{} in train and {} left out of test: {}", alone.size() == 1 ? "a class" : fmt::format("{} classes", alone.size()),
                             alone.size() == 1 ? "s" : "", alone.size() == 1 ? "is" : "are", fmt::format("{}", fmt::join(alone, ", "))));
 
+  ranks.together([&] { require_fit_cells(label_columns, options.label, kept_rows, parts); });
+
   // Second pass: every row to the rank that writes its place.
   auto const cells = std::ssize(kept_rows);
   int const gene_bytes = scanned.vocabulary.names.size() <= (std::size_t{1} << 16) ? 2 : 4;
@@ -190,13 +211,13 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
     }
     for (auto const& name : kept_columns(sources, options.label)) {
       if (name == "split" || name == "held_out" || name == "source_row" || name == "source_file") continue;  // ours
-      rows.columns.push_back(take_column(name == options.label ? labels : joined_column(sources, name), name, kept_rows, order, own));
+      rows.columns.push_back(take_column(joined_column(sources, name), name, kept_rows, order, own));
     }
     if (sources.size() > 1) rows.columns.push_back(take_column(file_column(sources), "source_file", kept_rows, order, own));
   });
   AtlasNotes notes;
   notes.holds_counts = scanned.kind != ValueKind::log;
-  notes.label = options.label;
+  notes.label = summary.label;
   notes.shuffle_seed = session.run.seed;
   summary.value_bytes = value_bytes_for(scanned.largest, scanned.kind);
   summary.value_type = scanned.kind != ValueKind::counts ? "float32" : fmt::format("uint{}", 8 * summary.value_bytes);

@@ -24,7 +24,7 @@ namespace {
 
 // Section [diffusion].
 struct DiffusionOptions {
-  std::string atlas, features, generator;
+  std::string atlas, features, generator, label;
   std::string model = "scdg";
   std::int64_t steps = 1500, batch = 128;
   double rate = 1e-3, weight_decay = 1e-4, ema = 0;
@@ -35,6 +35,7 @@ void add_diffusion_options(OptionTable& table, DiffusionOptions& options) {
   table.add("diffusion.atlas", options.atlas, "the atlas; empty: RUN/atlas.h5ad")
       .add("diffusion.features", options.features, "features of its cells; empty: RUN/features.h5ad")
       .add("diffusion.generator", options.generator, "folder to write; empty: RUN/generator")
+      .add("diffusion.label", options.label, "label column; empty: the first that ingest was told")
       .add("diffusion.model", options.model, "scdg")
       .add("diffusion.steps", options.steps, "steps")
       .add("diffusion.batch", options.batch, "cells a step, over all shards")
@@ -115,7 +116,7 @@ void train(Session& session, DiffusionOptions& options) {
   std::unique_ptr<Scdg> model;
   session.ranks.together([&] {
     Atlas const atlas(atlas_file);
-    labels = atlas.labels();
+    labels = atlas.labels(options.label);
     fit_rows = rows_of_part(atlas, Part::fit);
     if (fit_rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell in its fit part (nothing to train on)", atlas_file.string());
     Features const first = read_features(features_file, {0, 1});

@@ -22,13 +22,14 @@ using namespace retort;
 
 namespace {
 
-// Takes over a model that SCimilarity trained; no cell is read.
+// Takes over the model of another atlas; no cell is read, embedding registers this atlas's genes to the model's.
 void import_model(Session& session, FoundationOptions const& options) {
   auto const folder = session.product(options.model, "foundation");
   if (session.is_done({options.import})) return;
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
-    auto model = import_scimilarity(options.import);
+    std::filesystem::path const from = options.import;
+    auto model = std::filesystem::exists(from / "config.json") ? Foundation::load(from) : import_scimilarity(from);
     session.say(fmt::format("imported '{}': {} genes, {} latents, weights {}", options.import, with_commas(model.shape().genes), model.shape().latent, model.weights_hash()));
     if (!session.dry_run) model.save(folder, model.gene_names(), {{"imported_from", options.import}});
   });

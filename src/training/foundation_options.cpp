@@ -25,7 +25,7 @@ void FoundationOptions::check() {
 void add_foundation_options(OptionTable& table, FoundationOptions& options) {
   table.add("foundation.atlas", options.atlas, "atlas h5ad; empty: RUN/atlas.h5ad")
       .add("foundation.model", options.model, "folder of the model; empty: RUN/foundation")
-      .add("foundation.import", options.import, "SCimilarity model folder to take over instead of training")
+      .add("foundation.import", options.import, "foundation/ of another run, or SCimilarity model folder, to take over instead of training")
       .add("foundation.label", options.label, "obs column that triplets use; empty: the atlas's")
       .add("foundation.hidden", options.shape.hidden, "widths of the encoder's hidden layers; the decoder's are reversed")
       .add("foundation.latent", options.shape.latent, "width of the latents")

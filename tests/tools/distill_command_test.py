@@ -37,6 +37,7 @@ with tempfile.TemporaryDirectory() as work:
     assert again.returncode == 0 and again.stderr.count("already done") == 6, again.stderr
 
 for arguments, code in [(["missing.h5ad", "label"], 66), (["--set", "distill.iteration=3"], 2), (["--set", "nonsense"], 2), (["one_argument"], 2),
+                        (["--config", "missing.ini"], 66), (["--foundation", "missing"], 66),
                         (["--run-folder", "/proc/nothing"], 73)]:
     with tempfile.TemporaryDirectory() as work:
         place = [] if "--run-folder" in arguments else ["--run-folder", os.path.join(work, "run")]

@@ -35,7 +35,7 @@ struct DistillInputs {
   std::vector<std::filesystem::path> files() const;
   // Opens everything and makes sure that it belongs together; in a dry run not the features. Every rank calls it, inside
   // Communicator::together. Throws Failure(bad_input).
-  void open(Session const& session, HeadOptions const& head, ShardPlan const& plan);
+  void open(Session const& session, DistillOptions const& options, HeadOptions const& head, ShardPlan const& plan);
 };
 
 }  // namespace retort

@@ -12,6 +12,7 @@ namespace retort {
 
 struct DistillOptions {
   std::string atlas, features, foundation, generator;  // inputs; empty: those of the run folder
+  std::string label;
   std::vector<std::string> variants{"scdd"};
   std::vector<std::string> matchings{"dm", "dc", "head"};
   std::vector<std::int64_t> spc{1, 10};

@@ -17,7 +17,7 @@ struct CellsOptions {
 // Section [ingest].
 struct IngestOptions {
   std::vector<std::string> input;
-  std::string label;
+  std::vector<std::string> label;
   std::string layer = "auto";
   std::string vocabulary;
   std::string genes = "intersection";

@@ -50,9 +50,9 @@ void choose_layers(Communicator const& ranks, std::vector<IngestSource>& sources
 // A column over the cells of all files: categories in the order in which the files have them; missing (-1) in a file
 // without the column. Not collective.
 CodedColumn joined_column(std::vector<IngestSource> const& sources, std::string const& name);
-// Throws Failure(bad_input) that lists the columns of the first file without the label.
-void require_label(std::vector<IngestSource> const& sources, std::string const& label);
-// The columns that the atlas keeps: categories and texts of any file, and the label whatever it is.
-std::vector<std::string> kept_columns(std::vector<IngestSource> const& sources, std::string const& label);
+// Throws Failure(bad_input) that lists the columns of the first file without one of the labels, or with numbers there.
+void require_labels(std::vector<IngestSource> const& sources, std::vector<std::string> const& labels);
+// The columns that the atlas keeps: categories and texts of any file, and the labels whatever they are.
+std::vector<std::string> kept_columns(std::vector<IngestSource> const& sources, std::vector<std::string> const& labels);
 
 }  // namespace retort

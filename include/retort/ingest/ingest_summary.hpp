@@ -21,7 +21,7 @@ struct IngestSummary {
   int value_bytes = 0, index_bytes = 0;
   ValueKind kind = ValueKind::counts;
   bool fixed_vocabulary = false;
-  std::string label;
+  std::string label, labels;  // the first, and all as people read them
   std::vector<std::string> classes;
   std::vector<std::vector<std::int64_t>> cells_of;  // [classes][fit, held out, test]
   struct File {
