@@ -1,0 +1,131 @@
+"""The runs behind the tables: an atlas, its networks and its features once a set, distilled sets once a combination of settings.
+
+A run is a folder with its own settings.ini, made by jobs/submit.sh; a run that is whole with the same settings is not run again.
+"""
+import configparser
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from provenance import ROOT
+
+SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
+SETS = {  # name: file, label, further labels
+    "kidney": ("kidney_5685x2000", "cell_type", []),
+    "kang": ("kang_ctrl_12261x1287", "cell_type", []),
+    "zheng": ("zheng_facs_9149x8384", "cell_type", []),
+    "pbmc3k": ("pbmc3k_2638x13714", "cell_type", []),
+    "worm": ("worm_neuron_4186x13488", "cell_type", []),
+    "oligo": ("oligo_2618x8691", "inferred_cell_type", ["source_name", "treatment"]),
+    "kang_stim": ("kang_stim_1975x6998", "cell_type", ["condition"]),
+    "onek1k": ("onek1k_7811x1000", "cell_type", ["sex"]),
+}
+
+
+def config(name: str) -> pathlib.Path:
+    return ROOT / "configs" / f"{name}.ini"
+
+
+def start(command: list) -> None:
+    if subprocess.run([str(part) for part in command], stdout=sys.stderr).returncode:
+        sys.exit(f"tables: error: this failed: {' '.join(str(part) for part in command)}")
+
+
+def named(rows: list[dict], variant: str, matching: str = "", spc: int = 0) -> dict:
+    found = [row for row in rows if (row["variant"], row["matching"], row["spc"]) == (variant, matching, spc)]
+    if not found:
+        raise KeyError(f"no row {variant} {matching} {spc}")
+    return found[0]
+
+
+def accuracy(rows: list[dict], variant: str, matching: str = "", spc: int = 0) -> float:
+    return named(rows, variant, matching, spc)["accuracy_mean"]
+
+
+def better(rows: list[dict], variant: str, spc: int = 1) -> float:
+    """The better of distribution and gradient matching, as the paper reports it."""
+    return max(accuracy(rows, variant, matching, spc) for matching in ("dm", "dc"))
+
+
+class AtlasRuns:
+    """The runs of one set. Its atlas, networks and features lie in WORK/SET, what is distilled in WORK/SET/tables/NAME."""
+
+    def __init__(self, name: str, work: pathlib.Path, ranks: int, draws: int):
+        self.name, self.folder, self.ranks, self.draws = name, work / name, ranks, draws
+        self.has_base = False
+        if name in SETS:
+            file, self.label, self.further = SETS[name]
+            self.file = SHARED / "data" / f"{file}.h5ad"
+        else:  # an atlas of configs/, such as the paper's
+            settings = configparser.ConfigParser()
+            if not settings.read(config(name)) or not settings.has_option("ingest", "input"):
+                sys.exit(f"tables: error: unknown set '{name}' (known are {', '.join(SETS)}, and atlases of configs/)")
+            self.file = ROOT / settings["ingest"]["input"]
+            self.label, *self.further = settings["ingest"]["label"].split(",")
+
+    def run(self, verbs: str, folder: pathlib.Path, settings: dict[str, object], configs: tuple[str, ...] = ()) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = "".join(config(name).read_text() + "\n" for name in configs)
+        for key, value in ({"run.folder": folder} | settings).items():
+            section, name = key.split(".")
+            text += f"[{section}]\n{name}={value}\n"
+        (folder / "settings.ini").write_text(text)
+        start([ROOT / "jobs" / "submit.sh", verbs, folder / "settings.ini", "--local", self.ranks])
+
+    def base(self) -> pathlib.Path:
+        if not self.has_base:
+            self.run("ingest,train-foundation,embed,train-diffusion", self.folder, {"ingest.input": self.file, "ingest.label": self.label})
+            self.has_base = True
+        return self.folder
+
+    def distilled(self, name: str, configs: tuple[str, ...], label: str = "", **settings: object) -> list[dict]:
+        """Rows of results.json of the sets that `configs` and `settings` (SECTION_KEY=value) ask for."""
+        more = {key.replace("_", ".", 1): value for key, value in settings.items()}
+        verbs = "distill,evaluate"
+        if label:
+            more |= {f"{section}.label": label for section in ("diffusion", "distill", "evaluate")}
+            verbs = "train-diffusion,distill,evaluate"
+        folder = self.folder / "tables" / name
+        self.run(verbs, folder, {"run.base": self.base(), "distill.draws": self.draws, "evaluate.draws": self.draws} | more, configs)
+        return json.loads((folder / "results.json").read_text())["rows"]
+
+    # Sets that several tables share.
+
+    def matched(self) -> list[dict]:
+        return self.distilled("matched", ("table-v",))
+
+    def features(self) -> list[dict]:
+        return self.distilled("features", ("table-ii",), distill_variants="generator,features,features_decoded", distill_matchings="dm,dm+dc")
+
+    def by_size(self) -> list[dict]:
+        return self.distilled("sizes", ("table-vi",))
+
+    def of_label(self, label: str) -> list[dict]:
+        return self.distilled(f"label-{label}", ("table-iii",), label)
+
+    def cross_architecture(self) -> dict[str, list[dict]]:
+        """Rows of each classifier. The sets are those of table II, linked: only classifiers are trained here."""
+        self.matched(), self.features()
+        links = self.folder / "tables" / "architectures" / "distilled"
+        links.mkdir(parents=True, exist_ok=True)
+        for link in links.iterdir():
+            link.unlink()
+        for source, wanted in (("matched", ("cells-", "scdd-")), ("features", ("features_decoded-",))):
+            for file in (self.folder / "tables" / source / "distilled").glob("*.h5ad"):
+                if file.name.startswith(wanted):
+                    (links / file.name).symlink_to(file.resolve())
+        self.run("evaluate", links.parent, {"run.base": self.base(), "evaluate.rows": "distilled"}, ("table-iv",))
+        results = json.loads((links.parent / "results.json").read_text())
+        return {name: results[name] for name in ("celltypist", "cnn", "tosica") if name in results}
+
+    def trace(self, encoder: str) -> list[tuple[int, float, float]]:
+        """Step, loss and held-out accuracy of gradient matching at one rate."""
+        self.distilled(f"encoder-{encoder}", ("table-vii",), distill_encoder=encoder, distill_draws=1)
+        header, *lines = [line.split("\t") for line in (self.folder / "tables" / f"encoder-{encoder}" / "distill" / "steps.tsv").read_text().splitlines()]
+        column = {name: header.index(name) for name in ("step", "loss", "held_out")}
+        return [(int(float(line[column["step"]])), float(line[column["loss"]]), float(line[column["held_out"]])) for line in lines]
+
+    def with_head(self, hidden: str) -> list[dict]:
+        return self.distilled("head-" + (hidden.replace(",", "-") or "linear"), ("figure-4",), head_hidden=hidden)
