@@ -33,6 +33,17 @@ std::vector<DistilledFile> find_distilled(std::filesystem::path const& folder) {
   return found;
 }
 
+std::optional<DistilledName> product_set(std::filesystem::path const& file) {
+  if (!std::filesystem::exists(file)) return {};
+  auto const opened = Hdf5File::open(file);
+  for (char const* key : {"variant", "matching", "spc", "draw"})
+    if (!opened.has(std::string("uns/retort/") + key)) return {};
+  auto const made = opened.group("uns/retort");
+  return DistilledName{made.dataset("variant").read_strings().at(0), made.dataset("matching").read_strings().at(0), made.dataset("spc").read<std::int64_t>().at(0), made.dataset("draw").read<std::int64_t>().at(0)};
+}
+
+std::string set_stem(DistilledName const& name) { return fmt::format("{}-{}-spc{}-draw{}", name.variant, name.matching, name.spc, name.draw); }
+
 std::map<std::string, double> distilling_seconds(std::filesystem::path const& log) {
   std::map<std::string, double> seconds;
   std::ifstream stream(log);

@@ -91,16 +91,19 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   auto const features_file = session.input(options.features, "features.h5ad");
   auto const foundation_folder = session.input(options.foundation, "foundation");
   auto const wanted = [&](char const* row) { return std::find(options.rows.begin(), options.rows.end(), row) != options.rows.end(); };
+  auto const product_file = session.input("", "distilled.h5ad");
   std::vector<DistilledFile> files;
+  std::optional<DistilledName> product;
   session.ranks.together([&] {
     require_input(atlas_file, "atlas");
     require_input(features_file, "features");
     require_input(foundation_folder, "foundation model");
     if (!options.pathways.empty()) require_input(options.pathways, "pathways");
-    if (wanted("distilled")) files = find_distilled(session.product(options.distilled, "distilled"));
+    if (wanted("distilled")) files = find_distilled(session.product(options.distilled, "distilled")), product = product_set(product_file);
   });
   std::vector<std::filesystem::path> inputs{atlas_file, features_file, foundation_folder};
   for (auto const& file : files) inputs.push_back(file.file);
+  if (product) inputs.push_back(product_file);
   if (!options.pathways.empty()) inputs.push_back(options.pathways);
   if (session.is_done(inputs)) return;
 
@@ -131,7 +134,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
       if (name.spc != cells_a_class) continue;
       auto const same = [&](JudgedSet const& last) { return last.variant == name.variant && last.matching == name.matching && last.spc == name.spc; };
       if (sets.empty() || !same(sets.back())) sets.push_back({name.variant, name.matching, name.spc, {}});
-      sets.back().draws.push_back({[&ground, path = file.file] { return read_distilled(path, ground.foundation->gene_names(), ground.labels.column, ground.labels.names, ground.atlas->identity()); }, seconds[file.file.stem().string()], {}});
+      sets.back().draws.push_back({[&ground, path = file.file] { return read_distilled(path, ground.foundation->gene_names(), ground.labels.column, ground.labels.names, ground.atlas->identity()); }, seconds[file.file.stem().string()], {}, file.file.stem().string()});
     }
   }
   encode_sets(session, *ground.foundation, sets);
@@ -142,6 +145,12 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   for (auto const& set : sets) trainings += std::ssize(set.draws);
   auto progress = session.progress("evaluate", (trainings + wanted("full")) * options.heads, "heads");
   std::int64_t trained = 0;
+  auto confusions = nlohmann::json::array();  // of full data and of the product
+  auto const keep_confusion = [&](std::string const& set, HeadScores const& scores) {
+    auto counts = nlohmann::json::array();
+    for (auto row = scores.confusion.begin(); row != scores.confusion.end(); row += classes) counts.push_back(std::vector(row, row + classes));
+    confusions.push_back({{"set", set}, {"counts", counts}});
+  };
   auto const heads_of = [&](LabelledFeatures const& set, std::size_t draw) {
     auto scores = train_and_score(session.ranks, set, ground.test, ground.held_out, classes, options.heads, draw * static_cast<std::uint64_t>(options.heads), head, seed);
     progress.update(trained += options.heads);
@@ -153,6 +162,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
     auto const scores = heads_of(ground.all_train, 0);
     rows.push_back(row_of("full", "", 0, {scores}, watch.seconds()));
     rows.back().held_out_accuracy.reset();  // its heads have seen those cells
+    keep_confusion("full", scores);
   }
   nlohmann::json regression_note;
   if (wanted("genes")) {
@@ -172,6 +182,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
     for (std::size_t draw = 0; draw < judged.draws.size(); ++draw) {
       draws.push_back(heads_of(judged.draws[draw].set, draw));
       making += judged.draws[draw].seconds;
+      if (product && judged.draws[draw].name == set_stem(*product)) keep_confusion(judged.draws[draw].name, draws.back());
     }
     rows.push_back(row_of(judged.variant, judged.matching, judged.spc, draws, (making + watch.seconds()) / static_cast<double>(draws.size())));
     bool const is_distilled = !judged.matching.empty();
@@ -211,6 +222,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   }
 
   auto results = json_of(rows, ground.labels.names);
+  results["confusion"] = confusions;
   for (auto const& other : others) results[other.key] = json_of(other.rows, ground.labels.names)["rows"];
   results["data"] = {{"cells", ground.atlas->cells()}, {"genes", ground.atlas->genes()}, {"label", ground.labels.column}, {"classes", classes}, {"class_names", ground.labels.names},
                      {"fit_cells", ground.fit_cells}, {"held_out_cells", ground.held_out.labels.size(0)}, {"test_cells", ground.test.labels.size(0)}, {"classes_without_test_cells", untested},

@@ -39,6 +39,14 @@ TEST(TrainAndScore, IsWhatEachHeadGivesOnItsOwnOnAnyNumberOfRanks) {
     EXPECT_TRUE(std::isnan(scores.test[head].recall[4]));
   }
   EXPECT_GT(scores.test[0].accuracy, 30);  // 25 by chance
+  auto const first = train_head(train.features, train.labels, 5, options, 9, 100);
+  EXPECT_EQ(scores.confusion, confusion_of(predict(first, test.features, options), test.labels, 5));
+}
+
+TEST(Confusion, CountsTruthByRowAndPredictionByColumn) {
+  auto const truth = at::tensor({0, 0, 2, 2, 2}, at::kLong), predicted = at::tensor({0, 1, 2, 0, 2}, at::kLong);
+  EXPECT_EQ(confusion_of(predicted, truth, 3), (std::vector<std::int64_t>{1, 1, 0, 0, 0, 0, 1, 0, 2}));
+  EXPECT_EQ(confusion_of(at::empty({0}, at::kLong), at::empty({0}, at::kLong), 2), (std::vector<std::int64_t>{0, 0, 0, 0}));
 }
 
 TEST(TrainAndScore, HasNoHeldOutScoresWithoutSuchCells) {

@@ -30,6 +30,11 @@ struct DistilledFile {
 // All of a folder, by SPC, variant, matching and draw; empty where there is no such folder. Not collective.
 std::vector<DistilledFile> find_distilled(std::filesystem::path const& folder);
 
+// The set that a run's product is a copy of, as retort-distill noted it in the file: VARIANT-MATCHING-spcN-drawK; nothing where there is no
+// such file, or another program made it. Not collective.
+std::optional<DistilledName> product_set(std::filesystem::path const& file);
+std::string set_stem(DistilledName const& name);
+
 // Seconds that each set took, by file stem, from the log.jsonl of retort-distill (its last word on a set); empty where
 // there is no log. Not collective.
 std::map<std::string, double> distilling_seconds(std::filesystem::path const& log);

@@ -18,6 +18,7 @@ struct JudgedDraw {
   std::function<DistilledSet()> make;
   double seconds = 0;  // of making it
   LabelledFeatures set;
+  std::string name = {};  // of what was distilled
 };
 
 // One row of the table that has a number of cells a class.

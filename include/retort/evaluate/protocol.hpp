@@ -20,7 +20,11 @@ struct LabelledFeatures {
 struct HeadScores {
   std::vector<Scores> test;
   std::vector<double> held_out;  // accuracy in per cent on the held-out part of train; empty where it has no cells
+  std::vector<std::int64_t> confusion = {};  // [true class, predicted class] test cells of the first head
 };
+
+// Counts of truth and prediction, int64 [n] both: [true class, predicted class]. Not collective.
+std::vector<std::int64_t> confusion_of(at::Tensor const& predicted, at::Tensor const& truth, std::int64_t classes);
 
 // Collective: trains heads first_head ... first_head + heads - 1 of `seed` on `train` and scores the last epoch's (no
 // picking of epochs). Heads are shared out over ranks and each is one rank's work alone, so the scores are bit-equal on

@@ -1,0 +1,41 @@
+// The parts of the page, each HTML; a part whose material is missing is empty text.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "retort/report/finished_run.hpp"
+#include "retort/report/real_cells.hpp"
+
+namespace retort {
+
+// What the run is of and what came out, in a line, in tiles and in a sentence; and what the page lacks.
+std::string summary_section(FinishedRun const& run);
+// One line a run.
+std::string runs_section(std::vector<FinishedRun> const& runs);
+// Accuracy against cells a class, a plot for every array of rows in results.json; and the confusion matrices.
+std::string accuracy_section(FinishedRun const& run);
+std::string confusion_section(FinishedRun const& run);
+
+// Some cells and the class of each; features [n, width].
+struct MappedCells {
+  std::vector<float> features;
+  std::vector<std::int32_t> classes;
+};
+// UMAP of real and distilled cells together (`distilled` may be empty); drawn from `seed`.
+std::string map_section(MappedCells const& real, MappedCells const& distilled, std::int64_t width, std::vector<std::string> const& class_names, std::uint64_t seed);
+// Class means of the marker genes, real beside distilled; both have the genes of `gene_names`.
+std::string expression_section(ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names);
+
+// Losses and held-out accuracy against steps.
+std::string training_section(FinishedRun const& run);
+// results.json's "audits", whatever it holds: arrays of objects as tables, what is nested deeper folded away.
+std::string audits_section(FinishedRun const& run);
+// All rows; what the names mean; settings, build and seconds of every stage.
+std::string rows_section(FinishedRun const& run);
+std::string names_section(FinishedRun const& run);
+std::string making_section(FinishedRun const& run);
+
+}  // namespace retort

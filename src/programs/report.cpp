@@ -1,0 +1,141 @@
+// retort-report: one page with pictures of what a run, or several, came to.
+#include <ATen/ATen.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "retort/cells/feature_file.hpp"
+#include "retort/models/foundation.hpp"
+#include "retort/models/gene_alignment.hpp"
+#include "retort/ranks/session.hpp"
+#include "retort/report/html.hpp"
+#include "retort/report/sections.hpp"
+
+using namespace retort;
+
+namespace {
+
+// Section [report].
+struct ReportOptions {
+  std::vector<std::string> runs;
+  std::string page;
+  std::int64_t cells = 3000;
+};
+
+void add_report_options(OptionTable& table, ReportOptions& options) {
+  table.add("report.runs", options.runs, "run folders to tell of; empty: RUN alone")
+      .add("report.page", options.page, "HTML to write; empty: RUN/report.html")
+      .add("report.cells", options.cells, "real test cells on the map, by class (at least 30 of each class, where it has them)");
+}
+
+// Dense cells [n, genes] as rows of their non-zeros.
+CsrBlock compressed(at::Tensor const& cells) {
+  CsrBlock block;
+  block.genes = cells.size(1);
+  auto const values = cells.accessor<float, 2>();
+  for (std::int64_t row = 0; row < cells.size(0); ++row) {
+    for (std::int64_t gene = 0; gene < cells.size(1); ++gene)
+      if (values[row][gene] != 0) block.indices.push_back(static_cast<std::int32_t>(gene)), block.values.push_back(values[row][gene]);
+    block.indptr.push_back(std::ssize(block.indices));
+  }
+  return block;
+}
+
+struct Pictures {
+  std::string map, expression;
+};
+
+// The two pictures that need cells. Class means are of up to 200 cells a class: enough for a shade.
+Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
+  Atlas const atlas(run.folder / "atlas.h5ad");
+  auto const labels = atlas.labels();
+  Pictures pictures;
+  std::optional<Foundation> foundation;
+  if (std::filesystem::exists(run.folder / "foundation/config.json")) foundation = Foundation::load(run.folder / "foundation");
+  std::optional<DistilledSet> distilled;
+  std::vector<std::string> const genes = foundation ? foundation->gene_names() : atlas.gene_names();
+  if (std::filesystem::exists(run.folder / "distilled.h5ad")) distilled = read_distilled(run.folder / "distilled.h5ad", genes, labels.column, labels.names, atlas.identity());
+  auto const of_rows = [&](std::vector<std::int64_t> const& rows) {
+    std::vector<std::int32_t> classes;
+    for (auto const row : rows) classes.push_back(labels.codes[static_cast<std::size_t>(row)]);
+    return classes;
+  };
+  auto const classes_of = [](at::Tensor const& of) {
+    auto const narrow = of.to(at::kInt).contiguous();
+    return std::vector<std::int32_t>(narrow.const_data_ptr<std::int32_t>(), narrow.const_data_ptr<std::int32_t>() + narrow.numel());
+  };
+
+  if (auto const file = run.folder / "features.h5ad"; std::filesystem::exists(file)) {
+    auto const all = read_features(file);
+    require_features_of(atlas, file, all);
+    auto const rows = stratified_rows(labels, atlas.parts(), options.cells, 30, seed);
+    MappedCells real{{}, of_rows(rows)}, made;
+    for (auto const row : rows) real.features.insert(real.features.end(), all.values.begin() + row * all.width, all.values.begin() + (row + 1) * all.width);
+    if (distilled && foundation && foundation->weights_hash() == all.encoder) {
+      at::NoGradGuard no_graph;
+      auto const encoded = foundation->encode(distilled->cells).contiguous();
+      made = {{encoded.const_data_ptr<float>(), encoded.const_data_ptr<float>() + encoded.numel()}, classes_of(distilled->labels)};
+    }
+    pictures.map = map_section(real, made, all.width, labels.names, seed);
+  }
+  if (distilled) {
+    AlignedReader const reader(atlas, genes);
+    auto const rows = stratified_rows(labels, atlas.parts(), 0, 200, seed);
+    auto const real = class_means(reader.read(rows), of_rows(rows), labels.classes());
+    auto const made = class_means(compressed(distilled->cells), classes_of(distilled->labels), labels.classes());
+    pictures.expression = expression_section(real, made, genes, labels.names);
+  }
+  return pictures;
+}
+
+std::string html_of_run(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
+  try {
+    auto const pictures = pictures_of(run, options, seed);
+    return summary_section(run) + accuracy_section(run) + pictures.map + confusion_section(run) + pictures.expression + audits_section(run) + training_section(run) + rows_section(run) + names_section(run) + making_section(run);
+  } catch (nlohmann::json::exception const& error) {
+    fail(ExitCode::bad_input, "'{}' is not as retort-evaluate writes it ({}). Run retort-evaluate again", (run.folder / "results.json").string(), error.what());
+  }
+}
+
+void report(Session& session, ReportOptions const& options) {
+  std::vector<std::filesystem::path> folders(options.runs.begin(), options.runs.end());
+  if (folders.empty()) folders.push_back(session.folder.path());
+  auto const file = session.product(options.page, "report.html");
+  std::vector<std::filesystem::path> inputs;
+  session.ranks.together([&] {
+    if (options.cells < 1) fail(ExitCode::usage, "report.cells is {} (a map needs cells). Give a number above 0", options.cells);
+    for (auto const& folder : folders)
+      for (auto const& one : files_of_page(folder)) inputs.push_back(one);
+  });
+  if (session.is_done(inputs)) return;
+  if (session.dry_run) {
+    if (session.ranks.is_root()) std::printf("runs           %zu\nreal cells     about %s on a map\npage           %s\n", folders.size(), with_commas(options.cells).c_str(), file.c_str());
+    return;
+  }
+
+  // Pictures are seconds of one rank's work.
+  session.ranks.together([&] {
+    if (!session.ranks.is_root()) return;
+    std::vector<FinishedRun> runs;
+    for (auto const& folder : folders) runs.push_back(read_finished_run(folder));
+    std::string body, title = "retort:";
+    if (runs.size() > 1) body += runs_section(runs);
+    for (auto const& run : runs) {
+      body += html_of_run(run, options, static_cast<std::uint64_t>(session.run.seed));
+      title += " " + run.name;
+      for (auto const& part : run.missing) session.say(fmt::format("'{}': left out {}", run.name, part));
+    }
+    write_text(file, page(title, body));
+  });
+  session.say(fmt::format("report: {}", file.string()));
+  session.set_done({file});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ReportOptions options;
+  OptionTable table("retort-report", "one self-contained HTML page with pictures of a finished run");
+  add_report_options(table, options);
+  return run_program(argc, argv, table, [&](Session& session) { report(session, options); });
+}
