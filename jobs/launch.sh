@@ -4,7 +4,7 @@ site=${RETORT_SITE:-$retort_root/jobs/site.env}
 if [[ -e $site ]]; then source "$site"; fi
 : "${RETORT_RANKS_PER_NODE:=4}" "${RETORT_GPUS_PER_NODE:=0}" "${RETORT_MPI:=pmix}" "${RETORT_STOP_SECONDS:=300}" "${RETORT_RESTARTS:=3}"
 bin=${RETORT_BIN:-$retort_root/build/$(cat "$retort_root/build/preset" 2>/dev/null || echo cpu)/bin}
-stages=(ingest train-foundation embed train-diffusion distill evaluate)  # of the pipeline, in order
+stages=(ingest train-foundation embed train-diffusion distill evaluate report)  # of the pipeline, in order
 
 # Open MPI's single-copy transport is refused in most containers, and HDF5's file locks on most parallel file systems.
 export OMPI_MCA_btl_vader_single_copy_mechanism=none HDF5_USE_FILE_LOCKING=FALSE

@@ -78,9 +78,9 @@ std::string map_section(MappedCells const& real, MappedCells const& distilled, s
     dots[c] += fmt::format("M{:.1f} {:.1f}h0", places[i].x, places[i].y);
   }
   std::string svg = fmt::format("<svg class=\"map\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"UMAP of real and distilled cells\">\n", map_width, height);
-  double const dot = real.classes.size() > 4000 ? 1.4 : real.classes.size() > 1000 ? 2 : 3;
+  double const dot = real.classes.size() > 4000 ? 1.6 : real.classes.size() > 1000 ? 2.4 : 3.2;
   for (std::size_t c = 0; c < dots.size(); ++c)
-    if (shown[c]) svg += fmt::format("<path d=\"{}\" stroke=\"{}\" stroke-width=\"{}\" stroke-linecap=\"round\" opacity=\".55\"><title>{}</title></path>\n", dots[c], colour(c), dot, escape(class_names[c]));
+    if (shown[c]) svg += fmt::format("<path d=\"{}\" stroke=\"{}\" stroke-width=\"{}\" stroke-linecap=\"round\" opacity=\".7\"><title>{}</title></path>\n", dots[c], colour(c), dot, escape(class_names[c]));
   double const radius = distilled.classes.size() > 300 ? 2.2 : 3.4;
   for (std::size_t i = 0; i < distilled.classes.size(); ++i) {
     auto const c = static_cast<std::size_t>(distilled.classes[i]);

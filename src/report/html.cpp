@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "retort/report/palette.hpp"
 #include "retort/run/run_folder.hpp"
 
 namespace retort {
@@ -117,7 +118,8 @@ std::string html_of(Table const& table) {
 std::string page(std::string const& title, std::string const& body) {
   return fmt::format("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-                     "<title>{}</title>\n<style>{}</style></head>\n<body><main>\n{}</main></body></html>\n", escape(title), style, body);
+                     "<title>{}</title>\n<style>:root{{{}}}\n@media (prefers-color-scheme:dark){{:root{{{}}}}}{}</style></head>\n<body><main>\n{}</main></body></html>\n",
+                     escape(title), colours_on_light_paper(), colours_on_dark_paper(), style, body);
 }
 
 }  // namespace retort

@@ -45,24 +45,29 @@ constexpr std::array matchings{
 
 std::string rows_section(FinishedRun const& run) {
   if (!run.results.contains("rows")) return "";
-  std::string html;
+  std::string html, others;
   for (auto const& [key, rows] : run.results.items()) {
     if (!rows.is_array() || rows.empty() || !rows[0].is_object() || !rows[0].contains("accuracy_mean")) continue;
     Table table{{"variant", "matching", "cells a class", "draws", "accuracy (%)", "sd", "sd of draws", "macro F1 (%)", "headroom (%)", "held out (%)", "seconds"}, {}, 2};
     for (auto const& row : rows) {
-      auto const number = [&](char const* name, double times = 1) { return row.contains(name) && row[name].is_number() ? fmt::format("{:.2f}", times * row[name].get<double>()) : std::string("–"); };
+      auto const number = [&](char const* name, double times = 1) {
+        if (!row.contains(name) || !row[name].is_number()) return std::string("–");
+        auto const text = fmt::format("{:.2f}", times * row[name].get<double>());
+        return text == "-0.00" ? "0.00" : text;
+      };
       auto const spc = row.value("spc", std::int64_t{0});
       bool const is_product = run.product && key == "rows" && row.value("variant", "") == run.product->variant && row.value("matching", "") == run.product->matching && spc == run.product->spc;
       auto const matching = row.value("matching", "");
       table.rows.push_back({fmt::format("{}{}", is_product ? "*" : "", row.value("variant", "")), matching.empty() ? "–" : matching, spc ? std::to_string(spc) : "all", std::to_string(row.value("draws", std::int64_t{1})), number("accuracy_mean"),
                             number("accuracy_sd"), number("accuracy_sd_draws"), number("macro_f1"), number("headroom", 100), number("held_out_accuracy"), number("seconds")});
     }
-    html += key == "rows" ? html_of(table) : folded("The same sets under " + key, html_of(table));
+    if (key == "rows") html = html_of(table);
+    else others += folded("The same sets under " + key, html_of(table));
   }
   return section("All rows",
                  "Every set and every baseline on real test cells; sd is over all heads, headroom the part of the way from random cells to all cells, seconds those of making a set and training on it, bold the kind of the product. Good is a high "
                  "macro F1 too, which counts rare classes as much as common ones.",
-                 html);
+                 html + others);
 }
 
 std::string names_section(FinishedRun const& run) {

@@ -12,7 +12,7 @@
 namespace retort {
 namespace {
 
-constexpr int right = 10, bottom = 36, left = 48;  // room for ticks and labels
+constexpr int right = 10, bottom = 36, left = 54;  // room for ticks and labels
 
 double on_scale(double value, Scale scale) { return scale == Scale::linear ? value : std::log10(scale == Scale::log ? value : 1 + value); }
 
@@ -87,7 +87,7 @@ std::vector<double> round_ticks(double low, double high, int count) {
 std::string short_number(double value) {
   double const size = std::abs(value);
   if (size >= 1e6 || (size > 0 && size < 1e-3)) return fmt::format("{:.3g}", value);
-  if (size >= 1e4) return (value < 0 ? "-" : "") + with_commas(std::llround(size));
+  if (size >= 1e4) return fmt::format("{}{}", value < 0 ? "-" : "", with_commas(std::llround(size)));
   std::string text = fmt::format("{:.3f}", value);
   while (text.back() == '0') text.pop_back();
   if (text.back() == '.') text.pop_back();
@@ -97,7 +97,7 @@ std::string short_number(double value) {
 std::string svg_of(LinePlot const& plot) {
   int const top = plot.levels.empty() ? 10 : 26;
   Axis x{.scale = plot.x_scale, .from = left, .to = static_cast<double>(plot.width - right)};
-  Axis y{.scale = plot.y_scale, .from = static_cast<double>(plot.height - bottom), .to = top};
+  Axis y{.scale = plot.y_scale, .from = static_cast<double>(plot.height - bottom), .to = static_cast<double>(top)};
   for (auto const& line : plot.lines)
     for (auto const& point : line.points) {
       if (!std::isfinite(on_scale(point.y, plot.y_scale))) continue;

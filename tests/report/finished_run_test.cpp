@@ -15,7 +15,8 @@ void write(fs::path const& file, std::string const& text) {
 }
 
 TEST(FinishedRun, TellsWhatIsThereAndWhatIsMissing) {
-  SharedFolder const folder(Communicator::serial(), "finished_run");
+  auto const ranks = Communicator::serial();
+  SharedFolder const folder(ranks, "finished_run");
   EXPECT_NE(failure_of(ExitCode::missing_input, [&] { files_of_page(folder.path); }).find("retort-ingest"), std::string::npos);
   write(folder / "atlas.h5ad", "");
   write(folder / "distill/DONE", "");
@@ -29,7 +30,8 @@ TEST(FinishedRun, TellsWhatIsThereAndWhatIsMissing) {
 }
 
 TEST(FinishedRun, ReadsLogsOfTheLastSettingsAndCountsResumedStepsOnce) {
-  SharedFolder const folder(Communicator::serial(), "finished_run_log");
+  auto const ranks = Communicator::serial();
+  SharedFolder const folder(ranks, "finished_run_log");
   write(folder / "distill/log.jsonl", R"({"event":"start","key":"old","time":1,"ranks":1}
 {"event":"score","set":"old-dm-spc1-draw0","rate":1,"step":0,"loss":9,"held_out":1}
 {"event":"end","exit_code":0,"time":3}

@@ -66,11 +66,30 @@ TEST(HeatMap, HasARectangleACellAndNoneForWhatIsMissing) {
   EXPECT_NE(svg.find("<title>&lt;5&gt;</title>"), std::string::npos);
 }
 
-TEST(Colour, TellsTwentyFourClassesApart) {
-  std::set<std::string> colours;
-  for (std::size_t i = 0; i < 24; ++i) colours.insert(colour(i));
-  EXPECT_EQ(colours.size(), 24u);
-  EXPECT_EQ(colour(0).size(), 7u);
+// Contrast of a colour with black (luminance 0) or white paper (WCAG 2, 1.4.11).
+double luminance(std::string const& hex) {
+  double sum = 0;
+  for (int part = 0; part < 3; ++part) {
+    double const value = std::stoi(hex.substr(static_cast<std::size_t>(1 + 2 * part), 2), nullptr, 16) / 255.0;
+    sum += (part == 0 ? 0.2126 : part == 1 ? 0.7152 : 0.0722) * (value <= 0.04045 ? value / 12.92 : std::pow((value + 0.055) / 1.055, 2.4));
+  }
+  return sum;
+}
+
+TEST(Colour, TellsTwentyFourClassesApartOnBothPapers) {
+  EXPECT_EQ(colour(3), "var(--c3)");
+  EXPECT_EQ(colour(24), colour(0));
+  for (bool const dark : {false, true}) {
+    std::string const css = dark ? colours_on_dark_paper() : colours_on_light_paper();
+    std::regex const one("--c[0-9]+:(#[0-9a-f]{6});");
+    std::set<std::string> colours;
+    for (std::sregex_iterator it(css.begin(), css.end(), one), end; it != end; ++it) {
+      colours.insert((*it)[1]);
+      double const own = luminance((*it)[1]), paper = luminance(dark ? "#14171b" : "#ffffff");
+      EXPECT_GT((std::max(own, paper) + 0.05) / (std::min(own, paper) + 0.05), 1.5) << (*it)[0] << dark;
+    }
+    EXPECT_EQ(colours.size(), 24u);
+  }
 }
 
 }  // namespace

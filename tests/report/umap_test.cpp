@@ -47,7 +47,7 @@ TEST(Umap, IsAFunctionOfPointsAndSeed) {
 }
 
 TEST(Umap, TakesFewPointsEqualPointsAndNarrowOnes) {
-  for (std::size_t const count : {0, 1, 2, 3, 4, 5, 20}) {
+  for (std::size_t const count : {0u, 1u, 2u, 3u, 4u, 5u, 20u}) {
     auto const places = umap(std::vector<float>(count * width, 0.5F), width, 1);
     ASSERT_EQ(places.size(), 2 * count);
     for (double const place : places) EXPECT_TRUE(std::isfinite(place)) << count;

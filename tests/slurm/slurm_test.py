@@ -129,7 +129,7 @@ def whole_pipeline(runs):
         assert ours[name] == theirs[name], f"{name} differs between this machine and two nodes"
     assert "on n[1-2], 2 ranks" in log(last), log(last)
     again = jobs("pipeline.sh", config("cluster"), "--nodes", 2)
-    assert again.stdout == "" and again.stderr.count("is done") == 6, again.stderr
+    assert again.stdout == "" and again.stderr.count("is done") == 7, again.stderr
 
 
 def failures(runs):

@@ -33,8 +33,11 @@ with tempfile.TemporaryDirectory() as work:
     assert accuracy["full", 0] > 50, accuracy  # 700 cells, 10 classes: it has learned something
     assert accuracy["scdd", 1] > accuracy["random", 1], accuracy
 
+    with open(os.path.join(folder, "report.html")) as file:
+        assert "Which classes are taken for which" in file.read() and done.stderr.rstrip().endswith("report.html"), done.stderr
+
     again = subprocess.run([tool, "--ranks", "2", "--run-folder", folder], capture_output=True, text=True)
-    assert again.returncode == 0 and again.stderr.count("already done") == 6, again.stderr
+    assert again.returncode == 0 and again.stderr.count("already done") == 7, again.stderr
 
 for arguments, code in [(["missing.h5ad", "label"], 66), (["--set", "distill.iteration=3"], 2), (["--set", "nonsense"], 2), (["one_argument"], 2),
                         (["--config", "missing.ini"], 66), (["--foundation", "missing"], 66),

@@ -6,8 +6,12 @@
 
 namespace retort {
 
-// "#rrggbb": eight hues; from the ninth class on the same hues darker, then lighter, so that 24 differ. More repeat, and are told
-// apart by their numbers.
+// A colour of the style sheet: eight hues, then the same hues in two other shades, so that 24 differ. More repeat, and are told apart by
+// their numbers.
 std::string colour(std::size_t index);
+
+// The style sheet's list of them: "--c0:#rrggbb;...".
+std::string colours_on_light_paper();
+std::string colours_on_dark_paper();
 
 }  // namespace retort

@@ -1,0 +1,134 @@
+"""retort-report as a user runs it: one whole page at any number of ranks, of whole runs and of parts, with names that would break HTML."""
+import html.parser
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import anndata as ad
+
+from foundation_runs import SMALL, Runs, read_bytes
+
+HOSTILE = "<script>alert('T & \"B\"')</script>"
+VOID = {"meta", "br", "img", "link", "input"}
+
+
+class Page(html.parser.HTMLParser):
+    """Balanced tags, the text of each kind of element, and no way out of the page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.count, self.text = [], {}, []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        assert tag != "script" and not any(name.startswith("on") or name in ("src", "href") for name, _ in attributes), (tag, attributes)
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.count[tag] = self.count.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes {self.open[-3:]}"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def says(self, text):
+        return text in "".join(self.text)
+
+
+def page_of(folder):
+    return read_bytes(folder, "report.html").decode()
+
+
+def fits(file, work, width):
+    """Whether nothing is wider than a window of this width, as the browser lays it out: in a frame, because a window has a least width."""
+    text = re.sub(r"<meta http-equiv[^>]*>", "", open(file).read())
+    with open(os.path.join(work, "framed.html"), "w") as framed:
+        framed.write(text.replace("</body>", "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script></body>"))
+    with open(os.path.join(work, "frame.html"), "w") as frame:
+        frame.write(f"<body><script>onmessage=e=>document.body.dataset.width=e.data</script><iframe src='framed.html' style='width:{width}px;height:900px;border:0'></iframe></body>")
+    done = subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", f"--user-data-dir={work}/chromium", "--dump-dom", f"file://{work}/frame.html"], capture_output=True, text=True, timeout=60)
+    found = re.search(r'data-width="(\d+)"', done.stdout)
+    assert found, done.stderr
+    return int(found[1]) <= width
+
+
+with Runs() as runs:
+    folder, settings = runs.path("run"), [f"--run.folder={runs.path('run')}"]
+    runs.refused(66, "Run retort-ingest", "report", 3, *settings)
+    runs.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", "--simulate.format=h5ad", f"--simulate.output={runs.path('input.h5ad')}", f"--run.folder={runs.path('simulate')}")
+    cells = ad.read_h5ad(runs.path("input.h5ad"))
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.rename_categories([HOSTILE, "a very long name of a class of cells, longer than any label", "β", "d"])
+    cells.write_h5ad(runs.path("input.h5ad"))
+    runs.must("ingest", 1, f"--ingest.input={runs.path('input.h5ad')}", "--ingest.label=cell_type", *settings)
+
+    # Of an atlas alone there is little to tell, which the page says.
+    assert "left out accuracy (run retort-evaluate)" in runs.must("report", 2, *settings).stderr
+    bare = Page(page_of(folder))
+    assert bare.says("accuracy (run retort-evaluate)") and bare.says("How it was made") and "svg" not in bare.count
+
+    runs.must("train-foundation", 2, *SMALL, *settings)
+    runs.must("embed", 2, *settings)
+    runs.must("train-diffusion", 2, "--diffusion.steps=20", "--diffusion.hidden=32,32,16,16", *settings)
+    runs.must("distill", 2, "--distill.iterations=4", "--distill.score_steps=0,2,4", "--distill.spc=1,3", "--distill.draws=2", "--distill.matchings=dm,head", "--head.epochs=30", *settings)
+    runs.must("evaluate", 2, "--head.epochs=30", "--evaluate.heads=2", *settings)
+    with open(os.path.join(folder, "results.json")) as file:
+        results = json.load(file)
+    tested = ad.read_h5ad(os.path.join(folder, "atlas.h5ad")).obs.query("split == 'test'")["cell_type"].value_counts()
+    assert [one["set"] for one in results["confusion"]][0] == "full" and len(results["confusion"]) == 2, results["confusion"]
+    for one in results["confusion"]:
+        assert [sum(row) for row in one["counts"]] == [tested[name] for name in results["data"]["class_names"]], one
+
+    # The whole page, the same bytes at 1, 2 and 3 ranks.
+    pages = []
+    for ranks in (1, 2, 3):
+        runs.must("report", ranks, "--run.again=true", *settings)
+        pages.append(page_of(folder))
+    assert pages[0] == pages[1] == pages[2], "the page depends on the ranks"
+    page = Page(pages[0])
+    for title in ("Accuracy against size", "Map of cells", "Which classes are taken for which", "Marker genes", "Training of the networks", "Distillation, set by set", "All rows", "What the names mean", "How it was made"):
+        assert page.says(title), title
+    assert page.says(HOSTILE), "a name is not there as it is written"
+    assert page.count["svg"] > 10 and page.count["circle"] > 12 and not page.says("Not on this page"), page.count
+    assert "http" not in re.sub(r"http-equiv", "", pages[0]), "the page names the network"
+    product = next(row for row in results["rows"] if f"{row['variant']}-{row['matching']}-spc{row['spc']}-" in results["confusion"][1]["set"])
+    assert page.says(f"{product['accuracy_mean']:.2f} %"), product
+
+    # Done is done, also after other programs were asked again; a new table is a new page.
+    runs.must("evaluate", 1, "--head.epochs=30", "--evaluate.heads=2", *settings)
+    assert "already done" in runs.must("report", 1, *settings).stderr
+    assert runs.run("report", 1, "--is-done", *settings).returncode == 0
+    assert "real cells" in runs.must("report", 1, "--dry-run", "--run.again=true", *settings).stdout
+    runs.refused(2, "report.cells is 0", "report", 2, "--report.cells=0", *settings)
+
+    # Several runs on one page; audits and other judges as other versions write them.
+    other = runs.path("other")
+    shutil.copytree(folder, other)
+    results["audits"] = {"sets": [{"set": "scdd-dm-spc1-draw0", "membership_auc": 0.5}], "rare_classes": [{"class": HOSTILE, "cells": 3}]}
+    results["cnn"] = results["rows"][2:]
+    with open(os.path.join(other, "results.json"), "w") as file:
+        json.dump(results, file)
+    both = runs.path("both.html")
+    runs.must("report", 1, f"--report.runs={folder},{other}", f"--report.page={both}", f"--run.folder={runs.path('reports')}")
+    page = Page(read_bytes(both).decode())
+    assert page.says("Runs on this page") and page.says("Audit: rare classes") and page.says("Convolutional network on genes") and page.count["h1"] == 2
+
+    # Damaged results end all ranks with one line.
+    with open(os.path.join(other, "results.json"), "w") as file:
+        file.write('{"rows": [')
+    runs.refused(65, "Run retort-evaluate again", "report", 3, f"--run.folder={other}")
+    with open(os.path.join(other, "results.json"), "w") as file:
+        json.dump({**results, "rows": [{"variant": 7, "spc": "one", "accuracy_mean": None}]}, file)
+    runs.refused(65, "is not as retort-evaluate writes it", "report", 3, f"--run.folder={other}")
+
+    if shutil.which("chromium"):
+        for width in (1280, 390):
+            assert fits(both, runs.path(), width), f"wider than {width} pixels"
+    print("passed")
