@@ -10,7 +10,7 @@
 namespace retort {
 namespace {
 
-constexpr std::size_t longest_label = 26;
+constexpr std::size_t longest_label = 30;
 constexpr double letter = 6.8;  // pixels of a letter of 11 pixels, seldom more
 
 int room_for(std::vector<std::string> const& labels) {
@@ -40,7 +40,7 @@ std::string svg_of(HeatMap const& map) {
       int const x = left + static_cast<int>(c) * map.cell_width;
       svg += fmt::format("<rect class=\"heat\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill-opacity=\"{:.3f}\"><title>{}</title></rect>", x, y, map.cell_width, map.cell_height, std::clamp(map.shade[at], 0.0, 1.0), escape(map.titles[at]));
       if (!map.texts.empty() && !map.texts[at].empty())
-        svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" pointer-events=\"none\"{}>{}</text>", x + map.cell_width / 2.0, y + map.cell_height / 2.0 + 4, map.shade[at] > 0.5 ? " class=\"on\"" : "", escape(map.texts[at]));
+        svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" pointer-events=\"none\"{}>{}</text>", x + map.cell_width / 2.0, y + map.cell_height / 2.0 + 4, map.shade[at] > 0.62 ? " class=\"on\"" : "", escape(map.texts[at]));
     }
     svg += '\n';
     if (std::find(map.rules.begin(), map.rules.end(), r) != map.rules.end()) svg += fmt::format("<path class=\"frame\" d=\"M{} {}H{}\"/>", left, y + map.cell_height, width - 4);
