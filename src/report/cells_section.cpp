@@ -106,7 +106,7 @@ std::string map_section(MappedCells const& real, MappedCells const& distilled, s
   part(middles, words, height);
   for (std::size_t i = 0; i < words.size(); ++i)
     svg += fmt::format("<text class=\"halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" font-weight=\"650\" pointer-events=\"none\">{}</text>\n", middles[i].x, middles[i].y + 3, escape(words[i]));
-  std::string const marks = distilled.classes.empty() ? "" : fmt::format(" Larger outlined marks are the {} distilled cells. Good is marks that lie in the cloud of their own colour; those of matching head may lie at its edge, where a classifier learns most.", with_commas(std::ssize(distilled.classes)));
+  std::string const marks = distilled.classes.empty() ? "" : fmt::format(" Larger outlined marks are the {} distilled cells. Good is marks that lie in the cloud of their own colour; those of matching head may lie apart from all clouds: they teach a classifier differences and need not look like cells.", with_commas(std::ssize(distilled.classes)));
   return section("Map of cells",
                  fmt::format("UMAP of the frozen encoder's features: small dots are {} real test cells drawn class by class (numbers drawn in brackets).{} Distances between clouds mean little.", with_commas(std::ssize(real.classes)), marks),
                  "<div class=\"with-legend\"><figure>" + svg + "</svg></figure>\n" + legend(entries) + "</div>\n");
