@@ -37,11 +37,12 @@ std::vector<double> scores_of(GeneStatistics const& statistics, std::size_t of_c
 
 // Over all classes together.
 struct Calls {
-  std::int64_t real = 0, distilled = 0, right = 0;
+  std::int64_t classes = 0, real = 0, distilled = 0, right = 0;
 
   void add(GeneStatistics const& of_real, GeneStatistics const& of_set, std::size_t of_class) {
     auto const wanted = of_real.false_discovery_rates(static_cast<std::int64_t>(of_class)), given = of_set.false_discovery_rates(static_cast<std::int64_t>(of_class));
     auto const real_scores = scores_of(of_real, of_class), scores = scores_of(of_set, of_class);
+    ++classes;
     for (std::size_t g = 0; g < wanted.size(); ++g) {
       bool const is_called = given[g] < discovery_rate, is_real = wanted[g] < discovery_rate;
       real += is_real;
@@ -51,7 +52,7 @@ struct Calls {
   }
   nlohmann::json json() const {
     auto const share = [&](std::int64_t of) { return of ? nlohmann::json(static_cast<double>(right) / static_cast<double>(of)) : nlohmann::json(nullptr); };
-    return {{"real", real}, {"distilled", distilled}, {"precision", share(distilled)}, {"recall", share(real)}};
+    return {{"classes", classes}, {"real", real}, {"distilled", distilled}, {"precision", share(distilled)}, {"recall", share(real)}};
   }
 };
 
@@ -61,7 +62,6 @@ nlohmann::json audit_marker_genes(GeneStatistics const& real, GeneStatistics con
   auto by_class = nlohmann::json::object();
   double spearmans = 0, jaccards = 0, precisions = 0, classes = 0, correlated = 0;
   Calls calls;
-  bool can_test = true;
   for (std::size_t c = 0; c < names.size(); ++c) {
     auto const compares = [&](GeneStatistics const& statistics) { return statistics.cells[c] > 0 && statistics.cells[c] < statistics.all_cells(); };
     if (!compares(real) || !compares(distilled)) continue;
@@ -77,12 +77,11 @@ nlohmann::json audit_marker_genes(GeneStatistics const& real, GeneStatistics con
     jaccards += jaccard;
     precisions += by_score / size;
     ++classes;
-    can_test = can_test && distilled.cells[c] >= least_cells_to_test;
-    if (can_test) calls.add(real, distilled, c);
+    if (std::min(real.cells[c], distilled.cells[c]) >= least_cells_to_test) calls.add(real, distilled, c);
   }
   if (classes == 0) return nullptr;
   return {{"fold_spearman", spearmans / correlated}, {"jaccard_at_50", jaccards / classes}, {"precision_at_50", precisions / classes},
-          {"calls", can_test ? calls.json() : nlohmann::json(nullptr)}, {"by_class", by_class}};
+          {"calls", calls.classes ? calls.json() : nlohmann::json(nullptr)}, {"by_class", by_class}};
 }
 
 }  // namespace retort

@@ -32,7 +32,7 @@ double zeros_of(GeneStatistics const& statistics, std::size_t of_class) {
   return 1 - nonzeros / static_cast<double>(statistics.cells[of_class] * statistics.genes());
 }
 
-// Deviation over mean, of all cells; 0 for a gene that nobody has.
+// Deviation over mean, of all cells; 0 for a gene that nobody has. Rounded to float, so that genes which one cell has tie.
 std::vector<double> variation(GeneStatistics const& statistics) {
   auto const classes = statistics.cells.size();
   double const n = static_cast<double>(statistics.all_cells());
@@ -43,7 +43,8 @@ std::vector<double> variation(GeneStatistics const& statistics) {
       sum += statistics.sum[i];
       squares += statistics.squares[i];
     }
-    of_genes.push_back(sum > 0 ? std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n))) / (sum / n) : 0);
+    double const of_gene = sum > 0 ? std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n))) / (sum / n) : 0;
+    of_genes.push_back(static_cast<double>(static_cast<float>(of_gene)));
   }
   return of_genes;
 }

@@ -132,17 +132,17 @@ with Runs() as runs:
     assert abs(genes["inside"] - inside) < 1e-9 and abs(genes["distilled"] - detected.mean()) < 1e-6
     assert np.allclose(genes["real_interval"], np.mean(list(limits.values()), axis=0))
     assert audit["library_size"]["largest_deviation"] < 1e-4
-    spread = [values.std(0) / np.maximum(values.mean(0), 1e-30) for values in (x[train].astype(float), own.astype(float))]
+    spread = [(values.std(0) / np.maximum(values.mean(0), 1e-30)).astype(np.float32) for values in (x[train].astype(float), own.astype(float))]
     both = (spread[0] > 0) & (spread[1] > 0)
     variation = audit["coefficient_of_variation"]
-    assert abs(variation["spearman"] - scipy.stats.spearmanr(spread[0][both], spread[1][both]).statistic) < 1e-3
+    assert abs(variation["spearman"] - scipy.stats.spearmanr(spread[0][both], spread[1][both]).statistic) < 5e-3
     assert abs(variation["real"] - np.median(spread[0][both])) < 1e-4 and abs(variation["distilled"] - np.median(spread[1][both])) < 1e-4
 
     # Marker genes.
     def tested(cells, of_cells):
         data = ad.AnnData(cells, obs={"cell_type": of_cells}, var=atlas.var[[]])
         data.obs["cell_type"] = data.obs["cell_type"].astype("category")
-        groups = [one for one in sorted(set(of_cells)) if (of_cells == one).sum() > 1]
+        groups = [one for one in sorted(set(of_cells)) if (of_cells == one).sum() >= 5]
         sc.tl.rank_genes_groups(data, "cell_type", groups=groups, method="wilcoxon", tie_correct=True)
         return {one: sc.get.rank_genes_groups_df(data, one).set_index("names").loc[data.var_names] for one in groups}
 
@@ -156,10 +156,12 @@ with Runs() as runs:
         if one in real:
             assert abs(audited["precision_at_50"] - len(top(ours) & top(real[one]["scores"].to_numpy())) / 50) < 0.021, one
     calls = markers["calls"]
-    for key, tests in (("real", real), ("distilled", distilled)):  # scanpy does not test a class of one cell, which has no call of ours either
-        called = sum((one["pvals_adj"] < 0.05).sum() for one in tests.values())
-        assert abs(calls[key] - called) <= 0.01 * called, (key, calls, called)
-    assert calls["precision"] > 0.5 and 0 < calls["recall"] <= 1, calls
+    both = sorted(set(real) & set(distilled))
+    signs = [np.concatenate([np.sign(tests[one]["scores"]) * (tests[one]["pvals_adj"] < 0.05) for one in both]) for tests in (real, distilled)]
+    right = ((signs[0] == signs[1]) & (signs[1] != 0)).sum()
+    assert calls["classes"] == len(both) >= 4, calls
+    for ours, theirs in ((calls["real"], (signs[0] != 0).sum()), (calls["distilled"], (signs[1] != 0).sum()), (calls["recall"] * calls["real"], right), (calls["precision"] * calls["distilled"], right)):
+        assert abs(ours - theirs) <= 0.02 * theirs, (calls, ours, theirs)
     assert audit_of(results, "mean-dm-spc1")["differential_expression"]["calls"] is None
 
     # Rare classes, and pairs of variants.

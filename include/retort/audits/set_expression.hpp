@@ -19,8 +19,8 @@ nlohmann::json audit_sparsity(Expression const& real, Expression const& distille
 
 // Each class against the rest. fold_spearman: of the log2 fold changes over genes; jaccard_at_50: of the 50 genes of highest fold change;
 // precision_at_50: share of the set's such genes among the real cells' 50 highest Wilcoxon scores: means over classes, and by class.
-// calls (null below 5 cells a class): Wilcoxon at a false discovery rate of 0.05, right where the real cells' call has the same sign;
-// precision and recall over all classes together. Null where a set has one class. Not collective.
+// calls: Wilcoxon at a false discovery rate of 0.05, right where the real cells' call has the same sign; precision and recall over all
+// classes that have 5 cells in both, null where none has. Null where a set has one class. Not collective.
 nlohmann::json audit_marker_genes(GeneStatistics const& real, GeneStatistics const& distilled, std::vector<std::string> const& names);
 
 }  // namespace retort
