@@ -6,6 +6,9 @@
 #include <span>
 
 namespace retort {
+namespace {
+constexpr std::int64_t most_kept_cells = 256;  // whose graphs wait for a step; some ten arrays of genes each
+}
 
 SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder, std::vector<Chunk> const& chunks,
                            CodeOptimiser optimiser, std::function<at::Tensor(RowRange)> const& start)
@@ -17,10 +20,28 @@ SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator
   }
 }
 
+SyntheticSet::Forward SyntheticSet::forward(bool with_cells) {
+  std::int64_t rows = 0;
+  bool keep = !generator_.codes_are_features;
+  for (auto const& own : own_) {
+    rows += own.chunk->rows.size();
+    keep = keep && own.chunk->pieces.size() == 1;
+  }
+  if (!keep || rows > most_kept_cells) return {features(), with_cells ? cells() : at::Tensor()};
+  std::vector<at::Tensor> of_features, of_cells;
+  for (auto& own : own_) {
+    own.graph = chunk_graph(generator_, encoder_, *own.chunk, own.codes);
+    of_features.push_back(own.graph->features.detach());
+    of_cells.push_back(own.graph->cells.detach());
+  }
+  return {gathered(of_features), with_cells ? gathered(of_cells) : at::Tensor()};
+}
+
 void SyntheticSet::step(ChunkMatch const& match, double rate) {
   ++steps_;
   for (auto& own : own_) {
-    move(own, two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match).gradient, rate);
+    move(own, two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match, own.graph ? &*own.graph : nullptr).gradient, rate);
+    own.graph.reset();
   }
 }
 
@@ -84,7 +105,10 @@ std::vector<at::Tensor> SyntheticSet::keep() const {
 }
 
 void SyntheticSet::put_back(std::vector<at::Tensor> const& kept) {
-  for (std::size_t i = 0; i < own_.size(); ++i) own_[i].codes.copy_(kept[i]);
+  for (std::size_t i = 0; i < own_.size(); ++i) {
+    own_[i].codes.copy_(kept[i]);
+    own_[i].graph.reset();
+  }
 }
 
 std::vector<at::Tensor> SyntheticSet::own_part(at::Tensor const& whole) const {
@@ -109,6 +133,7 @@ void SyntheticSet::restore(std::map<std::string, at::Tensor> const& state) {
   for (auto& own : own_) {
     RowRange const rows = own.chunk->rows;
     own.codes.copy_(state.at("codes").narrow(0, rows.begin, rows.size()));
+    own.graph.reset();
     own.first_moment.copy_(state.at("first_moment").narrow(0, rows.begin, rows.size()));
     if (optimiser_.adam) own.second_moment.copy_(state.at("second_moment").narrow(0, rows.begin, rows.size()));
   }

@@ -10,19 +10,14 @@ at::Tensor rows_of(at::Tensor const& codes, Chunk const& chunk, RowRange piece) 
   return codes.narrow(0, piece.begin - chunk.rows.begin, piece.size());
 }
 
-// The cells and features of a piece as a graph that hangs on `leaf`.
-struct Graph {
-  at::Tensor leaf, cells, features;
-};
-
-Graph build(Generator const& generator, Foundation& encoder, Chunk const& chunk, RowRange piece, at::Tensor const& codes) {
+ChunkGraph build(Generator const& generator, Foundation& encoder, Chunk const& chunk, RowRange piece, at::Tensor const& codes) {
   at::AutoGradMode with_graph(true);
   at::Tensor leaf = rows_of(codes, chunk, piece).detach().clone().requires_grad_(true);
   at::Tensor cells = generator.cells(leaf, chunk_classes(chunk, piece));
   return {leaf, cells, encoder.encode(cells)};
 }
 
-at::Tensor pull_back(Graph const& graph, at::Tensor const& by_features, at::Tensor const& by_cells) {
+at::Tensor pull_back(ChunkGraph const& graph, at::Tensor const& by_features, at::Tensor const& by_cells) {
   if (!by_cells.defined()) return torch::autograd::grad({graph.features}, {graph.leaf}, {by_features})[0];
   return torch::autograd::grad({graph.features, graph.cells}, {graph.leaf}, {by_features, by_cells})[0];
 }
@@ -43,14 +38,18 @@ at::Tensor chunk_features(Generator const& generator, Foundation& encoder, Chunk
   return at::cat(pieces);
 }
 
+ChunkGraph chunk_graph(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes) {
+  return build(generator, encoder, chunk, chunk.pieces[0], codes);
+}
+
 ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes,
-                                ChunkMatch const& match) {
+                                ChunkMatch const& match, ChunkGraph const* made) {
   if (generator.codes_are_features) {
     FeatureMatch const matched = match(chunk, codes);
     return {matched.losses, matched.gradient};
   }
   if (chunk.pieces.size() == 1) {
-    Graph const graph = build(generator, encoder, chunk, chunk.pieces[0], codes);
+    ChunkGraph const graph = made ? *made : chunk_graph(generator, encoder, chunk, codes);
     FeatureMatch const matched = match(chunk, graph.features.detach());
     return {matched.losses, pull_back(graph, matched.gradient, matched.by_cells)};
   }

@@ -70,8 +70,10 @@ double RealSide::loss(Matching const& matching, at::Tensor const& features, at::
 double RealSide::loss_of_gradients(Matching const& matching, at::Tensor const& features, at::Tensor const& cells, at::Tensor const& labels, std::int64_t epochs) const {
   double sum = matching.means ? matching_loss(matching_named("dm"), comparing_, features) : 0;
   if (options_.encoder) return sum + encoder_matching_->loss(comparing_head(0), cells, first_comparing_head);
-  for (std::uint64_t i = 0; i < comparing_heads; ++i)
-    sum += match_student_expert(*expert_gradients_, comparing_head(i), features, labels, target_.feature_scale, student_options(epochs), options_.seed, first_comparing_head + i).loss / static_cast<double>(comparing_heads);
+  for (std::uint64_t i = 0; i < comparing_heads; ++i) {
+    auto const matched = match_student_expert(*expert_gradients_, comparing_head(i), features, labels, target_.feature_scale, student_options(epochs), options_.seed, first_comparing_head + i);
+    sum += matched.loss / static_cast<double>(comparing_heads);
+  }
   return sum;
 }
 

@@ -14,6 +14,7 @@
 #include "retort/distill/initial_codes.hpp"
 #include "retort/distill/search_state.hpp"
 #include "retort/distill/synthetic_set.hpp"
+#include "retort/matching/layer_gradients.hpp"
 #include "retort/matching/real_side.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
@@ -26,7 +27,7 @@ namespace {
 
 constexpr std::uint64_t first_matching_head = std::uint64_t{1} << 40;  // heads whose gradients are matched, apart from those that judge
 
-void print_plan(DistillInputs const& in, DistillOptions const& options, ShardPlan const& plan) {
+void print_plan(DistillInputs const& in, DistillOptions const& options, HeadOptions const& head, ShardPlan const& plan) {
   auto const genes = in.foundation->shape().genes;
   std::printf("%-28s %8s %8s %10s %12s\n", "set", "cells", "chunks", "steps", "MB a rank");
   for (std::int64_t const spc : options.spc)
@@ -39,7 +40,10 @@ void print_plan(DistillInputs const& in, DistillOptions const& options, ShardPla
         // The set in its graph and gathered; real features, as they are and packed for gradients and heads; held-out cells; networks.
         std::int64_t const of_set = cells * genes * 4 * (3 / plan.ranks() + 2), of_features = in.atlas->cells() * in.foundation->shape().latent * 4 * 7 / plan.ranks();
         std::int64_t const sparse = HeldOutGenes::most_rows * (in.atlas->nonzeros() / std::max<std::int64_t>(1, in.atlas->cells())) * 8 / plan.ranks();
-        std::int64_t const bytes = of_set + of_features + std::min(sparse, in.atlas->nonzeros() * 8 / plan.ranks()) + genes * 1024 * 16;
+        // Gradients of the real cells that are held at once: of all classes of a head; of one class of an encoder.
+        std::int64_t const of_head = in.labels.classes() * gradient_length(in.labels.classes(), in.foundation->shape().latent, head.hidden) * 4 * 4;
+        std::int64_t const of_encoder = options.encoder_unfrozen() ? genes * in.foundation->shape().hidden[0] * 4 * 6 : 0;
+        std::int64_t const bytes = of_set + of_features + of_head + of_encoder + std::min(sparse, in.atlas->nonzeros() * 8 / plan.ranks()) + genes * 1024 * 16;
         std::printf("%-28s %8s %8zu %10s %12s\n", fmt::format("{}-{}-spc{}", variant, matching, spc).c_str(), with_commas(cells).c_str(), chunks.size(),
                     with_commas(steps).c_str(), with_commas(bytes / 1'000'000 + 300).c_str());
       }
@@ -75,7 +79,7 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     require_sizes(in, options);
   });
   if (session.dry_run) {
-    if (ranks.is_root()) print_plan(in, options, plan);
+    if (ranks.is_root()) print_plan(in, options, head_options, plan);
     return;
   }
   if (in.held_out->is_fit_part()) session.say("no cell is held out: rates and steps are chosen on the fit part itself");
@@ -135,6 +139,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
     auto const loop = inner_loop(options, recipe.spc);
     HeadOptions inner = epoch;
     inner.epochs = loop.inner_epochs;
+    // Losses that see the set as a whole have their derivatives by features or cells formed before the step.
+    bool const of_whole_set = recipe.matching.head || recipe.matching.genes || (recipe.matching.gradients && (options.student_expert() || options.encoder_unfrozen()));
     bool const sees_cells = recipe.matching.genes || (recipe.matching.gradients && options.encoder_unfrozen());
     auto progress = session.progress(name, std::ssize(rates) * last, "steps");
     std::unique_ptr<SyntheticSet> set;
@@ -181,13 +187,14 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
         // matching head trains a fresh one.
         std::int64_t const phase = iteration % loop.outer_steps;
         std::uint64_t const number = first_matching_head + (static_cast<std::uint64_t>(draw) << 24) + static_cast<std::uint64_t>(iteration);
+        auto const made = of_whole_set ? set->forward(sees_cells) : SyntheticSet::Forward{};
         bool const shared = recipe.matching.gradients && !options.student_expert();
         if (shared && phase == 0) search.head = initial_head(classes, width, seed, number, head_options.hidden);
-        if (shared && sees_cells) real.aim_at_weights(search.head, number, set->cells());
+        if (shared && sees_cells) real.aim_at_weights(search.head, number, made.cells);
         else if (shared) real.aim_at(search.head, number);
-        else if (recipe.matching.gradients) real.follow(initial_head(classes, width, seed, number, head_options.hidden), number, set->features(), labels, loop.inner_epochs);
-        if (recipe.matching.genes) real.train_on_genes(set->cells(), labels);
-        if (recipe.matching.head) real.train_through(initial_head(classes, width, seed, number), set->features(), labels);
+        else if (recipe.matching.gradients) real.follow(initial_head(classes, width, seed, number, head_options.hidden), number, made.features, labels, loop.inner_epochs);
+        if (recipe.matching.genes) real.train_on_genes(made.cells, labels);
+        if (recipe.matching.head) real.train_through(initial_head(classes, width, seed, number), made.features, labels);
 
         // The synthetic side: each rank its chunks; only codes move.
         set->step([&](Chunk const& chunk, at::Tensor const& features) { return match(recipe.matching, real.target(), features, chunk.first_class, chunk.classes); }, rate);

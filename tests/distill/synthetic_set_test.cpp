@@ -55,6 +55,11 @@ TEST(SyntheticSet, SameBitsOnAnyNumberOfRanks) {
       SyntheticSet ours = world.start(ranks, *generator, chunks, optimiser), theirs = world.start(alone, *generator, chunks_alone, optimiser);
       for (int step = 0; step < 5; ++step) {
         ours.step(world.matcher("dm+dc"), 0.01);
+        if (step % 2) {  // a forward pass before a step changes nothing, and gives the set as it is
+          auto const made = theirs.forward(true);
+          EXPECT_TRUE(at::equal(made.features, theirs.features()));
+          EXPECT_TRUE(at::equal(made.cells, theirs.cells()));
+        }
         theirs.step(world.matcher("dm+dc"), 0.01);
       }
       at::Tensor const our_codes = ours.codes(), our_cells = ours.cells(), our_features = ours.features();

@@ -154,7 +154,9 @@ TEST(EncoderMatching, SameBitsOnAnyNumberOfRanks) {
     auto const ours = together(head, world.cells, 6), theirs = single(head, world.cells, 6);
     EXPECT_EQ(ours.loss, theirs.loss);
     EXPECT_TRUE(at::equal(ours.by_cells, theirs.by_cells));
-    EXPECT_EQ(sample == 8, ours.loss != single(head, world.cells, 7).loss);  // another draw, where not all cells are taken
+    if (sample == 8) {
+      EXPECT_GT(std::abs(ours.loss - single(head, world.cells, 7).loss), 1e-3);  // another draw
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
 
 using namespace retort;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,13 @@ class SyntheticSet {
   SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder, std::vector<Chunk> const& chunks,
                CodeOptimiser optimiser, std::function<at::Tensor(RowRange)> const& start);
 
+  // Collective: features() and, where asked for, cells() of the set before a step that needs the whole of them. Graphs of few cells
+  // are kept for that step, so that the networks are passed once.
+  struct Forward {
+    at::Tensor features, cells;
+  };
+  Forward forward(bool with_cells);
+
   // One step of this rank's chunks down the gradient of `match`. Not collective: what is matched has been summed before.
   void step(ChunkMatch const& match, double rate);
 
@@ -57,6 +65,7 @@ class SyntheticSet {
   struct Own {
     Chunk const* chunk;
     at::Tensor codes, first_moment, second_moment;
+    std::optional<ChunkGraph> graph = {};  // at these codes; from forward() to the next step
   };
   void move(Own& own, at::Tensor const& gradient, double rate) const;
   at::Tensor gathered(std::vector<at::Tensor> const& of_chunks) const;
