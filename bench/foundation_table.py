@@ -1,10 +1,9 @@
 """Distilling with the atlas's own foundation, with that of another atlas, and with an imported SCimilarity-shaped model folder."""
-import json
 from statistics import mean
 
 from paper_tables import figure, table
 from provenance import ROOT
-from table_runs import AtlasRuns, accuracy, config, named, start
+from table_runs import AtlasRuns, accuracy, named, start
 
 TARGETS = ["pbmc3k", "kang_stim", "kang"]
 GENE_COLUMN = {"kang": "symbol"}  # its index holds Ensembl ids, the other atlases' symbols
@@ -24,24 +23,14 @@ def foundations(zheng: AtlasRuns) -> dict:
     return {"zheng": zheng.folder / "foundation", "imported": model}
 
 
-def with_foundation(atlas: AtlasRuns, name: str, foundation) -> list[dict]:
-    folder = atlas.folder / "tables" / f"foundation-{name}"
-    settings = [f"distill.draws={atlas.draws}", f"evaluate.draws={atlas.draws}", "distill.spc=1,10"]
-    if atlas.name in GENE_COLUMN:
-        settings.append(f"ingest.gene_column={GENE_COLUMN[atlas.name]}")
-    command = [ROOT / "tools" / "distill", atlas.file, atlas.label, "--foundation", foundation, "--config", config("table-vi"), "--ranks", atlas.ranks, "--run-folder", folder]
-    start(command + [part for setting in settings for part in ("--set", setting)])
-    return json.loads((folder / "results.json").read_text())["rows"]
-
-
-def foundation_table(make) -> tuple[dict, list[dict]]:
+def foundation_table(make, targets: list[str]) -> tuple[dict, list[dict]]:
     """`make` gives the runs of a set by its name."""
     others = foundations(make("zheng"))
     lines, checks = [], []
     shares, gains = {(name, spc): {} for name in others for spc in (1, 10)}, {name: {} for name in others}
-    for target in TARGETS:
+    for target in targets:
         atlas = make(target)
-        for name, rows in {"own": atlas.by_size(), **{name: with_foundation(atlas, name, folder) for name, folder in others.items()}}.items():
+        for name, rows in {"own": atlas.by_size(), **{name: atlas.with_foundation(name, folder, GENE_COLUMN.get(target, "")) for name, folder in others.items()}}.items():
             lines.append([target, name, *(figure(named(rows, *key)) for key in (("random", "", 1), ("scdd", "dm", 1), ("scdd", "dm", 10), ("full", "", 0)))])
             if name in others:
                 for spc in (1, 10):

@@ -22,6 +22,7 @@ SETS = {  # name: file, label, further labels
     "kang_stim": ("kang_stim_1975x6998", "cell_type", ["condition"]),
     "onek1k": ("onek1k_7811x1000", "cell_type", ["sex"]),
 }
+NETWORKS, SETS_AND_ROWS = "ingest,train-foundation,embed,train-diffusion", "distill,evaluate"
 
 
 def config(name: str) -> pathlib.Path:
@@ -76,19 +77,27 @@ class AtlasRuns:
 
     def base(self) -> pathlib.Path:
         if not self.has_base:
-            self.run("ingest,train-foundation,embed,train-diffusion", self.folder, {"ingest.input": self.file, "ingest.label": self.label})
+            self.run(NETWORKS, self.folder, {"ingest.input": self.file, "ingest.label": self.label})
             self.has_base = True
         return self.folder
 
     def distilled(self, name: str, configs: tuple[str, ...], label: str = "", **settings: object) -> list[dict]:
         """Rows of results.json of the sets that `configs` and `settings` (SECTION_KEY=value) ask for."""
         more = {key.replace("_", ".", 1): value for key, value in settings.items()}
-        verbs = "distill,evaluate"
+        verbs = SETS_AND_ROWS
         if label:
             more |= {f"{section}.label": label for section in ("diffusion", "distill", "evaluate")}
-            verbs = "train-diffusion,distill,evaluate"
+            verbs = f"train-diffusion,{SETS_AND_ROWS}"
+        return self.rows(name, verbs, {"run.base": self.base()} | more, configs)
+
+    def with_foundation(self, name: str, foundation: pathlib.Path, gene_column: str) -> list[dict]:
+        """Rows of a run of its own, as ./tools/distill FILE LABEL --foundation FOLDER makes it."""
+        settings = {"ingest.input": self.file, "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
+        return self.rows(f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",))
+
+    def rows(self, name: str, verbs: str, settings: dict[str, object], configs: tuple[str, ...]) -> list[dict]:
         folder = self.folder / "tables" / name
-        self.run(verbs, folder, {"run.base": self.base(), "distill.draws": self.draws, "evaluate.draws": self.draws} | more, configs)
+        self.run(verbs, folder, {"distill.draws": self.draws, "evaluate.draws": self.draws} | settings, configs)
         return json.loads((folder / "results.json").read_text())["rows"]
 
     # Sets that several tables share.

@@ -39,6 +39,19 @@ with tempfile.TemporaryDirectory() as work:
     again = subprocess.run([tool, "--ranks", "2", "--run-folder", folder], capture_output=True, text=True)
     assert again.returncode == 0 and again.stderr.count("already done") == 7, again.stderr
 
+    # Settings of a table, two labels and the foundation of another run, in one line.
+    root = os.path.dirname(os.path.dirname(os.path.abspath(tool)))
+    borrowed = os.path.join(work, "borrowed")
+    done = subprocess.run([tool, os.path.join(root, "build", "demo", "10x_pbmc68k_reduced.h5ad"), "bulk_labels,phase", "--config", os.path.join(root, "configs", "table-v.ini"),
+                           "--foundation", os.path.join(folder, "foundation"), "--set", "distill.draws=1", "--set", "distill.iterations=5", "--ranks", "2", "--run-folder", borrowed],
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "imported" in done.stderr, done.stdout + done.stderr
+    for place, label in ((borrowed, "bulk_labels"), (os.path.join(borrowed, "labels", "phase"), "phase")):
+        with open(os.path.join(place, "results.json")) as file:
+            results = json.load(file)
+        assert results["data"]["label"] == label
+        assert {("cells", "dc"), ("decoder", "dm"), ("scdd", "dc")} <= {(row["variant"], row["matching"]) for row in results["rows"]}, results["rows"]
+
 for arguments, code in [(["missing.h5ad", "label"], 66), (["--set", "distill.iteration=3"], 2), (["--set", "nonsense"], 2), (["one_argument"], 2),
                         (["--config", "missing.ini"], 66), (["--foundation", "missing"], 66),
                         (["--run-folder", "/proc/nothing"], 73)]:
