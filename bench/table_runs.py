@@ -125,9 +125,16 @@ class AtlasRuns:
             for file in (self.folder / "tables" / source / "distilled").glob("*.h5ad"):
                 if file.name.startswith(wanted):
                     (links / file.name).symlink_to(file.resolve())
-        self.run("evaluate", links.parent, {"run.base": self.base(), "evaluate.rows": "distilled"}, ("table-iv",))
+        self.run("evaluate", links.parent, {"run.base": self.base(), "evaluate.rows": "distilled", "evaluate.pathways": SHARED / "data" / "genes" / "tosica_reactome.gmt"}, ("table-iv",))
         results = json.loads((links.parent / "results.json").read_text())
         return {name: results[name] for name in ("celltypist", "cnn", "tosica") if name in results}
+
+    def taught_by_heads(self) -> dict[str, list[dict]]:
+        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes."""
+        self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn,tosica", evaluate_rows="full,random,class_mean,distilled",
+                       evaluate_pathways=SHARED / "data" / "genes" / "tosica_reactome.gmt")
+        results = json.loads((self.folder / "tables" / "students" / "results.json").read_text())
+        return {"head": results["rows"]} | {name: results[name] for name in ("celltypist", "cnn", "tosica")}
 
     def trace(self, encoder: str) -> list[tuple[int, float, float]]:
         """Step, loss and held-out accuracy of gradient matching at one rate."""

@@ -1,6 +1,6 @@
 """The scDD paper's tables on sets at hand: writes docs/results/tables.json.
 
-usage: tables.py [--tables II,III,IV,V,VI,VII,4,foundations] [--sets kidney,kang] [--draws 5] [--ranks 2] [--work DIR] [--out FILE]
+usage: tables.py [--tables II,III,IV,V,VI,VII,4,students,foundations] [--sets kidney,kang] [--draws 5] [--ranks 2] [--work DIR] [--out FILE]
 --sets may name atlases of configs/, such as the paper's. Table III takes those of the sets that have further labels, the table of foundations those of its own.
 Each set's atlas, networks and features are made once in --work (accuracy.py's, by default), and distilled sets once for all tables.
 """
