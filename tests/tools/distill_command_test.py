@@ -21,7 +21,7 @@ with tempfile.TemporaryDirectory() as work:
     assert np.allclose(np.expm1(np.asarray(made.X, dtype=np.float64)).sum(1), 1e4, rtol=1e-4)
     model = celltypist.train(made, labels="bulk_labels", check_expression=True, n_jobs=1, use_SGD=True)  # its default solver asks scikit-learn for an option that 1.8 removed
     assert len(model.classifier.classes_) == made.obs["bulk_labels"].nunique()
-    expected = {f"scdd-{matching}-{spc}" for matching in ("dm", "dc", "head") for spc in (1, 10)}
+    expected = {f"scdd-{matching}-spc{spc}-draw0" for matching in ("dm", "dc", "head") for spc in (1, 10)}
     made_sets = {name.removesuffix(".h5ad") for name in os.listdir(os.path.join(folder, "distilled"))}
     assert made_sets == expected, made_sets
 
