@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "retort/run/error.hpp"
+#include "retort/run/huge_pages.hpp"
 #include "sparse_product.hpp"
 
 namespace retort {
@@ -85,6 +86,7 @@ void sparse_product(CsrBlock const& cells, RowRange rows, float const* weight, f
 
 HalfWeight::HalfWeight(at::Tensor const& weight) : words_(at::empty({weight.size(0), weight.size(1) / 2}, at::kInt)) {
   if (weight.size(1) % 32) fail(ExitCode::usage, "a first layer of {} outputs cannot be kept as bfloat16 (they come in blocks of 32). Use float32", weight.size(1));
+  prefer_huge_pages(words_.data_ptr(), words_.nbytes());
   at::Tensor const rows = weight.contiguous();
   kernel::interleave(rows.const_data_ptr<float>(), rows.size(0), rows.size(1), reinterpret_cast<std::uint32_t*>(words_.data_ptr<std::int32_t>()));
 }

@@ -8,6 +8,7 @@
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
+#include "retort/run/huge_pages.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -48,9 +49,11 @@ struct FoldedLayer {
 // BatchNorm at inference is an affine map of the Linear's output, so it goes into weight and bias.
 FoldedLayer fold(HiddenLayer const& layer, bool by_gene) {
   auto const factor = layer.scale.to(at::kDouble) / (layer.running_variance.to(at::kDouble) + batch_norm_epsilon).sqrt();  // [out]
-  auto const weight = layer.weight * (by_gene ? factor.unsqueeze(0) : factor.unsqueeze(1)).to(at::kFloat);
+  at::Tensor weight = at::empty(layer.weight.sizes(), layer.weight.options());
+  if (weight.device().is_cpu()) prefer_huge_pages(weight.data_ptr(), weight.nbytes());
+  at::mul_out(weight, layer.weight, (by_gene ? factor.unsqueeze(0) : factor.unsqueeze(1)).to(at::kFloat));
   auto const bias = (layer.bias.to(at::kDouble) - layer.running_mean.to(at::kDouble)) * factor + layer.shift.to(at::kDouble);
-  return {weight.detach().contiguous(), bias.to(at::kFloat).detach().contiguous(), layer.slope.detach()};
+  return {weight, bias.to(at::kFloat).detach().contiguous(), layer.slope.detach()};
 }
 
 at::Tensor unit_rows(at::Tensor const& rows) { return rows / rows.norm(2, {1}, true).clamp_min(smallest_norm); }
@@ -144,13 +147,22 @@ void Foundation::to(at::Device device) {
   folded_.reset();
 }
 
-void Foundation::freeze() {
-  if (folded_) return;
+void Foundation::freeze(Precision precision) {
   at::NoGradGuard no_grad;
-  for (auto const& parameter : parameters()) parameter.requires_grad_(false);
-  folded_ = std::make_shared<Folded>();
-  for (std::size_t i = 0; i < encoder_layers.size(); ++i) folded_->encoder.push_back(fold(encoder_layers[i], i == 0));
-  for (auto const& layer : decoder_layers) folded_->decoder.push_back(fold(layer, false));
+  if (!folded_) {
+    for (auto const& parameter : parameters()) parameter.requires_grad_(false);
+    folded_ = std::make_shared<Folded>();
+    for (std::size_t i = 0; i < encoder_layers.size(); ++i) folded_->encoder.push_back(fold(encoder_layers[i], i == 0));
+    for (auto const& layer : decoder_layers) folded_->decoder.push_back(fold(layer, false));
+  }
+  if (precision == Precision::float32 || folded_->half || !encoder_bias.device().is_cpu()) return;
+  auto& half = folded_->half.emplace(Folded::Half{HalfWeight(folded_->encoder[0].weight), {}, {}});
+  auto const add = [&](at::Tensor const& weight, at::Tensor const& bias) {
+    half.weights.push_back(weight.to(at::kBFloat16));
+    half.biases.push_back(bias.to(at::kBFloat16));
+  };
+  for (std::size_t i = 1; i < folded_->encoder.size(); ++i) add(folded_->encoder[i].weight, folded_->encoder[i].bias);
+  add(encoder_weight, encoder_bias);
 }
 
 std::string Foundation::weights_hash() const {
@@ -170,17 +182,12 @@ std::string Foundation::weights_hash() const {
 }
 
 at::Tensor Foundation::encode(CsrBlock const& cells, Precision precision) {
-  freeze();
+  freeze(precision);
   if (cells.genes != shape_.genes) fail(ExitCode::failed, "an encoder of {} genes was given cells of {} genes", shape_.genes, cells.genes);
   at::NoGradGuard no_grad;
   auto const& first = folded_->encoder[0];
   if (!first.weight.device().is_cpu()) return folded_->finish(sparse_linear(cells, first.weight, first.bias), encoder_weight, encoder_bias);
   bool const halved = precision == Precision::bfloat16;
-  if (halved && !folded_->half) {
-    auto& half = folded_->half.emplace(Folded::Half{HalfWeight(first.weight), {}, {}});
-    for (std::size_t i = 1; i < folded_->encoder.size(); ++i) half.weights.push_back(folded_->encoder[i].weight.to(at::kBFloat16)), half.biases.push_back(folded_->encoder[i].bias.to(at::kBFloat16));
-    half.weights.push_back(encoder_weight.to(at::kBFloat16)), half.biases.push_back(encoder_bias.to(at::kBFloat16));
-  }
   at::Tensor const features = at::empty({cells.rows(), shape_.latent}, at::kFloat);
   for (std::int64_t begin = 0; begin < cells.rows(); begin += rows_of_an_inference_block) {
     auto const end = std::min(cells.rows(), begin + rows_of_an_inference_block);

@@ -67,6 +67,7 @@ void embed(Session& session, EmbedOptions const& options) {
   // Blocks begin at fixed global rows, so a cell's features have the same bits on any number of ranks.
   std::vector<float> features(static_cast<std::size_t>(rows.size() * width));  // [rows, width]
   auto progress = session.progress(session.ranks.size() == 1 ? "embed" : "embed, rank 0", rows.size(), "cells");
+  session.ranks.together([&] { model->freeze(precision); });
   session.ranks.barrier();
   Stopwatch const watch;
   session.ranks.together([&] {

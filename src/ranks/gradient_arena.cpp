@@ -8,11 +8,18 @@
 #include "retort/ranks/nccl_sum.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/huge_pages.hpp"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t floats_of_a_line = 16;  // 64 bytes
+at::Tensor zeros_on_huge_pages(std::int64_t length, at::Device device) {
+  at::Tensor const fresh = at::empty({length}, at::TensorOptions().dtype(at::kFloat).device(device));
+  if (device.is_cpu()) prefer_huge_pages(fresh.data_ptr(), fresh.nbytes());
+  return fresh.zero_();
+}
+
 std::int64_t padded(std::int64_t length) { return (length + floats_of_a_line - 1) / floats_of_a_line * floats_of_a_line; }
 
 }  // namespace
@@ -36,7 +43,7 @@ struct GradientArena::State {
   State(Communicator const& all, ShardPlan const& shards, std::vector<at::Tensor> list, std::int64_t statistics)
       : ranks(all), plan(shards), parameters(std::move(list)), statistics_length(statistics), sum(all, shards, lay_out()) {
     auto const device = parameters.empty() ? at::Device(at::kCPU) : parameters[0].device();
-    weights = at::zeros({weights_length}, at::TensorOptions().dtype(at::kFloat).device(device));
+    weights = zeros_on_huge_pages(weights_length, device);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       at::NoGradGuard no_grad;
       auto view = weights.narrow(0, offsets[i], parameters[i].numel()).view(parameters[i].sizes());
@@ -64,7 +71,7 @@ struct GradientArena::State {
     for (int i = 0; i < count; ++i) {
       bool const in_sum_memory = i == 0 && device.is_cpu();
       own.push_back(in_sum_memory ? at::from_blob(sum.block(b).data(), {length}, at::kFloat)
-                                  : at::zeros({length}, at::TensorOptions().dtype(at::kFloat).device(device)));
+                                  : zeros_on_huge_pages(length, device));
       auto& of_buffer = views.emplace_back();
       for (std::size_t p = 0; p < parameters.size(); ++p) {
         of_buffer.push_back(own.back().narrow(0, offsets[p], parameters[p].numel()).view(parameters[p].sizes()));

@@ -66,8 +66,9 @@ class Foundation {
   std::vector<at::Tensor> parameters() const;
   // Moves weights to a device; before the arena is made.
   void to(at::Device device);
-  // Ends training: folds BatchNorm into the layers for inference and drops requires_grad. encode() and decode() call it.
-  void freeze();
+  // Ends training: folds BatchNorm into the layers for inference and drops requires_grad; for bfloat16 also rounds the encoder's
+  // weights. encode() and decode() call it. Throws Failure(usage) where the first layer cannot be kept as bfloat16.
+  void freeze(Precision precision = Precision::float32);
 
   // Inference, BatchNorm by running statistics, no dropout. Log-normalised cells -> unit rows, [rows, latent]. Rows are
   // worked on in blocks of 256 counted from the first: give blocks that begin at multiples of 256, and the bits of a row
