@@ -30,7 +30,7 @@ struct EvaluateOptions {
   bool audits = true;
   std::vector<std::string> classifiers{"head", "celltypist"};
   std::string pathways;
-  TeachingOptions cnn{.steps = 150, .batch = 32, .rate = 1e-3}, tosica{.steps = 100, .batch = 8, .rate = 3e-3};
+  TeachingOptions cnn{.steps = 300, .batch = 32, .rate = 3e-3}, tosica{.steps = 300, .batch = 8, .rate = 1e-3};
   std::vector<std::string> rows{"full", "genes", "random", "medoid", "kmeans", "class_mean", "kmeans_mean", "distilled"};
 };
 
@@ -46,7 +46,9 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (on frozen features, see [head]), celltypist (logistic regression on genes), cnn (convolutions on images of genes, in scDeepInsight's place), tosica (transformer of pathways)")
       .add("evaluate.audits", options.audits, "audit the sets: membership inference, zeros and detected genes, marker genes, rare classes, paired tests")
       .add("evaluate.cnn_steps", options.cnn.steps, "steps of 32 cells that a cnn is trained for, on every set and on all cells")
+      .add("evaluate.cnn_rate", options.cnn.rate, "its learning rate at the first step")
       .add("evaluate.tosica_steps", options.tosica.steps, "steps of 8 cells that a tosica is trained for, on every set and on all cells")
+      .add("evaluate.tosica_rate", options.tosica.rate, "its learning rate at the first step")
       .add("evaluate.pathways", options.pathways, "GMT file of tosica's pathways; empty: random gene sets")
       .add("evaluate.rows", options.rows, "rows of the table: full, genes, random, medoid, kmeans, class_mean, kmeans_mean, distilled");
 }
@@ -58,6 +60,7 @@ void check(EvaluateOptions const& options) {
   for (auto const& classifier : options.classifiers)
     if (classifier != "head" && classifier != "celltypist" && classifier != "cnn" && classifier != "tosica")
       fail(ExitCode::usage, "evaluate.classifiers has '{}' (the classifiers are head, celltypist, cnn and tosica)", classifier);
+  if (!(options.cnn.rate > 0 && options.tosica.rate > 0)) fail(ExitCode::usage, "evaluate.cnn_rate is {} and evaluate.tosica_rate is {} (both must be above 0)", options.cnn.rate, options.tosica.rate);
   if (options.cnn.steps < 1 || options.tosica.steps < 1) fail(ExitCode::usage, "evaluate.cnn_steps is {} and evaluate.tosica_steps is {} (both must be at least 1)", options.cnn.steps, options.tosica.steps);
   if (options.heads < 1 || options.draws < 1) fail(ExitCode::usage, "evaluate.heads is {} and evaluate.draws is {} (both must be at least 1)", options.heads, options.draws);
   for (auto const spc : options.spc)

@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 
 #include <limits>
+#include <memory>
+#include <numeric>
 
 #include "../shared_folder.hpp"
 #include "retort/students/image_network.hpp"

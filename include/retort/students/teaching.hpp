@@ -15,7 +15,7 @@
 namespace retort {
 
 struct TeachingOptions {
-  std::int64_t steps = 200, batch = 8;
+  std::int64_t steps = 300, batch = 8;
   double rate = 1e-3;  // of AdamW at the first step; it falls to zero along half a cosine
   double weight_decay = 5e-5;
 };
