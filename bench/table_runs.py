@@ -22,6 +22,7 @@ SETS = {  # name: file, label, further labels
     "kang_stim": ("kang_stim_1975x6998", "cell_type", ["condition"]),
     "onek1k": ("onek1k_7811x1000", "cell_type", ["sex"]),
 }
+PATHWAYS = {"zheng", "pbmc3k"}  # of the six sets, those whose genes have symbols; the others' pathways are random gene sets
 NETWORKS, SETS_AND_ROWS = "ingest,train-foundation,embed,train-diffusion", "distill,evaluate"
 
 
@@ -114,6 +115,9 @@ class AtlasRuns:
     def of_label(self, label: str) -> list[dict]:
         return self.distilled(f"label-{label}", ("table-iii",), label)
 
+    def pathways(self) -> dict:
+        return {"evaluate.pathways": SHARED / "data" / "genes" / "tosica_reactome.gmt"} if self.name in PATHWAYS else {}
+
     def cross_architecture(self) -> dict[str, list[dict]]:
         """Rows of each classifier. The sets are those of table II, linked: only classifiers are trained here."""
         self.matched(), self.features()
@@ -125,14 +129,14 @@ class AtlasRuns:
             for file in (self.folder / "tables" / source / "distilled").glob("*.h5ad"):
                 if file.name.startswith(wanted):
                     (links / file.name).symlink_to(file.resolve())
-        self.run("evaluate", links.parent, {"run.base": self.base(), "evaluate.rows": "distilled", "evaluate.pathways": SHARED / "data" / "genes" / "tosica_reactome.gmt"}, ("table-iv",))
+        self.run("evaluate", links.parent, {"run.base": self.base(), "evaluate.rows": "distilled"} | self.pathways(), ("table-iv",))
         results = json.loads((links.parent / "results.json").read_text())
         return {name: results[name] for name in ("celltypist", "cnn", "tosica") if name in results}
 
     def taught_by_heads(self) -> dict[str, list[dict]]:
         """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes."""
         self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn,tosica", evaluate_rows="full,random,class_mean,distilled",
-                       evaluate_pathways=SHARED / "data" / "genes" / "tosica_reactome.gmt")
+                       **{key.replace(".", "_"): value for key, value in self.pathways().items()})
         results = json.loads((self.folder / "tables" / "students" / "results.json").read_text())
         return {"head": results["rows"]} | {name: results[name] for name in ("celltypist", "cnn", "tosica")}
 
