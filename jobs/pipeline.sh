@@ -51,8 +51,10 @@ done
 [[ -z $after ]] || jobs+=("$after")
 for label in "${labels[@]:1}"; do
   after=$features
-  for stage in train-diffusion distill evaluate; do
-    run_stage "$stage" --run.base="$folder" --run.folder="$folder/labels/$label" "--${stage#train-}.label=$label"
+  for stage in train-diffusion distill evaluate report; do
+    settings=(--run.base="$folder" --run.folder="$folder/labels/$label")
+    [[ $stage == report ]] || settings+=("--${stage#train-}.label=$label")  # a page tells of the label that its results are of
+    run_stage "$stage" "${settings[@]}"
   done
   [[ -z $after ]] || jobs+=("$after")
 done

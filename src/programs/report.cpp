@@ -12,6 +12,7 @@
 #include "retort/report/sections.hpp"
 
 using namespace retort;
+using nlohmann::literals::operator""_json_pointer;
 
 namespace {
 
@@ -47,11 +48,11 @@ struct Pictures {
 
 // The two pictures that need cells. Class means are of up to 200 cells a class: enough for a shade.
 Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
-  Atlas const atlas(run.folder / "atlas.h5ad");
-  auto const labels = atlas.labels();
+  Atlas const atlas(run.file("atlas.h5ad"));
+  auto const labels = atlas.labels(run.results.is_null() ? "" : run.results.value("/data/label"_json_pointer, std::string()));
   Pictures pictures;
   std::optional<Foundation> foundation;
-  if (std::filesystem::exists(run.folder / "foundation/config.json")) foundation = Foundation::load(run.folder / "foundation");
+  if (std::filesystem::exists(run.file("foundation/config.json"))) foundation = Foundation::load(run.file("foundation"));
   std::optional<DistilledSet> distilled;
   std::vector<std::string> const genes = foundation ? foundation->gene_names() : atlas.gene_names();
   if (std::filesystem::exists(run.folder / "distilled.h5ad")) distilled = read_distilled(run.folder / "distilled.h5ad", genes, labels.column, labels.names, atlas.identity());
@@ -65,7 +66,7 @@ Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::
     return std::vector<std::int32_t>(narrow.const_data_ptr<std::int32_t>(), narrow.const_data_ptr<std::int32_t>() + narrow.numel());
   };
 
-  if (auto const file = run.folder / "features.h5ad"; std::filesystem::exists(file)) {
+  if (auto const file = run.file("features.h5ad"); std::filesystem::exists(file)) {
     auto const all = read_features(file);
     require_features_of(atlas, file, all);
     auto const rows = stratified_rows(labels, atlas.parts(), options.cells, 30, seed);
@@ -105,7 +106,7 @@ void report(Session& session, ReportOptions const& options) {
   session.ranks.together([&] {
     if (options.cells < 1) fail(ExitCode::usage, "report.cells is {} (a map needs cells). Give a number above 0", options.cells);
     for (auto const& folder : folders)
-      for (auto const& one : files_of_page(folder)) inputs.push_back(one);
+      for (auto const& one : files_of_page(folder, session.run.base)) inputs.push_back(one);
   });
   if (session.is_done(inputs)) return;
   if (session.dry_run) {
@@ -117,7 +118,7 @@ void report(Session& session, ReportOptions const& options) {
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
     std::vector<FinishedRun> runs;
-    for (auto const& folder : folders) runs.push_back(read_finished_run(folder));
+    for (auto const& folder : folders) runs.push_back(read_finished_run(folder, session.run.base));
     std::string body, title = "retort:";
     if (runs.size() > 1) body += runs_section(runs);
     for (auto const& run : runs) {

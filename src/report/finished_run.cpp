@@ -95,11 +95,18 @@ void read_scores(std::vector<nlohmann::json> const& events, FinishedRun& run) {
 
 }  // namespace
 
-std::vector<fs::path> files_of_page(fs::path const& folder) {
-  if (!fs::exists(folder / "atlas.h5ad"))
+fs::path FinishedRun::file(std::string const& product) const {
+  return base.empty() || fs::exists(folder / product) ? folder / product : base / product;
+}
+
+std::vector<fs::path> files_of_page(fs::path const& folder, fs::path const& base) {
+  FinishedRun run;
+  run.folder = folder;
+  run.base = base;
+  if (!fs::exists(run.file("atlas.h5ad")))
     fail(ExitCode::missing_input, "'{}' has no atlas.h5ad (every run begins with one). Run retort-ingest, or name another folder with report.runs", folder.string());
   std::vector<fs::path> files;
-  for (char const* name : {"atlas.h5ad", "features.h5ad", "foundation/config.json", "distilled.h5ad", "results.json", "ingest/summary.json"}) files.push_back(folder / name);
+  for (char const* name : {"atlas.h5ad", "features.h5ad", "foundation/config.json", "distilled.h5ad", "results.json", "ingest/summary.json"}) files.push_back(run.file(name));
   for (char const* verb : verbs)
     for (char const* name : {"options.ini", "steps.tsv", "DONE"}) files.push_back(folder / verb / name);
   std::erase_if(files, [](fs::path const& file) { return !fs::exists(file); });
@@ -113,12 +120,13 @@ nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant,
   return nullptr;
 }
 
-FinishedRun read_finished_run(fs::path const& folder) {
+FinishedRun read_finished_run(fs::path const& folder, fs::path const& base) {
   FinishedRun run;
   run.folder = folder;
+  run.base = base;
   run.name = fs::weakly_canonical(folder).filename().string();
   run.results = json_file(folder / "results.json", "retort-evaluate");
-  run.ingested = json_file(folder / "ingest/summary.json", "retort-ingest");
+  run.ingested = json_file(run.file("ingest/summary.json"), "retort-ingest");
   for (char const* verb : verbs) {
     if (!fs::exists(folder / verb / "log.jsonl")) continue;
     auto const events = events_of(folder / verb / "log.jsonl");
@@ -131,12 +139,12 @@ FinishedRun read_finished_run(fs::path const& folder) {
   auto const lacks = [&](bool is_missing, char const* part, char const* program) {
     if (is_missing) run.missing.push_back(fmt::format("{} (run {})", part, program));
   };
-  auto const there = [&](char const* name) { return fs::exists(folder / name); };
+  auto const there = [&](char const* name) { return fs::exists(run.file(name)); };
   lacks(run.results.is_null(), "accuracy", "retort-evaluate");
   lacks(!run.results.is_null() && !run.results.contains("confusion"), "which classes are taken for which", "this version's retort-evaluate");
   lacks(!there("features.h5ad"), "the map of cells", "retort-embed");
   lacks(!there("foundation/config.json"), "distilled cells on the map", "retort-train-foundation");
-  lacks(!there("distilled.h5ad"), "distilled cells", "retort-distill");
+  lacks(!fs::exists(folder / "distilled.h5ad"), "distilled cells", "retort-distill");
   lacks(run.scored.empty(), "the course of distillation", "retort-distill");
   return run;
 }

@@ -90,10 +90,12 @@ with Runs() as runs:
         assert distilled.obs[label].value_counts().to_dict() == {name: 2 for name in cells.obs[label].unique()}
         results = json.load(open(os.path.join(folder, "results.json")))
         assert results["data"]["label"] == label and results["data"]["cells"] == 595
+        with open(os.path.join(folder, "report.html")) as page:
+            assert cells.obs[label].iloc[0] in page.read()
     rows = {row["variant"]: row["accuracy_mean"] for row in json.load(open(runs.path("one", "results.json")))["rows"]}
     assert rows["full"] > rows["random"] + 10, f"the other atlas's encoder tells classes no better than chance: {rows}"
     again = pipeline(runs, "one", 1, borrowed)
-    assert again.count("already done") == 10, again
+    assert again.count("already done") == 11, again
 
     # Refused with one line: no shared genes, too few, no counts, no classes, a class that nothing could be learned from.
     def refused(name, text, says):

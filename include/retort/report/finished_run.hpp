@@ -29,7 +29,7 @@ struct ScoredStep {
 };
 
 struct FinishedRun {
-  std::filesystem::path folder;
+  std::filesystem::path folder, base;  // base: the run whose atlas and networks it goes on with; empty: none
   std::string name;                                                 // of the folder
   nlohmann::json results, ingested;                                 // results.json, ingest/summary.json; null where missing
   std::vector<Stage> stages;                                        // in the order of the pipeline, those that were started
@@ -38,14 +38,17 @@ struct FinishedRun {
   std::map<std::string, std::pair<double, double>> chosen;          // rate and steps of each set
   std::optional<DistilledName> product;                             // which set distilled.h5ad is
   std::vector<std::string> missing;                                 // parts of the page that cannot be made, and what makes them
+
+  // Where `product` of the run is: its own, or the base's where it has none.
+  std::filesystem::path file(std::string const& product) const;
 };
 
 // Not collective. Throws Failure(bad_input) where results.json is no JSON.
-FinishedRun read_finished_run(std::filesystem::path const& folder);
+FinishedRun read_finished_run(std::filesystem::path const& folder, std::filesystem::path const& base = {});
 
 // The files that decide what the page says, those that are there: logs are not among them, because a stage that is asked again
 // whether it is done appends to its log. Throws Failure(missing_input) where there is no atlas.
-std::vector<std::filesystem::path> files_of_page(std::filesystem::path const& folder);
+std::vector<std::filesystem::path> files_of_page(std::filesystem::path const& folder, std::filesystem::path const& base = {});
 
 // The row of `rows` (see json_of) with this variant, matching and spc; null where there is none.
 nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc);
