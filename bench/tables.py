@@ -9,8 +9,6 @@ import datetime
 import functools
 import json
 import pathlib
-import shlex
-import sys
 import time
 
 from foundation_table import NOTE, TARGETS, foundation_table
@@ -31,6 +29,7 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "accuracy")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "results" / "tables.json")
     arguments = parser.parse_args()
+    asked_for = {name: getattr(arguments, name) for name in ("tables", "sets", "draws", "ranks") if getattr(arguments, name) != parser.get_default(name)}
     unknown = set(arguments.tables.split(",")) - {*TABLES, "foundations"}
     if unknown:
         parser.error(f"unknown tables {', '.join(sorted(unknown))} (known are {', '.join(TABLES)} and foundations)")
@@ -53,7 +52,7 @@ def main() -> None:
             print(f"{'yes' if claim['holds'] else 'NO '}  {claim['what']}: {claim['figures']}")
         print(f"{name}: {time.monotonic() - begin:.0f} s\n", flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"title": "The paper's tables", "command": shlex.join(["python3", "bench/tables.py", *sys.argv[1:]]), "commit": commit(), "cpu": cpu(),
+    arguments.out.write_text(json.dumps({"title": "The paper's tables", "command": "build/python/bin/python bench/tables.py" + "".join(f" --{name} {value}" for name, value in asked_for.items()), "commit": commit(), "cpu": cpu(),
                                          "date": datetime.date.today().isoformat(), "notes": notes, "checks": checks, "tables": tables}, indent=1, ensure_ascii=False) + "\n")
 
 
