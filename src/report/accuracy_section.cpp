@@ -160,7 +160,7 @@ std::string confusion_section(FinishedRun const& run) {
   }
   if (maps.empty()) return "";
   return section("Which classes are taken for which",
-                 "Real test cells by their true class (rows) and the class that the first head gave them (columns), in per cent of the row; hover for counts. Good is a dark diagonal, and off it the same confusions for the distilled set as for all "
+                 "Real test cells by their true class (rows) and the class that the first head gave them (columns), in per cent of the row; hover for counts. Good is a strong diagonal, and off it the same confusions for the distilled set as for all "
                  "cells, which then lie in the data.",
                  figures(maps, 380));
 }
