@@ -144,7 +144,7 @@ def failures(runs):
     assert "unknown setting 'foundation.setps'" in jobs("submit.sh", "train-foundation", bad, "--foundation.setps=4", code=2).stderr
     assert "there is no program 'destill'" in jobs("submit.sh", "destill", bad, code=2).stderr
     dry = jobs("submit.sh", "train-foundation", config("cluster"), "--nodes", 2, "--foundation.steps=70", "--dry-run").stdout
-    assert dry.startswith("sbatch --parsable") and "--nodes=2" in dry and "memory a rank" in dry, dry
+    assert dry.startswith("sbatch --parsable") and "--nodes=2" in dry and "--signal=USR2@60" in dry and "memory a rank" in dry, dry
 
 
 def cuts(runs):
@@ -154,12 +154,13 @@ def cuts(runs):
     cells = ["--foundation.atlas=" + os.path.join(folder_of("local"), "atlas.h5ad")]
     number = submit("train-foundation", whole, *cells, *long, "--nodes", 2)
     cut = config("cut")
-    completes(number, 120)
+    hours, minutes, seconds = map(int, completes(number, 120)["RunTime"].split(":"))
     expected = products(folder_of("whole"))
 
-    # The limit is a minute; the ranks hear USR2 45 seconds before, and the requeued job goes on.
-    number = submit("train-foundation", cut, *cells, *long, "--nodes", 2, "--time", 1, environment={"RETORT_STOP_SECONDS": "45"})
-    state = completes(number, 180)
+    # The limit is a minute; the ranks stop that long before it that half of the work is left, and the requeued job goes on.
+    half = (hours * 3600 + minutes * 60 + seconds) // 2
+    number = submit("train-foundation", cut, *cells, *long, f"--run.stop_before_seconds={60 - min(half, 50)}", "--nodes", 2, "--time", 1)
+    state = completes(number, 240)
     assert int(state["Restarts"]) >= 1, f"{state}\n{log(number)}"
     assert "stopped at step" in log(number) and "goes on from step" in log(number), log(number)
     assert products(folder_of("cut")) == expected, "a run cut by its time limit gives other bits"
