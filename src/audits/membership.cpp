@@ -108,7 +108,6 @@ nlohmann::json audit_membership(Ground const& ground, SampledCells const& sample
   auto const& names = ground.labels.names;
   auto const classes = ground.labels.classes();
   auto const head = train_head(set.features, set.labels, classes, options, seed, 0);
-  double const scale = options.scale_features ? std::sqrt(static_cast<double>(set.features.size(1))) : 1.0;
   std::vector<std::vector<std::int64_t>> rows_of_class(names.size());
   for (std::size_t row = 0; row < ground.labels.codes.size(); ++row) rows_of_class[static_cast<std::size_t>(ground.labels.codes[row])].push_back(static_cast<std::int64_t>(row));
 
@@ -121,7 +120,7 @@ nlohmann::json audit_membership(Ground const& ground, SampledCells const& sample
     auto const cells = ground.features.index_select(0, at::tensor(rows, at::kLong));                                  // [n, width]
     auto const distances = at::cdist(cells, of_set, 2, 2);                                                            // [n, spc], without the product that loses digits
     auto const nearest = std::get<0>(distances.min(1)).to(at::kDouble);
-    auto const scores = at::log_softmax(at::addmm(head.bias, cells * scale, head.weight.t()).to(at::kDouble), 1).select(1, c).contiguous();
+    auto const scores = at::log_softmax(head_scores(head, cells, options).to(at::kDouble), 1).select(1, c).contiguous();
     copies += std::get<0>(distances.min(0)).lt(copied).sum().item<std::int64_t>();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       auto const part = ground.atlas->parts()[static_cast<std::size_t>(rows[i])];

@@ -39,7 +39,7 @@ void DistillInputs::open(Session const& session, DistillOptions const& options, 
     if (denoiser->encoder() != encoder || denoiser->atlas() != atlas->identity() || denoiser->class_names() != labels.names)
       fail(ExitCode::bad_input, "'{}' was trained on other features, cells or classes than '{}' has. Run retort-train-diffusion again", generator_folder.string(), features_file.string());
   }
-  feature_scale = head.scale_features ? std::sqrt(static_cast<double>(first.width)) : 1;
+  feature_scale = scale_of_features(first.width, head);
   if (session.dry_run) return;
   real = std::make_unique<RealFeatures>([&](auto rows) { return read_feature_rows(features_file, rows); }, first.width, fit_rows, plan, feature_scale);
   held_out = std::make_unique<HeldOut>(features_file, labels, atlas->parts());

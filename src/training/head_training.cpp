@@ -105,10 +105,6 @@ void descend(at::Tensor const& rows, at::Tensor const& labels, std::vector<Linea
   }
 }
 
-double scale_of(at::Tensor const& features, HeadOptions const& options) {
-  return options.scale_features ? std::sqrt(static_cast<double>(features.size(1))) : 1.0;
-}
-
 }  // namespace
 
 void add_head_options(OptionTable& table, HeadOptions& options) {
@@ -160,7 +156,7 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
   c10::InferenceMode const no_graph;
   auto const cells = features.size(0), width = features.size(1), classes = head.weight.size(0), batch = std::min(options.batch, cells);
   if (!cells) return;
-  auto const scaled = (features * scale_of(features, options)).contiguous();  // [cells, width]
+  auto const scaled = (features * scale_of_features(width, options)).contiguous();  // [cells, width]
   auto const own_labels = labels.contiguous();
   float const* const from = scaled.data_ptr<float>();
   std::int64_t const* const label = own_labels.data_ptr<std::int64_t>();
@@ -193,6 +189,14 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
   }
 }
 
+double scale_of_features(std::int64_t width, HeadOptions const& options) { return options.scale_features ? std::sqrt(static_cast<double>(width)) : 1.0; }
+
+at::Tensor head_scores(Head const& head, at::Tensor const& features, HeadOptions const& options) {
+  auto rows = (features * scale_of_features(features.size(1), options)).contiguous();
+  for (auto const& layer : head.hidden) rows = at::relu(at::linear(rows, layer.weight, layer.bias));
+  return at::addmm(head.bias, rows, head.weight.t());
+}
+
 at::Tensor predict(Head const& head, at::Tensor const& features, HeadOptions const& options) {
   c10::InferenceMode const no_graph;
   auto const cells = features.size(0);
@@ -201,9 +205,7 @@ at::Tensor predict(Head const& head, at::Tensor const& features, HeadOptions con
   auto const classes = head.weight.size(0);
   for (std::int64_t begin = 0; begin < cells; begin += block_rows) {
     auto const n = std::min(block_rows, cells - begin);
-    auto rows = (features.narrow(0, begin, n) * scale_of(features, options)).contiguous();
-    for (auto const& layer : head.hidden) rows = at::relu(at::linear(rows, layer.weight, layer.bias));
-    auto const scores = at::addmm(head.bias, rows, head.weight.t());  // [n, classes]
+    auto const scores = head_scores(head, features.narrow(0, begin, n), options);  // [n, classes]
     float const* const score = scores.data_ptr<float>();
     for (std::int64_t i = 0; i < n; ++i)
       to[begin + i] = std::max_element(score + i * classes, score + (i + 1) * classes) - (score + i * classes);

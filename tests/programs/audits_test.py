@@ -184,4 +184,8 @@ with Runs() as runs:
     off = runs.must("evaluate", 1, *EVALUATE, "--evaluate.audits=false", here)
     with open(os.path.join(folder, "results.json")) as file:
         assert "audits" not in json.load(file) and "Audits" not in off.stdout
+
+    runs.must("evaluate", 2, *EVALUATE, "--head.hidden=7", here)  # the attack by confidence goes through all layers
+    with open(os.path.join(folder, "results.json")) as file:
+        assert all(0 <= one["confidence_auc"] <= 1 for one in json.load(file)["audits"]["sets"])
     print("passed")

@@ -36,6 +36,10 @@ Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64
 // The same from the weights that `head` has, in place; its momentum begins at zero.
 void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
                    std::uint64_t index);
+// What features of this width are multiplied by before a head sees them.
+double scale_of_features(std::int64_t width, HeadOptions const& options);
+// Scores [n, classes] of features [n, width], through all layers of the head.
+at::Tensor head_scores(Head const& head, at::Tensor const& features, HeadOptions const& options);
 // int64 [n]: the class with the highest score; ties go to the lower class. Work is cut into blocks of fixed size.
 at::Tensor predict(Head const& head, at::Tensor const& features, HeadOptions const& options);
 
