@@ -13,7 +13,8 @@ struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
                             at::Tensor const& bias, at::Tensor const& weight_gradient) {
     context->save_for_backward({input, weight});
     context->saved_data["into"] = weight_gradient;
-    return at::addmm(bias, input, weight.t());
+    context->saved_data["has_bias"] = bias.defined();
+    return bias.defined() ? at::addmm(bias, input, weight.t()) : at::mm(input, weight.t());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
@@ -30,7 +31,7 @@ struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
       into.narrow(0, begin, rows).add_(part);
     }
     at::Tensor const input_gradient = context->needs_input_grad(0) ? at::mm(upstream[0], weight) : at::Tensor();
-    return {input_gradient, at::Tensor(), upstream[0].sum(0), at::Tensor()};
+    return {input_gradient, at::Tensor(), context->saved_data["has_bias"].toBool() ? upstream[0].sum(0) : at::Tensor(), at::Tensor()};
   }
 };
 

@@ -9,7 +9,7 @@
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
 #include "retort/matching/real_features.hpp"
-#include "retort/models/scdg.hpp"
+#include "retort/denoisers/scdg.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/random.hpp"

@@ -10,7 +10,7 @@
 #include "retort/matching/real_features.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
-#include "retort/models/scdg.hpp"
+#include "retort/denoisers/scdg.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/training/head_training.hpp"
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "retort/models/foundation.hpp"
-#include "retort/models/scdg.hpp"
+#include "retort/denoisers/scdg.hpp"
 
 namespace retort {
 

@@ -5,7 +5,7 @@
 
 namespace retort {
 
-// input [n, in] @ weight [out, in]^T + bias [out] -> [n, out], differentiable in all three. Where `weight_gradient` (a
+// input [n, in] @ weight [out, in]^T + bias [out], where there is one, -> [n, out], differentiable in all three. Where `weight_gradient` (a
 // view like weight) is given, the backward forms the gradient of weight in pieces that stay in the cache and adds each
 // there, and autograd gets none: for large weights autograd's way (an array of the weight's size, then a sum of both)
 // costs more memory traffic than the product. The sum of one batch is formed first and added once, as autograd does.

@@ -1,5 +1,5 @@
 // The schedule's golden values (methods 5.1), the denoiser's size, and its result against PyTorch's layers.
-#include "retort/models/scdg.hpp"
+#include "retort/denoisers/scdg.hpp"
 
 #include <gtest/gtest.h>
 #include <ATen/ATen.h>

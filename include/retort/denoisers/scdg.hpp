@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "retort/denoisers/noise_schedule.hpp"
+
 namespace retort {
 
 // The layers are scDiffusion's (guided_diffusion/cell_model.py) with its script's sizes; scDD states none.
@@ -19,18 +21,6 @@ struct ScdgShape {
   // Features are multiplied by it before noise is added. Features have unit norm, so without it the signal drowns at
   // t = 12 of 1000 (methods 1.3.2). 0 means sqrt(latent), which gives them unit mean square.
   double latent_scale = 0;
-};
-
-// Linear beta schedule, t = 1..steps; float64 products. (scDD eq 1-2; beta_max is 0.1 there.)
-class NoiseSchedule {
- public:
-  explicit NoiseSchedule(std::int64_t steps = 1000, double beta_min = 1e-4, double beta_max = 0.1);
-  std::int64_t steps() const { return static_cast<std::int64_t>(alpha_bar_.size()); }
-  // The share of the signal's variance that is left at t.
-  double alpha_bar(std::int64_t t) const { return alpha_bar_[static_cast<std::size_t>(t - 1)]; }
-
- private:
-  std::vector<double> alpha_bar_;
 };
 
 class Scdg {

@@ -1,0 +1,63 @@
+#include "retort/models/weights_folder.hpp"
+
+#include <ATen/ATen.h>
+
+#include <fstream>
+
+#include "retort/models/safetensors.hpp"
+#include "retort/run/error.hpp"
+#include "retort/run/run_folder.hpp"
+
+namespace retort {
+namespace {
+
+std::filesystem::path weights_of(std::filesystem::path const& folder, std::string const& model) { return folder / (model + ".safetensors"); }
+
+}  // namespace
+
+void save_network(std::filesystem::path const& folder, Parameters const& parameters, nlohmann::json const& config) {
+  std::filesystem::path const pending = folder.string() + ".pending";
+  std::error_code error;
+  std::filesystem::remove_all(pending, error);
+  std::filesystem::create_directories(pending, error);
+  if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({})", pending.string(), error.message());
+  Safetensors content;
+  for (auto const& [name, tensor] : parameters.named()) content.tensors[name] = tensor.detach().cpu().contiguous();
+  write_safetensors(weights_of(pending, config.at("model")), content);
+  write_text(pending / "config.json", json_text(config, 1) + "\n");
+  publish(pending, folder);
+}
+
+void read_network_config(std::filesystem::path const& folder, std::string const& model, std::string const& what, std::function<void(nlohmann::json const&)> const& read) {
+  auto const file = folder / "config.json";
+  require_input(file, what);
+  std::ifstream stream(file);
+  try {
+    auto const config = nlohmann::json::parse(stream);
+    if (config.at("model") != model) fail(ExitCode::bad_input, "'{}' holds a model {} ({} is needed)", file.string(), config.at("model").dump(), model);
+    read(config);
+  } catch (nlohmann::json::exception const& fault) {
+    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
+  }
+}
+
+std::int64_t numbers_in(std::filesystem::path const& folder, std::string const& model) {
+  auto const file = weights_of(folder, model);
+  require_input(file, "weights");
+  return static_cast<std::int64_t>(std::filesystem::file_size(file) / sizeof(float));
+}
+
+void load_parameters(std::filesystem::path const& folder, std::string const& model, Parameters const& parameters) {
+  auto const file = weights_of(folder, model);
+  auto const content = read_safetensors(file);
+  at::NoGradGuard const no_graph;
+  for (auto const& [name, tensor] : parameters.named()) {
+    auto const found = content.tensors.find(name);
+    if (found == content.tensors.end()) fail(ExitCode::bad_input, "'{}' has no tensor '{}' (config.json asks for it)", file.string(), name);
+    if (found->second.sizes() != tensor.sizes() || found->second.scalar_type() != at::kFloat)
+      fail(ExitCode::bad_input, "tensor '{}' of '{}' has another shape or type than config.json says", name, file.string());
+    tensor.copy_(found->second);
+  }
+}
+
+}  // namespace retort
