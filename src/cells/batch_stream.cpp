@@ -92,9 +92,9 @@ std::vector<std::int64_t> EpochOrder::elements(std::int64_t begin, std::int64_t 
 }
 
 BatchStream::BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels, BatchOrder const& order,
-                         ShardPlan const& plan, std::uint64_t seed)
+                         ShardPlan const& plan, std::uint64_t seed, CellValues values)
     : atlas_(atlas), rows_(std::move(rows)), labels_(std::move(labels)), order_(order), plan_(plan),
-      sequence_(std::max<std::int64_t>(1, static_cast<std::int64_t>(rows_.size())), order, seed) {
+      sequence_(std::max<std::int64_t>(1, static_cast<std::int64_t>(rows_.size())), order, seed), values_(values) {
   if (rows_.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on (every cell is held out or for testing)", atlas.file().string());
   if (order.batch % plan.shards() != 0) {
     fail(ExitCode::usage, "a batch of {} cells cannot be cut into {} equal shards. Give a multiple of {}, or fewer run.shards", order.batch, plan.shards(), plan.shards());
@@ -114,7 +114,7 @@ std::vector<std::int64_t> BatchStream::rows_of(std::int64_t step, int shard) {
 
 ShardBatch BatchStream::read(std::vector<std::int64_t> rows) const {
   ShardBatch batch{std::move(rows), {}, {}};
-  batch.cells = atlas_.read_log(batch.rows);
+  batch.cells = values_ == CellValues::counts ? atlas_.read(batch.rows) : atlas_.read_log(batch.rows);
   for (auto const row : batch.rows) batch.labels.push_back(labels_[at(row)]);
   return batch;
 }

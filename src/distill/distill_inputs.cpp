@@ -5,6 +5,7 @@
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/distill/generator.hpp"
+#include "retort/training/feature_rows.hpp"
 
 namespace retort {
 

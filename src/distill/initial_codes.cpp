@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "retort/run/random.hpp"
+#include "retort/training/feature_rows.hpp"
 
 namespace retort {
 

@@ -8,6 +8,7 @@
 
 #include "retort/matching/real_features.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/training/feature_rows.hpp"
 
 namespace retort {
 namespace {

@@ -10,11 +10,11 @@ constexpr std::int64_t floats_of_a_piece = 1 << 18;  // 1 MB: the second-level c
 
 struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& input, at::Tensor const& weight,
-                            at::Tensor const& bias, at::Tensor const& weight_gradient) {
+                            std::optional<at::Tensor> const& bias, at::Tensor const& weight_gradient) {
     context->save_for_backward({input, weight});
     context->saved_data["into"] = weight_gradient;
-    context->saved_data["has_bias"] = bias.defined();
-    return bias.defined() ? at::addmm(bias, input, weight.t()) : at::mm(input, weight.t());
+    context->saved_data["has_bias"] = bias.has_value();
+    return bias ? at::addmm(*bias, input, weight.t()) : at::mm(input, weight.t());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
@@ -39,7 +39,7 @@ struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
 
 at::Tensor accumulating_linear(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias, at::Tensor const& weight_gradient) {
   if (!weight_gradient.defined() || !weight.device().is_cpu()) return at::linear(input, weight, bias);
-  return AccumulatingLinear::apply(input, weight, bias, weight_gradient);
+  return AccumulatingLinear::apply(input, weight, bias.defined() ? std::optional(bias) : std::nullopt, weight_gradient);
 }
 
 }  // namespace retort

@@ -53,6 +53,10 @@ at::Tensor SelfAttention::operator()(at::Tensor const& x) const {
   return out(attention(parts[0], parts[1], parts[2], heads));
 }
 
+at::Tensor modulated(at::Tensor const& x, at::Tensor const& shift, at::Tensor const& scale) { return at::addcmul(shift, x, 1 + scale); }
+
+at::Tensor gated(at::Tensor const& x, at::Tensor const& gate, at::Tensor const& branch) { return at::addcmul(x, gate, branch); }
+
 at::Tensor SwiGlu::operator()(at::Tensor const& x) const { return w3(at::silu(w1(x)) * w2(x)); }
 
 std::int64_t swiglu_hidden(std::int64_t width) { return (8 * width / 3 + 3) / 4 * 4; }

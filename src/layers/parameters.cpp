@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "retort/run/error.hpp"
+#include "retort/run/hash.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -43,6 +45,15 @@ std::int64_t Parameters::count() const {
   std::int64_t numbers = 0;
   for (auto const& [name, tensor] : named_) numbers += tensor.numel();
   return numbers;
+}
+
+std::string Parameters::hash() const {
+  std::uint64_t hash = 0;
+  for (auto const& [name, tensor] : named_) {
+    at::Tensor const host = tensor.detach().cpu().contiguous();
+    hash = hash_bytes(host.const_data_ptr(), host.nbytes(), hash);
+  }
+  return fmt::format("{:016x}", hash);
 }
 
 void Parameters::freeze() {

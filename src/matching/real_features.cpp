@@ -3,9 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <numeric>
 
-#include "retort/cells/feature_file.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
 
@@ -24,25 +22,6 @@ std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, s
 
 void draw_to_front(std::vector<std::int64_t>& rows, std::size_t taken, Random& random) {
   for (std::size_t i = 0; i < taken; ++i) std::swap(rows[i], rows[i + random.below(rows.size() - i)]);
-}
-
-at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::int64_t const> rows) {
-  constexpr std::int64_t block = 16384;
-  std::vector<std::size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
-  at::Tensor result;
-  for (std::size_t i = 0; i < order.size();) {
-    std::int64_t const begin = rows[order[i]];
-    std::size_t last = i;  // rows that lie within one block of the first are read together
-    while (last + 1 < order.size() && rows[order[last + 1]] < begin + block) ++last;
-    Features const read = read_features(file, {begin, rows[order[last]] + 1});
-    if (!result.defined()) result = at::empty({static_cast<std::int64_t>(rows.size()), read.width}, at::kFloat);
-    for (; i <= last; ++i)
-      std::copy_n(read.values.data() + (rows[order[i]] - begin) * read.width, read.width,
-                  result.data_ptr<float>() + static_cast<std::int64_t>(order[i]) * read.width);
-  }
-  return result;
 }
 
 RealFeatures::RealFeatures(Read const& read, std::int64_t width, std::vector<std::vector<std::int64_t>> const& rows_by_class,

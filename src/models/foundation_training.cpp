@@ -4,7 +4,7 @@
 
 #include "retort/kernels/accumulating_linear.hpp"
 #include "retort/kernels/sparse_linear.hpp"
-#include "retort/kernels/sparse_mse.hpp"
+#include "retort/losses/sparse_mse.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -42,9 +42,12 @@ class EpochOrder {
   std::vector<std::int64_t> elements_;      // of the window, shuffled
 };
 
+// What a stream gives of a cell.
+enum class CellValues { log_normalised, counts };
+
 struct ShardBatch {
   std::vector<std::int64_t> rows;    // of the atlas
-  CsrBlock cells;                    // log-normalised
+  CsrBlock cells;                    // counts, or log-normalised
   std::vector<std::int32_t> labels;  // [rows]
 };
 
@@ -61,7 +64,7 @@ class BatchStream {
   // `rows` rise. Throws Failure(bad_input) when there are none, Failure(usage) when a shard would be empty or shards
   // would differ in size. `labels` has one code for each row of the atlas. Keeps references to `atlas`.
   BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels, BatchOrder const& order,
-              ShardPlan const& plan, std::uint64_t seed);
+              ShardPlan const& plan, std::uint64_t seed, CellValues values = CellValues::log_normalised);
   ~BatchStream();
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
@@ -84,6 +87,7 @@ class BatchStream {
   BatchOrder order_;
   ShardPlan plan_;
   EpochOrder sequence_;
+  CellValues values_;
   std::int64_t ahead_step_ = -1;
   std::future<std::map<int, ShardBatch>> ahead_;
   std::map<int, ShardBatch> ready_;

@@ -44,6 +44,11 @@ struct SelfAttention {
   at::Tensor operator()(at::Tensor const& x) const;
 };
 
+// Adaptive layer norm (Peebles & Xie 2023): x (1 + scale) + shift, and a branch's way back, x + gate * branch. x and branch
+// [b, n, width]; shift, scale and gate [b, 1, width].
+at::Tensor modulated(at::Tensor const& x, at::Tensor const& shift, at::Tensor const& scale);
+at::Tensor gated(at::Tensor const& x, at::Tensor const& gate, at::Tensor const& branch);
+
 // w3(silu(w1 x) * w2 x), without biases (Shazeer 2020). scLDM's hidden width: floor(8/3 n), rounded up to a multiple of 4.
 struct SwiGlu {
   Linear w1, w2, w3;

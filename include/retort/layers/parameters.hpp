@@ -31,6 +31,8 @@ class Parameters {
   std::vector<at::Tensor> tensors() const;
   // How many numbers they hold.
   std::int64_t count() const;
+  // Names these weights: files that were made with them keep it.
+  std::string hash() const;
   // Ends training: no parameter requires gradients any longer.
   void freeze();
 

@@ -24,9 +24,6 @@ std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, s
 // Draws `taken` of `rows` without replacement to the front (a partial shuffle).
 void draw_to_front(std::vector<std::int64_t>& rows, std::size_t taken, Random& random);
 
-// Features of any rows of a feature file, [rows, width], read in runs of blocks so that memory stays near the result.
-at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::int64_t const> rows);
-
 class RealFeatures {
  public:
   // Features [rows.size(), width] of any rows.

@@ -8,7 +8,7 @@
 
 #include "retort/cells/csr_block.hpp"
 #include "retort/models/foundation.hpp"
-#include "retort/kernels/triplet_loss.hpp"
+#include "retort/losses/triplet_loss.hpp"
 
 namespace retort {
 

@@ -1,5 +1,5 @@
 // triplet_loss against triplets enumerated in plain loops with autograd's distances, and against finite differences.
-#include "retort/kernels/triplet_loss.hpp"
+#include "retort/losses/triplet_loss.hpp"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

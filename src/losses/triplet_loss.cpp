@@ -1,4 +1,4 @@
-#include "retort/kernels/triplet_loss.hpp"
+#include "retort/losses/triplet_loss.hpp"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>

@@ -1,4 +1,4 @@
-#include "retort/kernels/sparse_mse.hpp"
+#include "retort/losses/sparse_mse.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

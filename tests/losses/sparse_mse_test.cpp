@@ -1,5 +1,5 @@
 // sparse_mse and accumulating_linear against dense autograd and finite differences.
-#include "retort/kernels/sparse_mse.hpp"
+#include "retort/losses/sparse_mse.hpp"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

@@ -1,0 +1,39 @@
+// scDD's single-step generator: predicts the clean latents of noisy ones (methods 1.3; scDD eq 3).
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "retort/cells/atlas.hpp"
+#include "retort/denoisers/scdg.hpp"
+#include "retort/generators/diffusion_task.hpp"
+#include "retort/ranks/session.hpp"
+#include "retort/ranks/share.hpp"
+
+namespace retort {
+
+class ScdgTask : public DiffusionTask {
+ public:
+  // `shape`'s latents and classes are filled from what is trained on. Features are read for this rank's shards, none where `session.dry_run`. Not collective:
+  // call it inside Communicator::together. Throws Failure(missing_input, bad_input, usage).
+  ScdgTask(Session const& session, Atlas const& atlas, std::filesystem::path const& features, std::string const& label, ScdgShape shape, ShardPlan const& plan);
+
+  std::vector<at::Tensor> parameters() const override { return model_.parameters(); }
+  at::Tensor shard_loss(std::int64_t step, int shard, std::int64_t cells) override;
+  void save(std::filesystem::path const& folder) const override { model_.save(folder, labels_.names, encoder_, atlas_); }
+  std::string description() const override;
+
+ private:
+  struct ShardCells {
+    at::Tensor latents;                 // [cells, latent], scaled
+    std::vector<std::int64_t> classes;  // [cells]
+  };
+  std::uint64_t seed_;
+  Labels labels_;
+  std::string encoder_, atlas_;
+  Scdg model_;
+  NoiseSchedule schedule_;
+  std::map<int, ShardCells> cells_;
+};
+
+}  // namespace retort

@@ -1,0 +1,59 @@
+// scLDM's diffusion: flow matching of latent tokens under labels (methods 3.5).
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "retort/ranks/session.hpp"
+#include "retort/ranks/share.hpp"
+#include "retort/generators/conditions.hpp"
+#include "retort/generators/diffusion_task.hpp"
+#include "retort/generators/size_factors.hpp"
+
+namespace retort {
+
+// The network with all that generating needs.
+struct ScldmGenerator {
+  std::unique_ptr<ScldmTransformer> network;
+  Conditions conditions;
+  Conditioning conditioning = Conditioning::joint;
+  SizeFactors sizes;    // a combination each; one that has no cells has those of its first column's class
+  std::string encoder;  // hash of the autoencoder's weights
+  std::string atlas;    // identity of the cells it was trained on
+
+  // scldm.safetensors and config.json. Not collective. Throws Failure(cannot_write); Failure(missing_input, bad_input).
+  void save(std::filesystem::path const& folder) const;
+  static ScldmGenerator load(std::filesystem::path const& folder);
+};
+
+struct ScldmTraining {
+  ScldmTransformerShape shape;   // tokens, latent and attributes are filled from what is trained on
+  std::vector<std::string> columns;
+  Conditioning conditioning = Conditioning::joint;
+  double unlabelled = 0.1;       // share of cells whose labels are dropped
+  std::vector<std::string> left_out;  // combinations that are not trained on
+};
+
+// x1 a cell's latents, x0 noise, t uniform in [0, 1]: the network is to predict x1 - x0 at t x1 + (1 - t) x0.
+class ScldmTask : public DiffusionTask {
+ public:
+  // Collective: reads libraries. Latents are read for this rank's shards, none where `session.dry_run`. Throws Failure(missing_input, bad_input, usage).
+  ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training, ShardPlan const& plan);
+
+  std::vector<at::Tensor> parameters() const override { return generator_.network->parameters().tensors(); }
+  at::Tensor shard_loss(std::int64_t step, int shard, std::int64_t cells) override;
+  void save(std::filesystem::path const& folder) const override { generator_.save(folder); }
+  std::string description() const override;
+
+ private:
+  struct ShardCells {
+    at::Tensor latents;                      // [cells, tokens, latent]
+    std::vector<std::int32_t> combinations;  // [cells]
+  };
+  std::uint64_t seed_;
+  double unlabelled_;
+  ScldmGenerator generator_;
+  std::map<int, ShardCells> cells_;
+};
+
+}  // namespace retort

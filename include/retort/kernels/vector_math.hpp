@@ -1,0 +1,47 @@
+// Exponential and logarithm in forms that a compiler turns into vector instructions.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace retort {
+
+// e^x for x in [-87, 88], to 2 units in the last place; below it gives e^-87, a hair above zero. (Range reduction and polynomial as
+// in Cody & Waite 1980.)
+[[gnu::always_inline]] inline float vector_exp(float x) {
+  constexpr float rounding = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
+  x = x < -87.0F ? -87.0F : x > 88.0F ? 88.0F : x;
+  float const shifted = x * 1.44269504088896341F + rounding;
+  float const whole = shifted - rounding;
+  float const r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  auto const exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(rounding) + 127;
+  return p * std::bit_cast<float>(exponent << 23);
+}
+
+// log x for normal x > 0, to 2 units in the last place.
+[[gnu::always_inline]] inline float vector_log(float x) {
+  auto const bits = std::bit_cast<std::int32_t>(x);
+  std::int32_t const exponent = (bits - 0x3f3504f3) >> 23;  // so that the mantissa lies in [sqrt(1/2), sqrt(2))
+  float const f = std::bit_cast<float>(bits - exponent * (1 << 23)) - 1.0F;
+  float const square = f * f;
+  float p = 7.0376836292e-2F;
+  p = p * f - 1.1514610310e-1F;
+  p = p * f + 1.1676998740e-1F;
+  p = p * f - 1.2420140846e-1F;
+  p = p * f + 1.4249322787e-1F;
+  p = p * f - 1.6668057665e-1F;
+  p = p * f + 2.0000714765e-1F;
+  p = p * f - 2.4999993993e-1F;
+  p = p * f + 3.3333331174e-1F;
+  auto const whole = static_cast<float>(exponent);
+  return ((f * square * p + whole * -2.12194440e-4F) - 0.5F * square) + f + whole * 0.693359375F;
+}
+
+}  // namespace retort

@@ -1,0 +1,105 @@
+#include "retort/distances/variable_genes.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "retort/distances/local_regression.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+namespace {
+
+// By gene.
+struct Moments {
+  std::vector<double> mean, variance;
+  std::vector<std::int64_t> seen_in;  // cells
+};
+
+template <class Visit>
+void for_each_count(CsrBlock const& cells, Visit const& visit) {
+  for (std::size_t k = 0; k < cells.indices.size(); ++k) visit(static_cast<std::size_t>(cells.indices[k]), static_cast<double>(cells.values[k]));
+}
+
+Moments moments_of(CsrBlock const& cells) {
+  auto const genes = static_cast<std::size_t>(cells.genes);
+  auto const n = static_cast<double>(cells.rows());
+  Moments all{std::vector<double>(genes), std::vector<double>(genes), std::vector<std::int64_t>(genes)};
+  for_each_count(cells, [&](std::size_t gene, double count) {
+    if (!(count >= 0) || std::isinf(count)) fail(ExitCode::bad_input, "a real cell holds {} of gene {} (it is no count)", count, gene);
+    all.mean[gene] += count;
+    all.seen_in[gene] += count > 0;
+  });
+  std::vector<double> stored(genes);
+  for (auto& mean : all.mean) mean /= n;
+  for_each_count(cells, [&](std::size_t gene, double count) {
+    all.variance[gene] += (count - all.mean[gene]) * (count - all.mean[gene]);
+    stored[gene] += 1;
+  });
+  for (std::size_t gene = 0; gene < genes; ++gene) all.variance[gene] = (all.variance[gene] + (n - stored[gene]) * all.mean[gene] * all.mean[gene]) / (n - 1);
+  return all;
+}
+
+// The deviation that the trend lets expect of each gene; 1 without a trend.
+std::vector<double> expected_deviations(Moments const& moments, std::vector<bool> const& looked_at, double span) {
+  std::vector<double> x, y;
+  for (std::size_t gene = 0; gene < looked_at.size(); ++gene) {
+    if (!looked_at[gene] || moments.variance[gene] <= 0) continue;
+    x.push_back(std::log10(moments.mean[gene]));
+    y.push_back(std::log10(moments.variance[gene]));
+  }
+  auto const trend = local_regression(x, y, span);
+  std::vector<double> expected(looked_at.size(), 1.0);
+  for (std::size_t gene = 0, k = 0; gene < looked_at.size(); ++gene)
+    if (looked_at[gene] && moments.variance[gene] > 0) expected[gene] = std::sqrt(std::pow(10.0, trend[k++]));
+  return expected;
+}
+
+std::vector<double> standardised_variances(CsrBlock const& cells, Moments const& moments, std::vector<bool> const& looked_at, std::vector<double> const& expected) {
+  auto const n = static_cast<double>(cells.rows());
+  std::vector<double> sums(expected.size()), squares(expected.size()), variance(expected.size());
+  for_each_count(cells, [&](std::size_t gene, double count) {
+    double const clipped = std::min(count, expected[gene] * std::sqrt(n) + moments.mean[gene]);
+    sums[gene] += clipped;
+    squares[gene] += clipped * clipped;
+  });
+  for (std::size_t gene = 0; gene < variance.size(); ++gene) {
+    double const mean = moments.mean[gene];
+    if (looked_at[gene]) variance[gene] = (n * mean * mean + squares[gene] - 2 * sums[gene] * mean) / ((n - 1) * expected[gene] * expected[gene]);
+  }
+  return variance;
+}
+
+}  // namespace
+
+VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& options) {
+  if (counts.rows() < 2) fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", counts.rows());
+  Moments const moments = moments_of(counts);
+  std::vector<bool> looked_at;
+  for (auto const cells : moments.seen_in) looked_at.push_back(cells >= options.seen_in);
+  VariableGenes chosen;
+  chosen.genes.resize(static_cast<std::size_t>(counts.genes));
+  std::iota(chosen.genes.begin(), chosen.genes.end(), 0);
+  if (std::count(looked_at.begin(), looked_at.end(), true) <= options.count) return chosen;
+
+  std::vector<double> expected;
+  for (std::size_t attempt = 0; expected.empty(); ++attempt) {
+    chosen.span = options.spans.at(attempt);
+    try {
+      expected = expected_deviations(moments, looked_at, chosen.span);
+    } catch (Failure const&) {
+      if (attempt + 1 == options.spans.size()) throw;
+    }
+  }
+  chosen.variance = standardised_variances(counts, moments, looked_at, expected);
+  auto const before = [&](std::int32_t a, std::int32_t b) {
+    auto const i = static_cast<std::size_t>(a), j = static_cast<std::size_t>(b);
+    return looked_at[i] != looked_at[j] ? looked_at[i] : chosen.variance[i] > chosen.variance[j];
+  };
+  std::stable_sort(chosen.genes.begin(), chosen.genes.end(), before);
+  chosen.genes.resize(static_cast<std::size_t>(options.count));
+  std::sort(chosen.genes.begin(), chosen.genes.end());
+  return chosen;
+}
+
+}  // namespace retort

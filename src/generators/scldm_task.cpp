@@ -1,0 +1,138 @@
+#include "retort/generators/scldm_task.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "retort/cells/batch_stream.hpp"
+#include "retort/cells/feature_file.hpp"
+#include "retort/models/weights_folder.hpp"
+#include "retort/run/error.hpp"
+#include "retort/run/random.hpp"
+#include "retort/training/feature_rows.hpp"
+
+namespace retort {
+namespace {
+
+// Latents of one token each where the autoencoder has no tokens: its width says how they are cut.
+ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
+  if (width % shape.tokens) fail(ExitCode::usage, "{} latents a cell cannot be cut into {} tokens. Set diffusion.tokens as vae.tokens was (scvi: 1)", width, shape.tokens);
+  shape.latent = width / shape.tokens;
+  return shape;
+}
+
+// Where a combination has no cells, the sizes of all cells of its first column's class.
+SizeFactors with_coarser(SizeFactors factors, SizeFactors const& coarse, Conditions const& conditions) {
+  for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) {
+    auto& own = factors.of_class[static_cast<std::size_t>(combination)];
+    auto const first = coarse.of_class[static_cast<std::size_t>(conditions.classes(combination).front())];
+    if (own.cells == factors.of_all.cells && first.cells > 0) own = first;
+  }
+  return factors;
+}
+
+}  // namespace
+
+ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training, ShardPlan const& plan)
+    : seed_(static_cast<std::uint64_t>(session.run.seed)), unlabelled_(training.unlabelled), generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity()} {
+  std::vector<std::int64_t> rows;
+  std::vector<std::int32_t> combinations, first_classes;
+  session.ranks.together([&] {
+    auto conditioned = conditions_of(atlas, training.columns);
+    combinations = std::move(conditioned.combination);
+    generator_.conditions = conditioned.conditions;
+    auto const& conditions = generator_.conditions;
+    std::vector<std::int64_t> left_out;
+    for (auto const& name : training.left_out) left_out.push_back(conditions.of_name(name));
+    for (std::int64_t const row : rows_of_part(atlas, Part::fit))
+      if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end()) rows.push_back(row);
+    if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
+    for (std::int32_t const combination : combinations) first_classes.push_back(static_cast<std::int32_t>(conditions.classes(combination).front()));
+
+    Features const first = read_features(latents, {0, 1});
+    require_features_of(atlas, latents, first);
+    generator_.encoder = first.encoder;
+    auto shape = fitting(training.shape, first.width);
+    shape.attributes = conditions.attributes(training.conditioning);
+    generator_.network = std::make_unique<ScldmTransformer>(shape, seed_);
+    auto const all = std::ssize(rows);
+    for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
+      // A shard draws from its share of the rows, which are shuffled, or from all where there are fewer than shards.
+      RowRange const share = all >= plan.shards() ? share_of(all, shard, plan.shards()) : RowRange{0, all};
+      std::span<std::int64_t const> const own(rows.data() + share.begin, static_cast<std::size_t>(share.size()));
+      ShardCells cells{read_feature_rows(latents, own).view({share.size(), shape.tokens, shape.latent}), {}};
+      for (std::int64_t const row : own) cells.combinations.push_back(combinations[static_cast<std::size_t>(row)]);
+      cells_.emplace(shard, std::move(cells));
+    }
+  });
+  if (session.dry_run) return;
+  auto const& conditions = generator_.conditions;
+  generator_.sizes = with_coarser(size_factors(session.ranks, atlas, rows, combinations, conditions.combinations()),
+                                  size_factors(session.ranks, atlas, rows, first_classes, std::ssize(conditions.columns().front().classes)), conditions);
+}
+
+std::string ScldmTask::description() const {
+  auto const& shape = generator_.network->shape();
+  return fmt::format("{} {} of {}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning), generator_.conditions.attributes(Conditioning::joint).front().name, shape.tokens, shape.latent);
+}
+
+at::Tensor ScldmTask::shard_loss(std::int64_t step, int shard, std::int64_t n) {
+  auto const& network = *generator_.network;
+  auto const& own = cells_.at(shard);
+  auto const attributes = network.shape().attributes.size();
+  Random random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
+  // Additive: all shards of a step hear of the same column.
+  auto const column = Random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), ~std::uint32_t{0}).below(attributes);
+  at::Tensor const chosen = at::empty({n}, at::kLong), t = at::empty({n}), labels = at::empty({n, static_cast<std::int64_t>(attributes)}, at::kLong);
+  for (std::int64_t i = 0; i < n; ++i) {
+    auto const cell = random.below(own.combinations.size());
+    chosen.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(cell);
+    t.data_ptr<float>()[i] = static_cast<float>(random.uniform());
+    bool const dropped = random.uniform() < unlabelled_;
+    auto const of_cell = generator_.conditions.labels(own.combinations[cell], generator_.conditioning);
+    for (std::size_t a = 0; a < attributes; ++a) {
+      bool const silent = dropped || (generator_.conditioning == Conditioning::additive && a != column);
+      labels.data_ptr<std::int64_t>()[i * static_cast<std::int64_t>(attributes) + static_cast<std::int64_t>(a)] = silent ? network.none(a) : of_cell[a];
+    }
+  }
+  at::Tensor const cells = own.latents.index_select(0, chosen), noise = at::empty_like(cells);  // [n, tokens, latent]
+  for (std::int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<float>()[i] = static_cast<float>(random.normal());
+  at::Tensor const along = t.view({n, 1, 1});
+  return at::mse_loss(network.velocity(along * cells + (1 - along) * noise, t, labels), cells - noise);
+}
+
+void ScldmGenerator::save(std::filesystem::path const& folder) const {
+  auto const& shape = network->shape();
+  auto columns = nlohmann::json::array();
+  for (auto const& column : conditions.columns()) columns.push_back({{"name", column.name}, {"classes", column.classes}});
+  save_network(folder, network->parameters(),
+               {{"model", "scldm"}, {"tokens", shape.tokens}, {"latent", shape.latent}, {"width", shape.width}, {"blocks", shape.blocks}, {"heads", shape.heads}, {"columns", columns},
+                {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}});
+}
+
+ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
+  ScldmGenerator generator{nullptr, Conditions({}), Conditioning::joint, {}, {}, {}};
+  ScldmTransformerShape shape;
+  read_network_config(folder, "scldm", "generator", [&](nlohmann::json const& config) {
+    std::vector<Attribute> columns;
+    for (auto const& column : config.at("columns")) columns.push_back({column.at("name"), column.at("classes").get<std::vector<std::string>>()});
+    generator.conditions = Conditions(std::move(columns));
+    generator.conditioning = conditioning_of(config.at("conditioning"));
+    shape.tokens = config.at("tokens"), shape.latent = config.at("latent"), shape.width = config.at("width"), shape.blocks = config.at("blocks"), shape.heads = config.at("heads");
+    generator.encoder = config.at("encoder"), generator.atlas = config.at("atlas");
+    generator.sizes = size_factors_of(config.at("size_factors"), generator.conditions.combinations(), (folder / "config.json").string());
+  });
+  // A hostile file must not ask for any amount of memory: what these sizes multiply to is in the weights' file.
+  constexpr std::int64_t widest = 1 << 14;
+  auto const numbers = numbers_in(folder, "scldm");
+  bool const sane = shape.width > 0 && shape.width <= widest && shape.blocks > 0 && shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 && shape.latent * shape.width <= numbers && shape.tokens > 0 &&
+                    shape.tokens <= widest && generator.conditions.combinations() > 0;
+  if (!sane) fail(ExitCode::bad_input, "'{}' has sizes that cannot be; train it again", (folder / "config.json").string());
+  shape.attributes = generator.conditions.attributes(generator.conditioning);
+  generator.network = std::make_unique<ScldmTransformer>(shape, 0);
+  load_parameters(folder, "scldm", generator.network->parameters());
+  return generator;
+}
+
+}  // namespace retort

@@ -1,0 +1,76 @@
+#include "retort/generators/size_factors.hpp"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "retort/ranks/share.hpp"
+#include "retort/run/error.hpp"
+#include "retort/run/random.hpp"
+
+namespace retort {
+namespace {
+
+SizeFactors::LogNormal fit(std::vector<double> const& logs) {
+  if (logs.empty()) return {};
+  double sum = 0, squares = 0;
+  for (double const log : logs) sum += log;
+  double const mean = sum / static_cast<double>(logs.size());
+  for (double const log : logs) squares += (log - mean) * (log - mean);
+  return {mean, std::sqrt(squares / static_cast<double>(logs.size())), std::ssize(logs)};
+}
+
+}  // namespace
+
+double SizeFactors::draw(std::int64_t c, std::uint64_t seed, std::int64_t row) const {
+  auto const& from = c < 0 ? of_all : of_class[static_cast<std::size_t>(c)];
+  return std::exp(from.mean + from.deviation * Random(seed, purpose::size_factor, static_cast<std::uint64_t>(row)).normal());
+}
+
+SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::span<std::int64_t const> rows, std::span<std::int32_t const> codes, std::int64_t classes) {
+  constexpr std::int64_t rows_at_once = 1024;
+  auto const own = share_of(std::ssize(rows), ranks.rank(), ranks.size());
+  std::vector<double> logs;  // of own rows, then of all
+  ranks.together([&] {
+    for (auto begin = own.begin; begin < own.end; begin += rows_at_once) {
+      auto const block = atlas.read(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_at_once, own.end - begin))));
+      for (std::size_t i = 0; i + 1 < block.indptr.size(); ++i) {
+        double sum = 0;
+        for (auto k = static_cast<std::size_t>(block.indptr[i]); k < static_cast<std::size_t>(block.indptr[i + 1]); ++k) sum += block.values[k];
+        logs.push_back(std::log(std::max(sum, 1.0)));
+      }
+    }
+  });
+  logs = ranks.gather(std::span<double const>(logs));
+  SizeFactors factors{{}, fit(logs)};
+  std::vector<std::vector<double>> of_class(static_cast<std::size_t>(classes));
+  for (std::size_t i = 0; i < logs.size(); ++i) of_class[static_cast<std::size_t>(codes[static_cast<std::size_t>(rows[i])])].push_back(logs[i]);
+  for (auto const& one : of_class) factors.of_class.push_back(one.empty() ? factors.of_all : fit(one));
+  return factors;
+}
+
+nlohmann::json json_of(SizeFactors const& factors) {
+  auto const one = [](SizeFactors::LogNormal const& fit) { return nlohmann::json::array({fit.mean, fit.deviation, fit.cells}); };
+  auto classes = nlohmann::json::array();
+  for (auto const& fit : factors.of_class) classes.push_back(one(fit));
+  return {{"classes", classes}, {"all", one(factors.of_all)}};
+}
+
+SizeFactors size_factors_of(nlohmann::json const& json, std::int64_t classes, std::string const& source) {
+  try {
+    auto const one = [&](nlohmann::json const& values) {
+      SizeFactors::LogNormal const fit{values.at(0), values.at(1), values.at(2)};
+      constexpr double largest_log = 50;
+      if (!(std::abs(fit.mean) < largest_log && fit.deviation >= 0 && fit.deviation < largest_log)) fail(ExitCode::bad_input, "'{}' has size factors that cannot be; train it again", source);
+      return fit;
+    };
+    SizeFactors factors;
+    for (auto const& values : json.at("classes")) factors.of_class.push_back(one(values));
+    factors.of_all = one(json.at("all"));
+    if (std::ssize(factors.of_class) != classes) fail(ExitCode::bad_input, "'{}' has size factors of {} classes (it has {}) train it again", source, factors.of_class.size(), classes);
+    return factors;
+  } catch (nlohmann::json::exception const& fault) {
+    fail(ExitCode::bad_input, "'{}' has no size factors ({}) train it again", source, fault.what());
+  }
+}
+
+}  // namespace retort

@@ -1,0 +1,156 @@
+// retort-train-vae: an autoencoder of counts, from the cells of the fit part; then the latents of all cells.
+#include <ATen/ATen.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "retort/cells/feature_file.hpp"
+#include "retort/models/foundation.hpp"
+#include "retort/ranks/gradient_arena.hpp"
+#include "retort/ranks/session.hpp"
+#include "retort/run/stopwatch.hpp"
+#include "retort/run/watchdog.hpp"
+#include "retort/training/checkpoint.hpp"
+#include "retort/training/divergence.hpp"
+#include "retort/training/learning_rate.hpp"
+#include "retort/training/vae_options.hpp"
+
+using namespace retort;
+
+namespace {
+
+// Latents of all cells, each rank its rows, in blocks that begin at fixed rows: a cell's latents have the same bits on any number of ranks.
+void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std::filesystem::path const& file, std::string const& weights) {
+  auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
+  std::vector<float> latents(static_cast<std::size_t>(rows.size() * vae.width()));  // [rows, width]
+  auto progress = session.progress("latents", rows.size(), "cells");
+  session.ranks.together([&] {
+    for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
+      auto const end = std::min(rows.end, begin + rows_of_an_inference_block);
+      auto const block = vae.embed(atlas.read(begin, end)).contiguous();
+      std::copy_n(block.const_data_ptr<float>(), block.numel(), latents.begin() + (begin - rows.begin) * vae.width());
+      progress.update(end - rows.begin);
+    }
+  });
+  progress.finish();
+  write_features(session.ranks, file, atlas, rows, latents, vae.width(), weights);
+}
+
+void train(Session& session, VaeOptions const& options) {
+  auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
+  auto const folder = session.product(options.vae, "vae");
+  auto const latents_file = session.product(options.latents, "latents.h5ad");
+  session.ranks.together([&] { require_input(atlas_file, "atlas"); });
+  if (session.is_done({atlas_file})) return;
+
+  // Cells: the fit part alone, so that held-out and test cells change no weight.
+  auto const seed = static_cast<std::uint64_t>(session.run.seed);
+  std::optional<Atlas> opened;
+  std::optional<ShardPlan> shared_out;
+  std::optional<BatchStream> batches;
+  std::unique_ptr<CellVae> vae;
+  session.ranks.together([&] {
+    Atlas const& file = opened.emplace(atlas_file);
+    if (!file.holds_counts()) fail(ExitCode::bad_input, "'{}' holds log values (the autoencoder is a model of counts) Ingest a file with counts", atlas_file.string());
+    shared_out.emplace(session.run.shards, session.ranks.rank(), session.ranks.size());
+    batches.emplace(file, rows_of_part(file, Part::fit), file.labels().codes, options.order, *shared_out, seed, CellValues::counts);
+    if (options.is_scvi() && batches->cells_of_a_shard() < 2) fail(ExitCode::usage, "vae.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}", options.order.batch, 2 * shared_out->shards());
+    vae = options.make(file.genes(), seed);
+  });
+  Atlas const& atlas = *opened;
+  ShardPlan const& plan = *shared_out;
+  BatchStream& stream = *batches;
+  auto const steps = options.steps_for(stream.rows());
+  double const epoch_steps = static_cast<double>(stream.rows()) / static_cast<double>(options.order.batch);
+  auto const parameters = vae->parameters().count();
+  if (session.dry_run) {
+    if (session.ranks.is_root())
+      std::printf("atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
+                  atlas_file.c_str(), with_commas(stream.rows()).c_str(), with_commas(atlas.cells()).c_str(), with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
+                  with_commas(options.order.batch).c_str(), static_cast<double>(steps) / epoch_steps, plan.shards(), plan.ranks(),
+                  with_commas((parameters * 28 + stream.cells_of_a_shard() * atlas.genes() * 24) / 1'000'000 + 300).c_str());
+    return;
+  }
+
+  GradientArena arena(session.ranks, plan, vae->parameters().tensors(), vae->statistics());
+  arena.broadcast_weights();
+  FlatAdamw optimiser(arena.weights(), options.adamw());
+  session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells", with_commas(stream.rows()), with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch));
+  auto progress = session.progress("train-vae", steps * options.order.batch, "cells");
+  double recent = 0;
+
+  Checkpoints const checkpoints(session);
+  auto state = optimiser.state();
+  state.merge(vae->running());
+  std::int64_t first_step = 0;
+  if (auto const saved = checkpoints.newest()) {
+    session.ranks.together([&] { restore(saved->tensors, state); });
+    first_step = saved->step;
+    recent = saved->facts.at("recent_error");
+  }
+  for (std::int64_t step = first_step; step < steps; ++step) {
+    Watchdog::set_step(static_cast<long>(step));
+    Stopwatch watch;
+    double read_seconds = 0, compute_seconds = 0;
+
+    // Forward and backward of this rank's shards.
+    for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
+      auto batch = stream.shard(step, shard);
+      read_seconds += watch.lap();
+      arena.begin_shard(shard);
+      VaeDraw const draw{Random(seed, purpose::vae, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard)), options.kl_weight_at(step, epoch_steps)};
+      auto const loss = vae->shard_loss(std::make_shared<CsrBlock const>(std::move(batch.cells)), draw, arena.statistics());
+      (loss / static_cast<double>(plan.shards())).backward();
+      compute_seconds += watch.lap();
+    }
+
+    // Sum over shards; losses and BatchNorm's statistics ride along.
+    auto const gradient = arena.sum();
+    vae->update_running(arena.summed_statistics(), plan.shards());
+    auto const means = arena.summed_statistics() / static_cast<double>(plan.shards());
+    double const loss = means[0].item<double>(), error = means[1].item<double>(), kl = means[2].item<double>();
+    double const sum_seconds = watch.lap();
+
+    // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
+    double const norm = gradient_norm(gradient);
+    require_finite(session.ranks, arena, loss, norm, "Lower vae.rate");
+
+    // Step.
+    double const rate = options.is_scvi() ? options.rate : scldm_rate(step, steps, options.rate, AfterWarmUp::hold);
+    optimiser.step(clipped(gradient, norm, options.largest_norm), rate);
+
+    // Log.
+    recent = step ? 0.99 * recent + 0.01 * error : error;
+    double const step_seconds = watch.lap();
+    session.folder.step({"step", "loss", "reconstruction", "kl", "norm", "rate", "read_seconds", "compute_seconds", "sum_seconds", "step_seconds"},
+                        {static_cast<double>(step), loss, error, kl, norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
+    progress.update((step + 1) * options.order.batch, fmt::format("error {:.2f}", recent));
+
+    // Checkpoint, and stop where asked to.
+    Wish const wish = step + 1 < steps ? session.boundary() : Wish::go_on;
+    if (wish == Wish::checkpoint || wish == Wish::stop) checkpoints.save({step + 1, state, {{"recent_error", recent}}});
+    if (wish >= Wish::stop) session.stop(wish, fmt::format("step {} of {}", step + 1, steps));
+  }
+  progress.finish();
+
+  vae->finish();
+  session.ranks.together([&] {
+    if (session.ranks.is_root()) vae->save(folder, {atlas.gene_names(), atlas.identity()});
+  });
+  write_latents(session, atlas, *vae, latents_file, vae->parameters().hash());
+  session.say(fmt::format("wrote '{}' and '{}': {} latents a cell, reconstruction error {:.2f} a cell", folder.string(), latents_file.string(), vae->width(), recent));
+  session.set_done({folder, latents_file});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  VaeOptions options;
+  OptionTable table("retort-train-vae", "trains an autoencoder of counts on an atlas, and writes the latents of all cells");
+  add_vae_options(table, options);
+  return run_program(argc, argv, table, [&](Session& session) {
+    session.ranks.together([&] { options.check(); });
+    train(session, options);
+  });
+}
