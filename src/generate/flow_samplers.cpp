@@ -37,9 +37,9 @@ FlowResult dopri5(Velocity const& velocity, at::Tensor const& noise, double tole
   slopes[0] = velocity(state, 0);
   std::int64_t calls = 1;
   auto const scaled = [tolerance](at::Tensor const& error, at::Tensor const& from, at::Tensor const& to) { return root_mean_square(error / (tolerance + tolerance * at::maximum(from.abs(), to.abs()))); };
-  // A first step by which the state moves a hundredth of its own size.
-  double t = 0, step = std::min(1.0, 0.01 * root_mean_square(state) / std::max(1e-10, root_mean_square(slopes[0])));
-  constexpr double least_step = 1e-8;
+  // A first step by which the state moves a hundredth of its own size, or hardly at all where it has none.
+  constexpr double least_step = 1e-8, first_of_zeros = 1e-6;
+  double t = 0, step = std::clamp(0.01 * root_mean_square(state) / std::max(1e-10, root_mean_square(slopes[0])), first_of_zeros, 1.0);
   while (t < 1) {
     step = std::min(step, 1 - t);
     if (step < least_step && 1 - t > least_step) fail(ExitCode::failed, "dopri5 wants steps below {:g} at time {:.4f} (the velocity is too rough for the tolerance {:g}) Use generate.solver=heun", least_step, t, tolerance);

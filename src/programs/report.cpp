@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "retort/cells/dense_cells.hpp"
 #include "retort/cells/feature_file.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
@@ -27,19 +28,6 @@ void add_report_options(OptionTable& table, ReportOptions& options) {
   table.add("report.runs", options.runs, "run folders to tell of; empty: RUN alone")
       .add("report.page", options.page, "HTML to write; empty: RUN/report.html")
       .add("report.cells", options.cells, "real test cells on the map, by class (at least 30 of each class, where it has them)");
-}
-
-// Dense cells [n, genes] as rows of their non-zeros.
-CsrBlock compressed(at::Tensor const& cells) {
-  CsrBlock block;
-  block.genes = cells.size(1);
-  auto const values = cells.accessor<float, 2>();
-  for (std::int64_t row = 0; row < cells.size(0); ++row) {
-    for (std::int64_t gene = 0; gene < cells.size(1); ++gene)
-      if (values[row][gene] != 0) block.indices.push_back(static_cast<std::int32_t>(gene)), block.values.push_back(values[row][gene]);
-    block.indptr.push_back(std::ssize(block.indices));
-  }
-  return block;
 }
 
 struct Pictures {
@@ -83,7 +71,7 @@ Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::
     AlignedReader const reader(atlas, genes);
     auto const rows = stratified_rows(labels, atlas.parts(), 0, 200, seed);
     auto const real = class_means(reader.read(rows), of_rows(rows), labels.classes());
-    auto const made = class_means(compressed(distilled->cells), classes_of(distilled->labels), labels.classes());
+    auto const made = class_means(compressed({distilled->cells.const_data_ptr<float>(), static_cast<std::size_t>(distilled->cells.numel())}, distilled->cells.size(1)), classes_of(distilled->labels), labels.classes());
     pictures.expression = expression_section(real, made, genes, labels.names);
   }
   return pictures;

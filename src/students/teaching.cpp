@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "retort/cells/dense_cells.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/run/error.hpp"
 #include "retort/training/flat_adamw.hpp"
@@ -12,21 +13,6 @@
 
 namespace retort {
 namespace {
-
-CsrBlock rows_of(at::Tensor const& cells, std::span<std::int64_t const> rows) {
-  CsrBlock block;
-  block.genes = cells.size(1);
-  for (std::int64_t const row : rows) {
-    float const* const values = cells.const_data_ptr<float>() + row * block.genes;
-    for (std::int64_t gene = 0; gene < block.genes; ++gene) {
-      if (values[gene] == 0) continue;
-      block.indices.push_back(static_cast<std::int32_t>(gene));
-      block.values.push_back(values[gene]);
-    }
-    block.indptr.push_back(std::ssize(block.indices));
-  }
-  return block;
-}
 
 CsrBlock rows_of(CsrBlock const& cells, std::int64_t first, std::int64_t end) {
   auto const from = cells.indptr[static_cast<std::size_t>(first)], to = cells.indptr[static_cast<std::size_t>(end)];
@@ -40,7 +26,7 @@ CsrBlock rows_of(CsrBlock const& cells, std::int64_t first, std::int64_t end) {
 TeachingCells teaching_cells(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes) {
   TeachingCells teaching{std::vector<std::vector<std::int64_t>>(static_cast<std::size_t>(classes)), {}};
   for (std::int64_t row = 0; row < labels.size(0); ++row) teaching.by_class[static_cast<std::size_t>(labels[row].item<std::int64_t>())].push_back(row);
-  teaching.read = [own = cells.to(at::kFloat).contiguous()](std::span<std::int64_t const> rows) { return rows_of(own, rows); };
+  teaching.read = [own = cells.to(at::kFloat).contiguous()](std::span<std::int64_t const> rows) { return compressed_rows(own.const_data_ptr<float>(), own.size(1), rows); };
   return teaching;
 }
 
