@@ -1,6 +1,7 @@
 #include "retort/generators/conditions.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "retort/run/error.hpp"
 
@@ -17,7 +18,8 @@ std::string name_of(Conditioning conditioning) { return conditioning == Conditio
 
 std::int64_t Conditions::combinations() const {
   std::int64_t product = 1;
-  for (auto const& column : columns_) product *= std::ssize(column.classes);
+  for (auto const& column : columns_)
+    if (__builtin_mul_overflow(product, std::ssize(column.classes), &product)) return std::numeric_limits<std::int64_t>::max();
   return product;
 }
 

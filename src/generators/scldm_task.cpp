@@ -126,9 +126,10 @@ ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
   // A hostile file must not ask for any amount of memory: what these sizes multiply to is in the weights' file.
   constexpr std::int64_t widest = 1 << 14;
   auto const numbers = numbers_in(folder, "scldm");
-  bool const sane = shape.width > 0 && shape.width <= widest && shape.blocks > 0 && shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 && shape.latent * shape.width <= numbers && shape.tokens > 0 &&
-                    shape.tokens <= widest && generator.conditions.combinations() > 0;
-  if (!sane) fail(ExitCode::bad_input, "'{}' has sizes that cannot be; train it again", (folder / "config.json").string());
+  bool const sane = shape.width > 0 && shape.width <= widest && shape.width % 2 == 0 && shape.heads > 0 && shape.width % shape.heads == 0 && shape.blocks > 0 && shape.blocks <= widest &&
+                    shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 && shape.latent <= numbers / shape.width && shape.tokens > 0 && shape.tokens <= widest &&
+                    generator.conditions.combinations() > 0;
+  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
   shape.attributes = generator.conditions.attributes(generator.conditioning);
   generator.network = std::make_unique<ScldmTransformer>(shape, 0);
   load_parameters(folder, "scldm", generator.network->parameters());

@@ -37,6 +37,22 @@ void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std
   write_features(session.ranks, file, atlas, rows, latents, vae.width(), weights);
 }
 
+// Before hours of training, not in the midst of them: whether all cells fit the padded length.
+void require_length(Session& session, Atlas const& atlas, std::int64_t length) {
+  auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
+  std::int64_t longest = 0;
+  session.ranks.together([&] {
+    for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
+      auto const block = atlas.read(begin, std::min(rows.end, begin + rows_of_an_inference_block));
+      for (std::size_t i = 0; i + 1 < block.indptr.size(); ++i) longest = std::max(longest, block.indptr[i + 1] - block.indptr[i]);
+    }
+  });
+  longest = session.ranks.max(longest);
+  session.ranks.together([&] {
+    if (longest > length) fail(ExitCode::bad_input, "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", longest, length);
+  });
+}
+
 void train(Session& session, VaeOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const folder = session.product(options.vae, "vae");
@@ -73,6 +89,7 @@ void train(Session& session, VaeOptions const& options) {
     return;
   }
 
+  if (!options.is_scvi() && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
   GradientArena arena(session.ranks, plan, vae->parameters().tensors(), vae->statistics());
   arena.broadcast_weights();
   FlatAdamw optimiser(arena.weights(), options.adamw());

@@ -14,7 +14,7 @@ std::unique_ptr<CellVae> load_vae(std::filesystem::path const& folder) {
   require_input(folder / "config.json", "autoencoder");
   std::ifstream stream(folder / "config.json");
   auto const config = nlohmann::json::parse(stream, nullptr, false);
-  if (config.is_object() && config.value("model", "") == "scvi_vae") return ScviVae::load(folder);
+  if (config.is_object() && config.contains("model") && config["model"] == "scvi_vae") return ScviVae::load(folder);
   return ScldmVae::load(folder);
 }
 

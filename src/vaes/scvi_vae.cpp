@@ -94,11 +94,12 @@ at::Tensor ScviVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, Va
   std::int64_t place = 3;
   auto const normed = [&](at::Tensor const& x, BatchNorm const& norm) {
     auto const [y, mean, inverse] = at::native_batch_norm(x, norm.scale, norm.shift, {}, {}, true, 0, norm_epsilon);
-    at::NoGradGuard const no_graph;
+    at::Tensor const activated = at::relu(y);
+    at::NoGradGuard const no_graph;  // from here: what comes after is only counted
     statistics.narrow(0, place, shape_.hidden).add_(mean);
     statistics.narrow(0, place + shape_.hidden, shape_.hidden).add_((inverse.square().reciprocal() - norm_epsilon) * (static_cast<double>(x.size(0)) / static_cast<double>(x.size(0) - 1)));
     place += 2 * shape_.hidden;
-    return at::relu(y);
+    return activated;
   };
   at::Tensor x = drop(normed(sparse_linear(log_counts(*counts), w.first_weight, w.first_bias, w.first_weight.grad()), w.encoder_norms[0]), shape_.dropout, random);
   for (std::size_t i = 0; i < w.encoder.size(); ++i) x = drop(normed(w.encoder[i](x), w.encoder_norms[i + 1]), shape_.dropout, random);
@@ -188,9 +189,9 @@ std::unique_ptr<ScviVae> ScviVae::load(std::filesystem::path const& folder) {
   });
   constexpr std::int64_t widest = 1 << 16, deepest = 64;
   auto const numbers = numbers_in(folder, "scvi_vae");
-  bool const sane = shape.genes > 0 && shape.hidden > 0 && shape.hidden <= widest && shape.latent > 0 && shape.latent <= widest && shape.layers > 0 && shape.layers <= deepest &&
+  bool const sane = shape.genes > 0 && shape.hidden > 0 && shape.hidden <= widest && shape.latent > 0 && shape.latent <= widest && shape.layers > 0 && shape.layers <= deepest && shape.dropout >= 0 && shape.dropout < 1 &&
                     shape.genes * shape.hidden <= numbers && shape.hidden * shape.latent <= numbers && (shape.layers - 1) * shape.hidden * shape.hidden <= numbers;
-  if (!sane) fail(ExitCode::bad_input, "'{}' has sizes that cannot be; train it again", (folder / "config.json").string());
+  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
   auto vae = std::make_unique<ScviVae>(shape, 0);
   load_parameters(folder, "scvi_vae", vae->parameters());
   vae->origin = std::move(from);

@@ -10,15 +10,16 @@ from foundation_runs import SMALL, Runs, read_bytes
 SETTINGS = {
     "train-foundation": ["--foundation.hidden=48,40", "--foundation.latent=16", "--foundation.batch=32", "--foundation.steps=500", "--run.shards=4"],
     "train-diffusion": ["--diffusion.steps=900", "--diffusion.hidden=64,64,32,32", "--run.shards=4"],
+    "train-vae": ["--vae.width=8", "--vae.tokens=4", "--vae.latent=4", "--vae.blocks=1", "--vae.heads=2", "--vae.cross_heads=2", "--vae.batch=16", "--vae.steps=250", "--run.shards=4"],
     "distill": ["--distill.variants=scdd,cells", "--distill.matchings=dm,dc,head+genes", "--distill.head_steps=20", "--distill.spc=1,12", "--distill.iterations=24", "--distill.score_steps=0,12",
                 "--distill.rates=0.01,0.05", "--head.epochs=10", "--run.shards=4"],
 }
-WEIGHTS = {"train-foundation": ["again/encoder.safetensors", "again/decoder.safetensors"], "train-diffusion": ["again_generator/scdg.safetensors"]}
+WEIGHTS = {"train-foundation": ["again/encoder.safetensors", "again/decoder.safetensors"], "train-diffusion": ["again_generator/scdg.safetensors"], "train-vae": ["vae/scldm_vae.safetensors", "latents.h5ad"]}
 
 
 class SurviveRuns(Runs):
     def prepare(self, name):
-        """A run folder with all that the three programs read."""
+        """A run folder with all that the programs read."""
         folder = self.path(name)
         self.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", "--simulate.format=h5ad",
                   f"--simulate.output={self.path('cells.h5ad')}", f"--run.folder={self.path('simulate')}")
