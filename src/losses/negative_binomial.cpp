@@ -134,7 +134,7 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
       for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]); ++k) {
         auto const g = static_cast<std::size_t>(counts.indices[k]);
         float const x = counts.values[k], share = x / (at_theta[g] + mean[g] + tiny);
-        by_mean[g] += share - x / (mean[g] + tiny);
+        by_mean[g] -= share * at_theta[g] / (mean[g] + tiny);  // share - x / (mean + e), which would lose all digits where theta is small
         by_own_theta[g] += share - gamma[k];
       }
       for (std::size_t g = 0; g < mean.size(); ++g) product[g] = mean[g] * by_mean[g];

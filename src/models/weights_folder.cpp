@@ -38,6 +38,10 @@ void read_network_config(std::filesystem::path const& folder, std::string const&
     read(config);
   } catch (nlohmann::json::exception const& fault) {
     fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
+  } catch (Failure const& fault) {
+    // A name that no setting has: nobody typed it, the file is broken.
+    if (fault.code != ExitCode::usage) throw;
+    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
   }
 }
 

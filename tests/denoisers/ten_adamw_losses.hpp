@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <fstream>
 #include <functional>
 #include <map>
 #include <string>
@@ -32,15 +33,17 @@ inline Safetensors copied_weights(Parameters const& parameters) {
 
 using LossBatch = std::map<std::string, at::Tensor>;
 
-// Whether ten losses, one before each step of AdamW, agree to `tolerance` of their size. `batches` hold ten of each tensor, [10, ...];
-// `network` is Python that defines loss(w, b): w the weights by name and b a batch, all in double precision but whole numbers.
-inline bool ten_adamw_losses_agree(SharedFolder const& folder, Parameters const& parameters, LossBatch const& batches, std::function<at::Tensor(LossBatch const&)> const& loss_of,
-                                   std::string const& network, double rate = 1e-3, double tolerance = 1e-5) {
-  write_safetensors(folder / "weights.safetensors", copied_weights(parameters));
+// Ten losses, one before each step of AdamW, written to `at` beside the first weights and what makes the same in PyTorch. `batches`
+// hold ten of each tensor, [10, ...]; `network` is Python that defines loss(w, b): w the weights by name and b a batch, all in
+// double precision but whole numbers. They are to agree to `tolerance` of their size.
+inline void write_ten_adamw_losses(std::filesystem::path const& at, Communicator const& ranks, Parameters const& parameters, LossBatch const& batches,
+                                   std::function<at::Tensor(LossBatch const&)> const& loss_of, std::string const& network, double rate = 1e-3, double tolerance = 1e-5) {
+  std::filesystem::create_directories(at);
+  write_safetensors(at / "weights.safetensors", copied_weights(parameters));
   Safetensors check;
   for (auto const& [name, tensor] : batches) check.tensors["batch." + name] = tensor.contiguous();
 
-  GradientArena arena(folder.ranks, ShardPlan(1, 0, 1), parameters.tensors(), 1);
+  GradientArena arena(ranks, ShardPlan(1, 0, 1), parameters.tensors(), 1);
   FlatAdamw optimiser(arena.weights(), {});
   std::vector<float> losses;
   for (std::int64_t step = 0; step < 10; ++step) {
@@ -53,11 +56,10 @@ inline bool ten_adamw_losses_agree(SharedFolder const& folder, Parameters const&
     optimiser.step(arena.sum(), rate);
   }
   check.tensors["losses"] = at::tensor(losses);
-  write_safetensors(folder / "check.safetensors", check);
-  return python_agrees(folder.path, R"py(
+  write_safetensors(at / "check.safetensors", check);
+  std::ofstream(at / "ten_losses.py") << R"py(
 import math, torch, torch.nn.functional as F
 from safetensors.torch import load_file
-torch.set_num_threads(1)
 exact = lambda x: x.double() if x.is_floating_point() else x
 w = {name: value.double().requires_grad_(True) for name, value in load_file('weights.safetensors').items()}
 c = load_file('check.safetensors')
@@ -73,7 +75,28 @@ apart = max(abs(a / b - 1) for a, b in zip(ours, theirs))
 print('losses', [round(one, 4) for one in theirs], 'apart', apart)
 assert apart < tolerance, (ours, theirs)
 assert max(theirs) / min(theirs) > 1.01, 'nothing was learned, so nothing was tried'
+)py";
+}
+
+// Whether all that was written to folders in `folder` agrees: one Python for all, since it starts slower than it computes.
+inline bool ten_adamw_losses_agree(SharedFolder const& folder) {
+  return python_agrees(folder.path, R"py(
+import os, torch
+torch.set_num_threads(1)
+cases = [case.path for case in os.scandir(os.getcwd()) if case.is_dir()]
+for case in sorted(cases):
+    os.chdir(case)
+    print(os.path.basename(case), flush=True)
+    exec(compile(open('ten_losses.py').read(), case, 'exec'), {})
+assert cases
 )py");
+}
+
+// For a test of one network.
+inline bool ten_adamw_losses_agree(SharedFolder const& folder, Parameters const& parameters, LossBatch const& batches, std::function<at::Tensor(LossBatch const&)> const& loss_of,
+                                   std::string const& network, double rate = 1e-3, double tolerance = 1e-5) {
+  write_ten_adamw_losses(folder / "case", folder.ranks, parameters, batches, loss_of, network, rate, tolerance);
+  return ten_adamw_losses_agree(folder);
 }
 
 // Whether the peer's network (scripts in RETORT_SHARED/peers) takes exactly these weights and predicts the same, to `tolerance` of the
