@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "retort/kernels/frozen_linear.hpp"
+#include "retort/products/shard_parameters.hpp"
 #include "retort/layers/layers.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/run/error.hpp"
@@ -16,15 +17,29 @@ namespace {
 struct PackedLinear {
   Linear linear;
   std::optional<FrozenLinear> frozen;  // from freeze() on
-  at::Tensor operator()(at::Tensor const& x) const { return frozen ? (*frozen)(x) : linear(x); }
+  at::Tensor operator()(at::Tensor const& x, std::int64_t shards) const { return frozen ? (*frozen)(x) : linear(x, shards); }
 };
+
+// `shards` 0 is a batch of one piece; otherwise how many shards the rows belong to. Exponentials and sums over rows are taken shard by shard.
+at::Tensor silu(at::Tensor const& x, std::int64_t shards) {
+  if (shards < 2) return at::silu(x);
+  return by_shard(x, shards, [](std::int64_t, at::Tensor const& part) { return at::silu(part); });
+}
+
+at::Tensor silu_of_norm(LayerNorm const& norm, at::Tensor const& x, std::int64_t shards) {
+  if (shards < 2) return at::silu(norm(x));
+  auto const scales = shard_copies(norm.scale, shards), shifts = shard_copies(norm.shift, shards);
+  return by_shard(x, shards, [&](std::int64_t s, at::Tensor const& part) {
+    return at::silu(LayerNorm{scales[static_cast<std::size_t>(s)], shifts[static_cast<std::size_t>(s)], norm.width, norm.epsilon}(part));
+  });
+}
 
 // SiLU(LayerNorm(Linear(x) + Linear(SiLU(embedding)))); the second product is the layer's condition.
 struct Layer {
   PackedLinear input;
   Linear condition;
   LayerNorm norm;
-  at::Tensor operator()(at::Tensor const& x, at::Tensor const& added) const { return at::silu(norm(input(x) + added)); }
+  at::Tensor operator()(at::Tensor const& x, at::Tensor const& added, std::int64_t shards) const { return silu_of_norm(norm, input(x, shards) + added, shards); }
 };
 
 constexpr double epsilon = 1e-5;
@@ -80,32 +95,34 @@ void Scdg::freeze() {
   pack(w.head_out);
 }
 
-std::vector<at::Tensor> Scdg::condition(at::Tensor const& t, at::Tensor const& classes) const {
+std::vector<at::Tensor> Scdg::condition(at::Tensor const& t, at::Tensor const& classes, std::int64_t shards) const {
   Weights const& w = *weights_;
-  at::Tensor const time = w.time_out(at::silu(w.time_in(sinusoids(t, shape_.hidden[0], SinusoidOrder::cosine_first))));
-  at::Tensor const embedding = at::silu(time + at::embedding(w.class_table, classes));  // [n, hidden[0]]
+  at::Tensor const waves = by_shard(t, std::max<std::int64_t>(shards, 1), [&](std::int64_t, at::Tensor const& part) { return sinusoids(part, shape_.hidden[0], SinusoidOrder::cosine_first); });
+  at::Tensor const time = w.time_out(silu(w.time_in(waves, shards), shards), shards);
+  at::Tensor const of_class = shards ? shard_embedding(w.class_table, classes, shards) : at::embedding(w.class_table, classes);
+  at::Tensor const embedding = silu(time + of_class, shards);  // [n, hidden[0]]
   std::vector<at::Tensor> conditions;
-  for (auto const& layer : w.down) conditions.push_back(layer.condition(embedding));
-  for (auto const& layer : w.up) conditions.push_back(layer.condition(embedding));
+  for (auto const& layer : w.down) conditions.push_back(layer.condition(embedding, shards));
+  for (auto const& layer : w.up) conditions.push_back(layer.condition(embedding, shards));
   return conditions;
 }
 
-at::Tensor Scdg::denoise(at::Tensor const& latents, std::vector<at::Tensor> const& conditions) const {
+at::Tensor Scdg::denoise(at::Tensor const& latents, std::vector<at::Tensor> const& conditions, std::int64_t shards) const {
   Weights const& w = *weights_;
   at::Tensor x = latents;
   std::vector<at::Tensor> passed;
   std::size_t i = 0;
-  for (auto const& layer : w.down) passed.push_back(x = layer(x, conditions[i++]));
+  for (auto const& layer : w.down) passed.push_back(x = layer(x, conditions[i++], shards));
   passed.pop_back();  // the middle is not added to itself
   for (auto const& layer : w.up) {
-    x = layer(x, conditions[i++]) + passed.back();
+    x = layer(x, conditions[i++], shards) + passed.back();
     passed.pop_back();
   }
-  return w.head_out(at::silu(w.head_norm(w.head_in(x))));
+  return w.head_out(silu_of_norm(w.head_norm, w.head_in(x, shards), shards), shards);
 }
 
-at::Tensor Scdg::denoise(at::Tensor const& latents, at::Tensor const& t, at::Tensor const& classes) const {
-  return denoise(latents, condition(t, classes));
+at::Tensor Scdg::denoise(at::Tensor const& latents, at::Tensor const& t, at::Tensor const& classes, std::int64_t shards) const {
+  return denoise(latents, condition(t, classes, shards), shards);
 }
 
 void Scdg::save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder, std::string const& atlas) const {

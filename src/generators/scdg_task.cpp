@@ -6,6 +6,7 @@
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
+#include "retort/products/shard_parameters.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
 #include "retort/training/feature_rows.hpp"
@@ -41,24 +42,29 @@ ScdgTask::ScdgTask(Session const& session, Atlas const& atlas, std::filesystem::
 
 std::string ScdgTask::description() const { return fmt::format("{} classes, {} latents", labels_.classes(), model_.shape().latent); }
 
-at::Tensor ScdgTask::shard_loss(std::int64_t step, int shard, std::int64_t n) {
-  auto const& own = cells_.at(shard);
-  std::int64_t const width = own.latents.size(1);
-  Random random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
-  at::Tensor const clean = at::empty({n, width}), noisy = at::empty({n, width}), times = at::empty({n}, at::kLong), classes = at::empty({n}, at::kLong);
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::uint64_t const cell = random.below(own.classes.size());
-    std::int64_t const t = 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(schedule_.steps())));
-    times.data_ptr<std::int64_t>()[i] = t;
-    classes.data_ptr<std::int64_t>()[i] = own.classes[cell];
-    auto const keep = static_cast<float>(std::sqrt(schedule_.alpha_bar(t))), spread = static_cast<float>(std::sqrt(1 - schedule_.alpha_bar(t)));
-    float const* const from = own.latents.const_data_ptr<float>() + static_cast<std::int64_t>(cell) * width;
-    for (std::int64_t j = 0; j < width; ++j) {
-      clean.data_ptr<float>()[i * width + j] = from[j];
-      noisy.data_ptr<float>()[i * width + j] = keep * from[j] + spread * static_cast<float>(random.normal());
+at::Tensor ScdgTask::loss(std::int64_t step, int first, int shards, std::int64_t n) {
+  std::int64_t const width = model_.shape().latent, rows = shards * n;
+  at::Tensor const clean = at::empty({rows, width}), noisy = at::empty({rows, width}), times = at::empty({rows}, at::kLong), classes = at::empty({rows}, at::kLong);
+  for (int shard = first; shard < first + shards; ++shard) {
+    auto const& own = cells_.at(shard);
+    Random random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
+    for (std::int64_t i = (shard - first) * n; i < (shard - first + 1) * n; ++i) {
+      std::uint64_t const cell = random.below(own.classes.size());
+      std::int64_t const t = 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(schedule_.steps())));
+      times.data_ptr<std::int64_t>()[i] = t;
+      classes.data_ptr<std::int64_t>()[i] = own.classes[cell];
+      auto const keep = static_cast<float>(std::sqrt(schedule_.alpha_bar(t))), spread = static_cast<float>(std::sqrt(1 - schedule_.alpha_bar(t)));
+      float const* const from = own.latents.const_data_ptr<float>() + static_cast<std::int64_t>(cell) * width;
+      for (std::int64_t j = 0; j < width; ++j) {
+        clean.data_ptr<float>()[i * width + j] = from[j];
+        noisy.data_ptr<float>()[i * width + j] = keep * from[j] + spread * static_cast<float>(random.normal());
+      }
     }
   }
-  return at::mse_loss(model_.denoise(noisy, times, classes), clean);
+  auto const made = model_.denoise(noisy, times, classes, shards);
+  std::vector<at::Tensor> losses;
+  for (int shard = 0; shard < shards; ++shard) losses.push_back(at::mse_loss(made.narrow(0, shard * n, n), clean.narrow(0, shard * n, n)));
+  return tree_sum(losses);
 }
 
 }  // namespace retort

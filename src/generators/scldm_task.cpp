@@ -77,7 +77,7 @@ std::string ScldmTask::description() const {
   return fmt::format("{} {} of {}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning), generator_.conditions.attributes(Conditioning::joint).front().name, shape.tokens, shape.latent);
 }
 
-at::Tensor ScldmTask::shard_loss(std::int64_t step, int shard, std::int64_t n) {
+at::Tensor ScldmTask::loss(std::int64_t step, int shard, int, std::int64_t n) {
   auto const& network = *generator_.network;
   auto const& own = cells_.at(shard);
   auto const attributes = network.shape().attributes.size();

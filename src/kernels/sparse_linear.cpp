@@ -6,6 +6,7 @@
 
 #include "retort/run/error.hpp"
 #include "retort/run/huge_pages.hpp"
+#include "retort/products/shard_kernel.hpp"
 #include "sparse_product.hpp"
 
 namespace retort {
@@ -41,11 +42,13 @@ Transposed transpose(CsrBlock const& cells) {
 
 struct SparseLinear : torch::autograd::Function<SparseLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& weight, at::Tensor const& bias,
-                            CsrBlock const* cells, at::Tensor const* weight_gradient) {  // a pointer: apply() takes no undefined tensor
+                            CsrBlock const* cells, at::Tensor const* weight_gradient, std::int64_t shards) {  // a pointer: apply() takes no undefined tensor
     auto const by_gene = transpose(*cells);
     context->save_for_backward({by_gene.begin, by_gene.cell, by_gene.value});
     context->saved_data["genes"] = weight.size(0);
     context->saved_data["into"] = *weight_gradient;
+    context->saved_data["bias_into"] = shards ? bias.grad() : at::Tensor();
+    context->saved_data["shards"] = shards;
     at::Tensor result = at::empty({cells->rows(), weight.size(1)}, weight.options());  // [n, out]
     sparse_product(*cells, {0, cells->rows()}, weight.const_data_ptr<float>(), bias.const_data_ptr<float>(), weight.size(1),
                    result.data_ptr<float>());
@@ -57,13 +60,15 @@ struct SparseLinear : torch::autograd::Function<SparseLinear> {
     auto const genes = context->saved_data["genes"].toInt();
     at::Tensor const into = context->saved_data["into"].toTensor();
     at::Tensor const gradient = upstream[0].contiguous();  // [n, out]
-    auto const out = gradient.size(1);
+    auto const out = gradient.size(1), shards = context->saved_data["shards"].toInt();
     at::Tensor const target = into.defined() ? into : at::zeros({genes, out}, gradient.options());
     kernel::SparseRows const by_gene{saved[0].const_data_ptr<std::int64_t>(), saved[1].const_data_ptr<std::int32_t>(), saved[2].const_data_ptr<float>()};
     at::parallel_for(0, genes, genes_of_a_task, [&](std::int64_t begin, std::int64_t end) {
-      kernel::accumulate(by_gene, begin, end, gradient.const_data_ptr<float>(), out, target.data_ptr<float>());
+      if (shards) kernel::write_by_shard(by_gene, begin, end, gradient.size(0) / shards, shards, gradient.const_data_ptr<float>(), out, target.data_ptr<float>());
+      else kernel::accumulate(by_gene, begin, end, gradient.const_data_ptr<float>(), out, target.data_ptr<float>());
     });
-    return {into.defined() ? at::Tensor() : target, gradient.sum(0), at::Tensor(), at::Tensor()};
+    if (shards) kernel::bias_gradient(gradient.const_data_ptr<float>(), gradient.size(0), shards, out, context->saved_data["bias_into"].toTensor().data_ptr<float>());
+    return {into.defined() ? at::Tensor() : target, shards ? at::Tensor() : gradient.sum(0), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -99,12 +104,14 @@ void HalfWeight::product(CsrBlock const& cells, RowRange rows, float const* bias
   });
 }
 
-at::Tensor sparse_linear(CsrBlock const& cells, at::Tensor const& weight, at::Tensor const& bias, at::Tensor const& weight_gradient) {
+at::Tensor sparse_linear(CsrBlock const& cells, at::Tensor const& weight, at::Tensor const& bias, at::Tensor const& weight_gradient, std::int64_t shards) {
   if (weight.dim() != 2 || weight.size(0) != cells.genes || bias.numel() != weight.size(1)) {
     fail(ExitCode::failed, "a sparse layer of {} genes was given cells of {} genes", weight.dim() ? weight.size(0) : 0, cells.genes);
   }
   if (!weight.device().is_cpu()) return bag(cells, weight, bias);
-  return SparseLinear::apply(weight.contiguous(), bias.contiguous(), &cells, &weight_gradient);
+  bool const by_shard = shards && weight_gradient.defined() && bias.grad().defined();
+  if (by_shard && cells.rows() % shards) fail(ExitCode::failed, "{} cells cannot be shared by {} shards", cells.rows(), shards);
+  return SparseLinear::apply(by_shard ? weight : weight.contiguous(), by_shard ? bias : bias.contiguous(), &cells, &weight_gradient, by_shard ? shards : 0);
 }
 
 }  // namespace retort

@@ -99,6 +99,27 @@ template <typename Weight>
   }
 }
 
+[[gnu::always_inline]] inline void write_by_shard_any(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
+                                                      float const* upstream, std::int64_t out, float* gradient) {
+  std::vector<float> others(static_cast<std::size_t>((shards - 1) * out));  // of the shards past the first, whose sum is formed in place
+  for (std::int64_t g = first; g < last; ++g) {
+    auto const sum_of = [&](std::int64_t s) { return s ? others.data() + (s - 1) * out : gradient + g * out; };
+    std::int64_t next = genes.begin[g];
+    for (std::int64_t s = 0; s < shards; ++s) {
+      std::int64_t const begin = next;
+      while (next < genes.begin[g + 1] && genes.index[next] < (s + 1) * rows) ++next;
+      std::memset(sum_of(s), 0, static_cast<std::size_t>(out) * sizeof(float));
+      if (begin < next) add_all_columns(genes, begin, next, upstream, out, sum_of(s), false);
+    }
+    for (std::int64_t apart = 1; apart < shards; apart *= 2)
+      for (std::int64_t s = 0; s < shards; s += 2 * apart) {
+        float* const into = sum_of(s);
+        float const* const from = sum_of(s + apart);
+        for (std::int64_t c = 0; c < out; ++c) into[c] += from[c];
+      }
+  }
+}
+
 #if defined(__x86_64__)
 enum class Width { avx512, avx2, any };
 Width width_of_cpu() {
@@ -125,6 +146,14 @@ template <typename Weight>
 [[gnu::target("avx2,fma")]] void accumulate_avx2(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream,
                                                  std::int64_t out, float* gradient) {
   accumulate_any(genes, first, last, upstream, out, gradient);
+}
+[[gnu::target("avx512f")]] void write_by_shard_avx512(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
+                                                      float const* upstream, std::int64_t out, float* gradient) {
+  write_by_shard_any(genes, first, last, rows, shards, upstream, out, gradient);
+}
+[[gnu::target("avx2,fma")]] void write_by_shard_avx2(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
+                                                     float const* upstream, std::int64_t out, float* gradient) {
+  write_by_shard_any(genes, first, last, rows, shards, upstream, out, gradient);
 }
 #endif
 
@@ -167,6 +196,15 @@ void accumulate(SparseRows genes, std::int64_t first, std::int64_t last, float c
   if (width_of_cpu() == Width::avx2) return accumulate_avx2(genes, first, last, upstream, out, gradient);
 #endif
   accumulate_any(genes, first, last, upstream, out, gradient);
+}
+
+void write_by_shard(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards, float const* upstream, std::int64_t out,
+                    float* gradient) {
+#if defined(__x86_64__)
+  if (width_of_cpu() == Width::avx512) return write_by_shard_avx512(genes, first, last, rows, shards, upstream, out, gradient);
+  if (width_of_cpu() == Width::avx2) return write_by_shard_avx2(genes, first, last, rows, shards, upstream, out, gradient);
+#endif
+  write_by_shard_any(genes, first, last, rows, shards, upstream, out, gradient);
 }
 
 }  // namespace retort::kernel

@@ -28,4 +28,9 @@ void interleave(float const* weight, std::int64_t genes, std::int64_t out, std::
 // holds the transposed block: a row a gene, index the cell. upstream [cells, out], gradient [genes, out].
 void accumulate(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream, std::int64_t out, float* gradient);
 
+// gradient[g] = the same sum, or zeros, whatever was there: each of `shards` (a power of two) shards of `rows` cells for itself, the
+// shards' sums added in a binary tree.
+void write_by_shard(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards, float const* upstream, std::int64_t out,
+                    float* gradient);
+
 }  // namespace retort::kernel

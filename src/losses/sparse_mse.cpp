@@ -37,7 +37,7 @@ at::Tensor copy_of(std::vector<Value> const& values, at::ScalarType type) {
 }
 
 struct SparseMse : torch::autograd::Function<SparseMse> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& reconstruction, CsrBlock const* cells) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& reconstruction, CsrBlock const* cells, std::int64_t shards) {
     auto const n = reconstruction.size(0), genes = reconstruction.size(1);
     float const* const values = reconstruction.const_data_ptr<float>();
     std::vector<double> of_row(static_cast<std::size_t>(n));
@@ -52,17 +52,22 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
         of_row[row] = sum;
       }
     });
-    double total = 0;
-    for (double const sum : of_row) total += sum;
+    at::Tensor const means = at::empty({shards}, at::kFloat);
+    for (std::int64_t s = 0; s < shards; ++s) {
+      double total = 0;
+      for (std::int64_t i = s * n / shards; i < (s + 1) * n / shards; ++i) total += of_row[static_cast<std::size_t>(i)];
+      means.data_ptr<float>()[s] = static_cast<float>(total / static_cast<double>(n / shards * genes));
+    }
     context->save_for_backward({reconstruction, copy_of(cells->indptr, at::kLong), copy_of(cells->indices, at::kInt), copy_of(cells->values, at::kFloat)});
-    return at::scalar_tensor(total / static_cast<double>(n * genes), reconstruction.options());
+    return means;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
     auto const saved = context->get_saved_variables();
     at::Tensor const& reconstruction = saved[0];
     auto const n = reconstruction.size(0), genes = reconstruction.size(1);
-    auto const scale = static_cast<float>(2.0 * upstream[0].item<double>() / static_cast<double>(n * genes));
+    at::Tensor const of_shard = upstream[0].contiguous();
+    std::int64_t const rows_of_a_shard = n / of_shard.size(0);
     at::Tensor const gradient = at::empty_like(reconstruction);
     float const* const values = reconstruction.const_data_ptr<float>();
     auto const* const indptr = saved[1].const_data_ptr<std::int64_t>();
@@ -70,38 +75,41 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
     float const* const targets = saved[3].const_data_ptr<float>();
     float* const out = gradient.data_ptr<float>();
     at::parallel_for(0, n, rows_of_a_task, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = begin * genes; i < end * genes; ++i) out[i] = scale * values[i];
       for (auto i = begin; i < end; ++i) {
+        auto const scale = static_cast<float>(2.0 * static_cast<double>(of_shard.const_data_ptr<float>()[i / rows_of_a_shard]) / static_cast<double>(rows_of_a_shard * genes));
+        for (auto j = i * genes; j < (i + 1) * genes; ++j) out[j] = scale * values[j];
         for (auto k = indptr[i]; k < indptr[i + 1]; ++k) {
           auto const place = i * genes + indices[k];
           out[place] = scale * (values[place] - targets[k]);
         }
       }
     });
-    return {gradient, at::Tensor()};
+    return {gradient, at::Tensor(), at::Tensor()};
   }
 };
 
 // Where the cells are on a GPU: the same sums through operators.
-at::Tensor on_device(at::Tensor const& reconstruction, CsrBlock const& cells) {
+at::Tensor on_device(at::Tensor const& reconstruction, CsrBlock const& cells, std::int64_t shards) {
   auto const device = reconstruction.device();
   auto const indptr = copy_of(cells.indptr, at::kLong);
   auto const rows = at::repeat_interleave(at::arange(cells.rows(), at::kLong), indptr.diff(), 0).to(device);
   auto const columns = copy_of(cells.indices, at::kInt).to(device, at::kLong);
   auto const targets = copy_of(cells.values, at::kFloat).to(device);
   auto const picked = reconstruction.flatten().index_select(0, rows * cells.genes + columns);
-  auto const sum = reconstruction.square().sum() + (targets * (targets - 2.0 * picked)).sum();
-  return sum / static_cast<double>(reconstruction.numel());
+  auto const of_row = reconstruction.square().sum(1).index_add(0, rows, targets * (targets - 2.0 * picked));  // [n]
+  return of_row.view({shards, -1}).sum(1) / static_cast<double>(cells.rows() / shards * cells.genes);
 }
 
 }  // namespace
 
-at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells) {
-  if (reconstruction.dim() != 2 || reconstruction.size(0) != cells.rows() || reconstruction.size(1) != cells.genes || cells.rows() == 0) {
+at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells, std::int64_t shards) {
+  if (reconstruction.dim() != 2 || reconstruction.size(0) != cells.rows() || reconstruction.size(1) != cells.genes || cells.rows() == 0 || cells.rows() % shards) {
     fail(ExitCode::failed, "a reconstruction was compared with {} cells of {} genes (shapes differ)", cells.rows(), cells.genes);
   }
-  if (!reconstruction.device().is_cpu()) return on_device(reconstruction, cells);
-  return SparseMse::apply(reconstruction.contiguous(), &cells);
+  if (!reconstruction.device().is_cpu()) return on_device(reconstruction, cells, shards);
+  return SparseMse::apply(reconstruction.contiguous(), &cells, shards);
 }
+
+at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells) { return sparse_mse(reconstruction, cells, 1)[0]; }
 
 }  // namespace retort

@@ -2,7 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include "retort/kernels/accumulating_linear.hpp"
+#include "retort/products/shard_linear.hpp"
+#include "retort/products/shard_parameters.hpp"
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/losses/sparse_mse.hpp"
 #include "retort/run/error.hpp"
@@ -32,52 +33,68 @@ at::Tensor dropped(at::Tensor const& values, double rate, Random draw) {
   return values * mask.to(values.device());
 }
 
-// One pass through a shard's layers: where its statistics go and which stream of numbers is next.
+// One pass of a block of shards through the layers: where their statistics go and which stream of numbers is next.
 struct Pass {
   double rate;
   std::uint64_t seed;
-  std::int64_t step;
-  int shard;
+  std::int64_t step, first_shard, shards;
   std::uint32_t stream = 0;
-  std::vector<at::Tensor> moments{};  // mean and variance of each layer, in order
+  std::vector<std::vector<at::Tensor>> moments;  // of each shard: mean and variance of each layer, in order
 
-  Random draw() {
-    return Random(seed, purpose::dropout, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard) * streams_of_a_shard + stream++);
+  Random draw(std::int64_t shard) const {
+    return Random(seed, purpose::dropout, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(first_shard + shard) * streams_of_a_shard + stream);
   }
-  // BatchNorm with the shard's statistics and PReLU. With momentum 1 PyTorch leaves exactly the batch's mean and unbiased
-  // variance in the running buffers that it is given.
-  at::Tensor normalised(at::Tensor const& hidden, HiddenLayer const& layer) {
-    at::Tensor const mean = at::zeros_like(layer.running_mean), variance = at::zeros_like(layer.running_variance);
-    moments.insert(moments.end(), {mean, variance});
-    constexpr bool training = true, cudnn = false;
-    return at::prelu(at::batch_norm(hidden, layer.scale, layer.shift, mean, variance, training, 1.0, batch_norm_epsilon, cudnn), layer.slope);
+  // BatchNorm with each shard's statistics, PReLU and, before the next layer, dropout. With momentum 1 PyTorch leaves exactly the
+  // batch's mean and unbiased variance in the running buffers that it is given.
+  at::Tensor normalised(at::Tensor const& hidden, HiddenLayer const& layer, bool then_drop) {
+    auto const scales = shard_copies(layer.scale, shards), shifts = shard_copies(layer.shift, shards), slopes = shard_copies(layer.slope, shards);
+    at::Tensor const result = by_shard(hidden, shards, [&](std::int64_t s, at::Tensor const& part) {
+      auto const i = static_cast<std::size_t>(s);
+      at::Tensor const mean = at::zeros_like(layer.running_mean), variance = at::zeros_like(layer.running_variance);
+      moments[i].insert(moments[i].end(), {mean, variance});
+      constexpr bool training = true, cudnn = false;
+      at::Tensor const values = at::prelu(at::batch_norm(part, scales[i], shifts[i], mean, variance, training, 1.0, batch_norm_epsilon, cudnn), slopes[i]);
+      return then_drop ? dropped(values, rate, draw(s)) : values;
+    });
+    stream += then_drop;
+    return result;
   }
 };
 
-at::Tensor linear(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias) {
-  return accumulating_linear(input, weight, bias, weight.grad());
+// The cells of the shards, one after the other, with dropout in the input where `pass` is given.
+CsrBlock joined(std::span<ShardBatch const> batches, double input_rate, Pass const* pass) {
+  CsrBlock all;
+  all.genes = batches[0].cells.genes;
+  for (std::size_t s = 0; s < batches.size(); ++s) {
+    CsrBlock const dropped_cells = pass ? drop_nonzeros(batches[s].cells, input_rate, pass->draw(static_cast<std::int64_t>(s))) : CsrBlock{};
+    CsrBlock const& cells = pass ? dropped_cells : batches[s].cells;
+    std::int64_t const before = all.nonzeros();
+    for (std::size_t i = 1; i < cells.indptr.size(); ++i) all.indptr.push_back(before + cells.indptr[i]);
+    all.indices.insert(all.indices.end(), cells.indices.begin(), cells.indices.end());
+    all.values.insert(all.values.end(), cells.values.begin(), cells.values.end());
+  }
+  return all;
 }
 
-at::Tensor embed(Foundation const& model, CsrBlock const& cells, double input_rate, Pass& pass) {
-  auto const& first = model.encoder_layers[0];
-  at::Tensor hidden = sparse_linear(drop_nonzeros(cells, input_rate, pass.draw()), first.weight, first.bias, first.weight.grad());
-  hidden = pass.normalised(hidden, first);
-  for (std::size_t i = 1; i < model.encoder_layers.size(); ++i) {
-    auto const& layer = model.encoder_layers[i];
-    hidden = pass.normalised(linear(dropped(hidden, pass.rate, pass.draw()), layer.weight, layer.bias), layer);
+at::Tensor embed(Foundation const& model, std::span<ShardBatch const> batches, double input_rate, Pass& pass) {
+  auto const& layers = model.encoder_layers;
+  CsrBlock const cells = joined(batches, input_rate, &pass);
+  ++pass.stream;
+  at::Tensor hidden = sparse_linear(cells, layers[0].weight, layers[0].bias, layers[0].weight.grad(), pass.shards);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (i) hidden = shard_linear(hidden, layers[i].weight, layers[i].bias, pass.shards);
+    hidden = pass.normalised(hidden, layers[i], i + 1 < layers.size());
   }
-  at::Tensor const raw = linear(hidden, model.encoder_weight, model.encoder_bias);
-  return raw / raw.norm(2, {1}, true).clamp_min(1e-12);  // [n, latent]
+  at::Tensor const raw = shard_linear(hidden, model.encoder_weight, model.encoder_bias, pass.shards);
+  return by_shard(raw, pass.shards, [](std::int64_t, at::Tensor const& part) { return part / part.norm(2, {1}, true).clamp_min(1e-12); });  // [n, latent]
 }
 
 at::Tensor reconstruct(Foundation const& model, at::Tensor const& latents, Pass& pass) {
+  auto const& layers = model.decoder_layers;
   at::Tensor hidden = latents;
-  for (std::size_t i = 0; i < model.decoder_layers.size(); ++i) {
-    auto const& layer = model.decoder_layers[i];
-    if (i > 0) hidden = dropped(hidden, pass.rate, pass.draw());
-    hidden = pass.normalised(linear(hidden, layer.weight, layer.bias), layer);
-  }
-  return linear(hidden, model.decoder_weight, model.decoder_bias);  // [n, genes]
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    hidden = pass.normalised(shard_linear(hidden, layers[i].weight, layers[i].bias, pass.shards), layers[i], i + 1 < layers.size());
+  return shard_linear(hidden, model.decoder_weight, model.decoder_bias, pass.shards);  // [n, genes]
 }
 
 }  // namespace
@@ -125,20 +142,30 @@ std::int64_t FoundationTraining::statistics() const {
   return length;
 }
 
-at::Tensor FoundationTraining::shard_loss(CsrBlock const& cells, std::span<std::int32_t const> labels, std::uint64_t seed, std::int64_t step,
-                                          int shard, at::Tensor const& statistics) {
-  Pass pass{loss_.dropout, seed, step, shard};
-  at::Tensor const latents = embed(model_, cells, loss_.input_dropout, pass);
-  at::Tensor const error = sparse_mse(reconstruct(model_, latents, pass), cells);
-  Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
-  auto const triplet = triplet_loss(latents, labels, loss_.mining, loss_.margin, draw);
-  at::Tensor const loss = (1.0 - loss_.triplet_weight) * error + loss_.triplet_weight * triplet.loss;
+at::Tensor FoundationTraining::block_loss(std::span<ShardBatch const> batches, std::uint64_t seed, std::int64_t step, int first_shard, at::Tensor const& statistics) {
+  for (auto const& batch : batches)
+    if (batch.cells.rows() != batches[0].cells.rows()) fail(ExitCode::failed, "the shards of a block have different numbers of cells");
+  Pass pass{loss_.dropout, seed, step, first_shard, std::ssize(batches), 0, std::vector<std::vector<at::Tensor>>(batches.size())};
+  at::Tensor const latents = embed(model_, batches, loss_.input_dropout, pass);
+  at::Tensor const errors = sparse_mse(reconstruct(model_, latents, pass), joined(batches, 0, nullptr), pass.shards);  // [shards]
+  auto const latents_of = latents.split(batches[0].cells.rows());
+  std::vector<at::Tensor> losses, left;
+  for (std::size_t s = 0; s < batches.size(); ++s) {
+    Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(first_shard) + static_cast<std::uint32_t>(s));
+    auto const triplet = triplet_loss(latents_of[s], batches[s].labels, loss_.mining, loss_.margin, draw);
+    at::Tensor const error = errors[static_cast<std::int64_t>(s)];
+    losses.push_back((1.0 - loss_.triplet_weight) * error + loss_.triplet_weight * triplet.loss);
 
-  at::NoGradGuard no_grad;
-  at::Tensor const triplets = at::scalar_tensor(triplet.triplets, loss.options());
-  pass.moments.insert(pass.moments.begin(), at::stack({loss, error, triplet.loss, triplets}));
-  statistics.add_(at::cat(pass.moments));
-  return loss;
+    at::NoGradGuard no_grad;
+    auto& parts = pass.moments[s];
+    parts.insert(parts.begin(), at::stack({losses.back(), error, triplet.loss, at::scalar_tensor(triplet.triplets, error.options())}));
+    left.push_back(at::cat(parts));
+  }
+  {
+    at::NoGradGuard no_grad;
+    statistics.add_(tree_sum(left));
+  }
+  return tree_sum(losses);
 }
 
 StepStatistics FoundationTraining::update_running(at::Tensor const& summed, int shards) {

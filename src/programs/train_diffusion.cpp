@@ -109,7 +109,7 @@ void train(Session& session, DiffusionOptions& options) {
 
   GradientArena arena(session.ranks, plan, task->parameters(), 1);
   arena.broadcast_weights();
-  FlatAdamw optimiser(arena.weights(), {.weight_decay = options.is_scldm() ? 0 : options.weight_decay});
+  FlatAdamw optimiser(arena, {.weight_decay = options.is_scldm() ? 0 : options.weight_decay});
   at::Tensor average = options.ema > 0 ? arena.weights().clone() : at::Tensor();
   auto progress = session.progress("train-diffusion", steps * options.batch, "cells");
   double recent = 0;
@@ -126,18 +126,28 @@ void train(Session& session, DiffusionOptions& options) {
   for (std::int64_t step = first_step; step < steps; ++step) {
     Watchdog::set_step(static_cast<long>(step));
 
-    // Forward and backward of this rank's shards.
-    for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
-      arena.begin_shard(shard);
-      at::Tensor const loss = task->shard_loss(step, shard, options.batch / plan.shards()) / static_cast<double>(plan.shards());
+    // Forward and backward of this rank's shards: a block of them at once where the network's layers can, else one by one.
+    auto const learn = [&](int first, int shards) {
+      at::Tensor const loss = task->loss(step, first, shards, options.batch / plan.shards()) / static_cast<double>(plan.shards());
       loss.backward();
       arena.statistics().add_(loss.detach());
+    };
+    if (task->takes_blocks()) {
+      for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
+        arena.begin_block(b);
+        learn(arena.blocks()[b].begin, arena.blocks()[b].width);
+      }
+    } else {
+      for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
+        arena.begin_shard(shard);
+        learn(shard, 1);
+      }
     }
 
     // Sum over shards; the loss rides along, so all ranks see the same.
     at::Tensor const gradient = arena.sum();
     double const loss = arena.summed_statistics()[0].item<double>();
-    double const norm = gradient_norm(gradient);
+    double const norm = arena.norm();
     require_finite(session.ranks, arena, loss, norm, "Lower diffusion.rate");
 
     // Step.

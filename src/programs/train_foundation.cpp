@@ -38,8 +38,8 @@ void import_model(Session& session, FoundationOptions const& options) {
 
 void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64_t fit_cells, ShardPlan const& plan, std::int64_t parameters) {
   auto const steps = options.steps_for(fit_cells);
-  // Weights, gradient blocks of a tree (three at four shards), the sum, two moments; activations are small beside them.
-  auto const memory = parameters * std::int64_t{sizeof(float)} * 7;
+  // Weights, gradients, the sum, two moments; activations are small beside them.
+  auto const memory = parameters * std::int64_t{sizeof(float)} * 5;
   std::printf("atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
               atlas.file().c_str(), with_commas(fit_cells).c_str(), with_commas(atlas.cells()).c_str(), with_commas(atlas.genes()).c_str(),
               with_commas(parameters).c_str(), with_commas(steps).c_str(), with_commas(options.order.batch).c_str(),
@@ -98,7 +98,7 @@ void train(Session& session, FoundationOptions& options) {
   FoundationTraining training(model, options.loss);
   GradientArena arena(session.ranks, plan, model.parameters(), training.statistics());
   arena.broadcast_weights();
-  FlatAdamw optimiser(arena.weights(), options.adamw);
+  FlatAdamw optimiser(arena, options.adamw);
 
   auto const mix = stream.label_mix(0, std::min<std::int64_t>(steps, 100));
   session.folder.note("batches", {{"label_entropy", mix.entropy}, {"label_entropy_ideal", mix.ideal}, {"cells", stream.rows()}, {"steps", steps}});
@@ -119,13 +119,14 @@ void train(Session& session, FoundationOptions& options) {
     Stopwatch watch;
     double read_seconds = 0, compute_seconds = 0;
 
-    // Forward and backward of this rank's shards.
-    for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
-      auto const batch = stream.shard(step, shard);
+    // Forward and backward of this rank's shards, a block of them at once.
+    for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
+      auto const [first, shards] = arena.blocks()[b];
+      std::vector<ShardBatch> of_block;
+      for (int shard = first; shard < first + shards; ++shard) of_block.push_back(stream.shard(step, shard));
       read_seconds += watch.lap();
-      arena.begin_shard(shard);
-      auto const loss = training.shard_loss(batch.cells, batch.labels, seed, step, shard, arena.statistics());
-      (loss / static_cast<double>(plan.shards())).backward();
+      arena.begin_block(b);
+      (training.block_loss(of_block, seed, step, first, arena.statistics()) / static_cast<double>(plan.shards())).backward();
       compute_seconds += watch.lap();
     }
 
@@ -135,7 +136,7 @@ void train(Session& session, FoundationOptions& options) {
     double const sum_seconds = watch.lap();
 
     // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
-    double const norm = gradient_norm(gradient);
+    double const norm = arena.norm();
     require_finite(session.ranks, arena, losses.loss, norm, "Lower foundation.rate or set foundation.clip");
 
     // Step.

@@ -92,7 +92,7 @@ void train(Session& session, VaeOptions const& options) {
   if (!options.is_scvi() && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
   GradientArena arena(session.ranks, plan, vae->parameters().tensors(), vae->statistics());
   arena.broadcast_weights();
-  FlatAdamw optimiser(arena.weights(), options.adamw());
+  FlatAdamw optimiser(arena, options.adamw());
   session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells", with_commas(stream.rows()), with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch));
   auto progress = session.progress("train-vae", steps * options.order.batch, "cells");
   double recent = 0;
@@ -130,7 +130,7 @@ void train(Session& session, VaeOptions const& options) {
     double const sum_seconds = watch.lap();
 
     // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
-    double const norm = gradient_norm(gradient);
+    double const norm = arena.norm();
     require_finite(session.ranks, arena, loss, norm, "Lower vae.rate");
 
     // Step.

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 
+#include "node_window.hpp"
 #include "retort/ranks/nccl_sum.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
@@ -14,6 +17,17 @@ namespace retort {
 namespace {
 
 constexpr std::int64_t floats_of_a_line = 16;  // 64 bytes
+constexpr std::int64_t floats_of_a_piece = 4096;  // whose squares are summed in float lanes, and in double from there on
+
+double sum_of_squares(float const* values, std::int64_t count) {  // `count` is a multiple of a line
+  float lanes[floats_of_a_line] = {};
+  for (std::int64_t i = 0; i < count; i += floats_of_a_line)
+    for (std::int64_t j = 0; j < floats_of_a_line; ++j) lanes[j] += values[i + j] * values[i + j];
+  double sum = 0;
+  for (float const lane : lanes) sum += static_cast<double>(lane);
+  return sum;
+}
+
 at::Tensor zeros_on_huge_pages(std::int64_t length, at::Device device) {
   at::Tensor const fresh = at::empty({length}, at::TensorOptions().dtype(at::kFloat).device(device));
   if (device.is_cpu()) prefer_huge_pages(fresh.data_ptr(), fresh.nbytes());
@@ -32,7 +46,11 @@ struct GradientArena::State {
   std::vector<at::Tensor> parameters;
   std::vector<std::int64_t> offsets;
   std::int64_t weights_length = 0, statistics_length, length = 0;  // length: weights and statistics, padded
+  Communicator node;
+  std::vector<std::unique_ptr<NodeWindow>> windows;  // of shared arrays, where the node has several ranks
   at::Tensor weights, total;
+  std::vector<double> own_squares;
+  double* squares = nullptr;  // of each piece of the gradient, shared by the node
   OrderedSum<float> sum;
   std::vector<std::vector<at::Tensor>> buffers;                    // [block][buffer], each [length]
   std::vector<std::vector<std::vector<at::Tensor>>> gradients;     // [block][buffer][parameter]
@@ -41,17 +59,40 @@ struct GradientArena::State {
   int pair = -1;  // of the block, being filled; -1 between steps
 
   State(Communicator const& all, ShardPlan const& shards, std::vector<at::Tensor> list, std::int64_t statistics)
-      : ranks(all), plan(shards), parameters(std::move(list)), statistics_length(statistics), sum(all, shards, lay_out()) {
+      : ranks(all), plan(shards), parameters(std::move(list)), statistics_length(statistics), node(all.node()), sum(all, shards, lay_out()) {
     auto const device = parameters.empty() ? at::Device(at::kCPU) : parameters[0].device();
-    weights = zeros_on_huge_pages(weights_length, device);
+    weights = shared_array(device);
+    auto const pieces = static_cast<std::size_t>((weights_length + floats_of_a_piece - 1) / floats_of_a_piece);
+    own_squares.resize(pieces);
+    squares = shares(device) ? static_cast<double*>(new_window(std::ssize(own_squares) * std::int64_t{sizeof(double)})) : own_squares.data();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       at::NoGradGuard no_grad;
       auto view = weights.narrow(0, offsets[i], parameters[i].numel()).view(parameters[i].sizes());
-      view.copy_(parameters[i]);
+      if (node.is_root() || !shares(device)) view.copy_(parameters[i]);
       parameters[i].set_data(view);
     }
-    for (std::size_t b = 0; b < sum.blocks().size(); ++b) add_block(b, device);
+    fence();
+    for (std::size_t b = 0; b < sum.blocks().size(); ++b) add_block(device);
     if (device.is_cuda() && all.size() > 1) nccl = std::make_unique<NcclSum>(all);
+  }
+
+  // Parameters outlive the arena, memory that ranks share does not.
+  ~State() {
+    at::NoGradGuard no_grad;
+    for (auto& parameter : parameters)
+      if (!windows.empty()) parameter.set_data(parameter.detach().clone());
+  }
+
+  bool shares(at::Device device) const { return device.is_cpu() && node.size() > 1; }
+  void* new_window(std::int64_t bytes) { return windows.emplace_back(std::make_unique<NodeWindow>(node, node.is_root() ? bytes : 0))->piece(0); }
+  at::Tensor shared_array(at::Device device) {
+    if (!shares(device)) return zeros_on_huge_pages(weights_length, device);
+    void* const memory = new_window(weights_length * std::int64_t{sizeof(float)});
+    fence();  // its first rank has cleared it
+    return at::from_blob(memory, {weights_length}, at::kFloat);
+  }
+  void fence() const {
+    if (!windows.empty()) windows.front()->fence();
   }
 
   std::int64_t lay_out() {
@@ -63,20 +104,26 @@ struct GradientArena::State {
     return length = weights_length + padded(statistics_length);
   }
 
-  void add_block(std::size_t b, at::Device device) {
-    int const pairs = std::max(1, sum.blocks()[b].width / 2);
-    int const count = std::countr_zero(static_cast<unsigned>(pairs)) + 1;  // the deepest stack of the counter
-    auto& own = buffers.emplace_back();
-    auto& views = gradients.emplace_back();
-    for (int i = 0; i < count; ++i) {
-      bool const in_sum_memory = i == 0 && device.is_cpu();
-      own.push_back(in_sum_memory ? at::from_blob(sum.block(b).data(), {length}, at::kFloat)
-                                  : zeros_on_huge_pages(length, device));
-      auto& of_buffer = views.emplace_back();
-      for (std::size_t p = 0; p < parameters.size(); ++p) {
-        of_buffer.push_back(own.back().narrow(0, offsets[p], parameters[p].numel()).view(parameters[p].sizes()));
-      }
-    }
+  void add_block(at::Device device) {
+    auto const b = buffers.size();
+    buffers.emplace_back();
+    gradients.emplace_back();
+    add_buffer(b, device.is_cpu() ? at::from_blob(sum.block(b).data(), {length}, at::kFloat).zero_() : zeros_on_huge_pages(length, device));
+  }
+
+  void add_buffer(std::size_t b, at::Tensor const& memory) {
+    buffers[b].push_back(memory);
+    auto& views = gradients[b].emplace_back();
+    for (std::size_t p = 0; p < parameters.size(); ++p)
+      views.push_back(memory.narrow(0, offsets[p], parameters[p].numel()).view(parameters[p].sizes()));
+  }
+
+  // From here on gradients go to buffer `i` of block `b`; those past the first are made when the counter first needs them.
+  void use(std::size_t b, std::size_t i) {
+    while (buffers[b].size() <= i) add_buffer(b, zeros_on_huge_pages(length, weights.device()));
+    block = b;
+    buffer = i;
+    for (std::size_t p = 0; p < parameters.size(); ++p) parameters[p].mutable_grad() = gradients[b][i][p];
   }
 
   void carry() {
@@ -105,11 +152,27 @@ void GradientArena::begin_shard(int shard) {
   if (!opens_pair) return;
   at::NoGradGuard no_grad;
   s.carry();
-  s.block = b;
   s.pair = pair;
-  s.buffer = static_cast<std::size_t>(std::popcount(static_cast<unsigned>(pair)));
+  s.use(b, static_cast<std::size_t>(std::popcount(static_cast<unsigned>(pair))));
   s.buffers[b][s.buffer].zero_();
-  for (std::size_t p = 0; p < s.parameters.size(); ++p) s.parameters[p].mutable_grad() = s.gradients[b][s.buffer][p];
+}
+
+std::vector<ShardBlock> const& GradientArena::blocks() const { return state_->sum.blocks(); }
+
+void GradientArena::begin_block(std::size_t b) {
+  State& s = *state_;
+  at::NoGradGuard no_grad;
+  s.pair = -1;
+  s.use(b, 0);
+  if (s.weights.is_cuda()) {
+    s.buffers[b][0].zero_();
+    return;
+  }
+  statistics().zero_();
+  for (at::Tensor const& gradient : s.gradients[b][0]) {
+    if (gradient.dim() < 2) gradient.zero_();
+    else gradient.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  }
 }
 
 at::Tensor GradientArena::statistics() { return state_->buffers[state_->block][state_->buffer].narrow(0, state_->weights_length, state_->statistics_length); }
@@ -134,6 +197,29 @@ at::Tensor GradientArena::summed_statistics() const { return state_->total.narro
 bool GradientArena::own_is_finite() const {
   return std::all_of(state_->buffers.begin(), state_->buffers.end(), [](auto const& block) { return block[0].isfinite().all().template item<bool>(); });
 }
+double GradientArena::norm() {
+  State& s = *state_;
+  if (s.weights.is_cuda()) return s.total.narrow(0, 0, s.weights_length).norm().item<double>();
+  float const* const gradient = s.total.const_data_ptr<float>();
+  RowRange const pieces = share_of(std::ssize(s.own_squares), s.node.rank(), s.node.size());
+  for (std::int64_t piece = pieces.begin; piece < pieces.end; ++piece) {
+    std::int64_t const begin = piece * floats_of_a_piece;
+    s.squares[piece] = sum_of_squares(gradient + begin, std::min(floats_of_a_piece, s.weights_length - begin));
+  }
+  s.fence();
+  double total = 0;
+  for (std::int64_t piece = 0; piece < std::ssize(s.own_squares); ++piece) total += s.squares[piece];
+  return std::sqrt(total);
+}
+
+RowRange GradientArena::own_slice() const {
+  State const& s = *state_;
+  if (s.windows.empty()) return {0, s.weights_length};
+  return share_of(s.weights_length, s.node.rank(), s.node.size(), floats_of_a_line);
+}
+
+at::Tensor GradientArena::shared_array() { return state_->shared_array(state_->weights.device()); }
+void GradientArena::fence() const { state_->fence(); }
 at::Tensor GradientArena::weights() const { return state_->weights; }
 std::int64_t GradientArena::length() const { return state_->weights_length; }
 std::int64_t GradientArena::offset(std::size_t i) const { return state_->offsets[i]; }
@@ -143,6 +229,7 @@ void GradientArena::broadcast_weights() {
   at::Tensor host = s.weights.cpu();
   s.ranks.broadcast(std::span(host.data_ptr<float>(), static_cast<std::size_t>(host.numel())));
   if (s.weights.is_cuda()) s.weights.copy_(host);
+  s.fence();
 }
 
 }  // namespace retort

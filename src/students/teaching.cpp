@@ -39,7 +39,7 @@ void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, T
   std::vector<at::Tensor> parameters;
   for (auto const& [name, parameter] : student.parameters()) parameters.push_back(parameter);
   GradientArena arena(ranks, plan, parameters, 1);
-  FlatAdamw optimiser(arena.weights(), {.weight_decay = options.weight_decay});
+  FlatAdamw optimiser(arena, {.weight_decay = options.weight_decay});
   std::int64_t const cells_of_a_shard = (options.batch + plan.shards() - 1) / plan.shards();
   for (std::int64_t step = 0; step < options.steps; ++step) {
     std::uint64_t const step_of_network = index << 32 | static_cast<std::uint64_t>(step);

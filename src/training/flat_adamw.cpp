@@ -8,6 +8,10 @@ FlatAdamw::FlatAdamw(at::Tensor weights, AdamwSettings const& settings)
     : weights_(std::move(weights)), first_moment_(at::zeros_like(weights_)), second_moment_(at::zeros_like(weights_)),
       steps_(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(weights_.device()))), settings_(settings) {}
 
+FlatAdamw::FlatAdamw(GradientArena& arena, AdamwSettings const& settings)
+    : weights_(arena.weights()), first_moment_(arena.shared_array()), second_moment_(arena.shared_array()),
+      steps_(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(weights_.device()))), settings_(settings), arena_(&arena) {}
+
 std::map<std::string, at::Tensor> FlatAdamw::state() const {
   return {{"weights", weights_}, {"first_moment", first_moment_}, {"second_moment", second_moment_}, {"adam_steps", steps_}};
 }
@@ -15,13 +19,12 @@ std::map<std::string, at::Tensor> FlatAdamw::state() const {
 void FlatAdamw::step(at::Tensor const& gradient, double rate) {
   at::NoGradGuard no_grad;
   steps_.add_(1);  // the operator expects the number of the step that it takes
-  at::_fused_adamw_({weights_}, {gradient}, {first_moment_}, {second_moment_}, {}, {steps_}, rate, settings_.beta1, settings_.beta2,
-                    settings_.weight_decay, settings_.epsilon, false, false);
-}
-
-double gradient_norm(at::Tensor const& gradient) {
-  at::NoGradGuard no_grad;
-  return gradient.norm().item<double>();
+  RowRange const own = arena_ ? arena_->own_slice() : RowRange{0, weights_.numel()};
+  auto const mine = [&](at::Tensor const& flat) { return flat.narrow(0, own.begin, own.size()); };
+  if (own.size() > 0)
+    at::_fused_adamw_({mine(weights_)}, {mine(gradient)}, {mine(first_moment_)}, {mine(second_moment_)}, {}, {steps_}, rate, settings_.beta1, settings_.beta2,
+                      settings_.weight_decay, settings_.epsilon, false, false);
+  if (arena_) arena_->fence();
 }
 
 at::Tensor clipped(at::Tensor const& gradient, double norm, double largest) {

@@ -50,6 +50,39 @@ TEST(Scdg, HalvesEqualTheWhole) {
   EXPECT_FALSE(at::allclose(whole, model.denoise(x, t, classes.flip(0))));
 }
 
+// A block of four shards against the four alone, at widths where operators on vectors leave a rest.
+TEST(Scdg, ABlockOfShardsIsItsShards) {
+  Scdg const model({.latent = 13, .classes = 3, .hidden = {34, 22, 10}}, 1);
+  auto parameters = model.parameters();
+  at::manual_seed(3);
+  std::int64_t const n = 5, shards = 4;
+  at::Tensor const x = at::randn({n * shards, 13}), t = at::randint(1, 1001, {n * shards}, at::kLong), classes = at::randint(0, 3, {n * shards}, at::kLong);
+  at::Tensor const upstream = at::randn({n * shards, 13});
+  auto const pass = [&](std::int64_t begin, std::int64_t width) {
+    for (auto& parameter : parameters) parameter.mutable_grad() = at::zeros_like(parameter);
+    auto const rows = [&](at::Tensor const& all) { return all.narrow(0, begin * n, width * n); };
+    at::Tensor const result = model.denoise(rows(x), rows(t), rows(classes), width);
+    result.backward(rows(upstream));
+    std::vector<at::Tensor> all{result.detach()};
+    for (auto const& parameter : parameters) all.push_back(parameter.grad().clone());
+    return all;
+  };
+  auto const block = pass(0, shards);
+  std::vector<std::vector<at::Tensor>> alone;
+  for (std::int64_t s = 0; s < shards; ++s) alone.push_back(pass(s, 1));
+  for (std::int64_t s = 0; s < shards; ++s) EXPECT_TRUE(at::equal(block[0].narrow(0, s * n, n), alone[static_cast<std::size_t>(s)][0])) << s;
+  for (std::size_t i = 1; i < block.size(); ++i)
+    EXPECT_TRUE(at::equal(block[i], (alone[0][i] + alone[1][i]) + (alone[2][i] + alone[3][i]))) << i;
+
+  // And the batch in one piece, by autograd, gives the same up to rounding.
+  for (auto& parameter : parameters) parameter.mutable_grad() = at::Tensor();
+  model.denoise(x, t, classes).backward(upstream);
+  for (std::size_t i = 1; i < block.size(); ++i) {
+    at::Tensor const expected = parameters[i - 1].grad();
+    EXPECT_LT((block[i] - expected).abs().max().item<double>(), 1e-4 * (1 + expected.abs().max().item<double>())) << i;
+  }
+}
+
 TEST(Scdg, SavedWeightsGiveTheSameInPyTorch) {
   char const* python = std::getenv("RETORT_PYTHON");
   if (!python || !std::filesystem::exists(python)) GTEST_SKIP() << "RETORT_PYTHON is not set";

@@ -172,8 +172,8 @@ TEST(FoundationTraining, IsThatOfModules) {
   std::vector<std::int32_t> labels;
   for (int i = 0; i < 24; ++i) labels.push_back(i % 5);
   auto const statistics = torch::zeros({training.statistics()});
-  for (auto& parameter : model.parameters()) parameter.mutable_grad() = torch::zeros_like(parameter);  // as the arena does: layers add to it themselves
-  auto const loss = training.shard_loss(cells, labels, 0, 0, 0, statistics);
+  for (auto& parameter : model.parameters()) parameter.mutable_grad() = torch::zeros_like(parameter);  // as the arena does: layers write to it themselves
+  auto const loss = training.block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, 0, 0, 0, statistics);
   loss.backward();
 
   auto const z = torch::nn::functional::normalize(encoder->forward(dense(cells)));
@@ -220,7 +220,7 @@ TEST(FoundationTraining, DropoutIsDrawnByStepAndShard) {
   auto const cells = random_cells(16, 150, 0.3, 6);
   std::vector<std::int32_t> const labels{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
   auto const loss = [&](std::uint64_t seed, std::int64_t step, int shard) {
-    return training.shard_loss(cells, labels, seed, step, shard, torch::zeros({training.statistics()})).item<float>();
+    return training.block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, seed, step, shard, torch::zeros({training.statistics()})).item<float>();
   };
   EXPECT_EQ(loss(0, 3, 1), loss(0, 3, 1));
   EXPECT_NE(loss(0, 3, 1), loss(0, 3, 2));

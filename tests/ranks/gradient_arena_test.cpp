@@ -74,18 +74,62 @@ TEST(GradientArena, sums_shards_in_tree_order_on_any_number_of_ranks) {
   }
 }
 
+// The same through blocks: matrices' gradients are written, vectors' added to.
+TEST(GradientArena, blocks_are_joined_by_the_tree_and_their_norm_is_known) {
+  auto const world = Communicator::world();
+  for (int shards : {4, 16}) {
+    Net net;
+    GradientArena arena(world, ShardPlan(shards, world.rank(), world.size()), net.parameters(), 1);
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
+        auto const [begin, width] = arena.blocks()[b];
+        arena.begin_block(b);
+        EXPECT_TRUE(std::isnan(net.first.grad().const_data_ptr<float>()[0]));
+        auto values = tree(begin, width);
+        float const* from = values.data();
+        for (auto const& parameter : net.parameters()) {
+          auto const gradient = at::from_blob(const_cast<float*>(from), parameter.sizes(), at::kFloat);
+          from += parameter.numel();
+          parameter.dim() < 2 ? parameter.grad().add_(gradient) : parameter.grad().copy_(gradient);
+        }
+        at::NoGradGuard no_grad;
+        arena.statistics().add_(static_cast<double>(values.back()));
+      }
+      auto const flat = arena.sum();
+      std::vector<float> found;
+      for (std::size_t i = 0; i < 3; ++i) {
+        auto const piece = values_of(flat.narrow(0, arena.offset(i), net.parameters()[i].numel()));
+        found.insert(found.end(), piece.begin(), piece.end());
+      }
+      found.push_back(arena.summed_statistics().item<float>());
+      EXPECT_EQ(found, tree(0, shards));
+      double const norm = arena.norm();
+      EXPECT_NEAR(norm, flat.to(at::kDouble).norm().item<double>(), 1e-6 * norm);
+    }
+  }
+}
+
 TEST(GradientArena, weights_are_views_and_root_decides_them) {
   auto const world = Communicator::world();
   Net net;
-  GradientArena arena(world, ShardPlan(4, world.rank(), world.size()), net.parameters(), 0);
   {
     at::NoGradGuard no_grad;
-    arena.weights().add_(static_cast<double>(world.rank()));
+    for (auto& parameter : net.parameters()) parameter.add_(static_cast<double>(world.rank()));
   }
-  arena.broadcast_weights();
-  EXPECT_TRUE(at::equal(net.first, Net().first));
-  EXPECT_EQ(arena.offset(1) % 16, 0);
-  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(net.second.data_ptr()) % 64, 0u);
+  {
+    GradientArena arena(world, ShardPlan(4, world.rank(), world.size()), net.parameters(), 0);
+    arena.broadcast_weights();
+    EXPECT_TRUE(at::equal(net.first, Net().first));
+    EXPECT_EQ(arena.offset(1) % 16, 0);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(net.second.data_ptr()) % 64, 0u);
+
+    at::Tensor const array = arena.shared_array();
+    RowRange const own = arena.own_slice();
+    array.narrow(0, own.begin, own.size()).add_(1);
+    arena.fence();
+    EXPECT_EQ(array.sum().item<double>(), static_cast<double>(arena.length()));  // slices tile the array
+  }
+  EXPECT_TRUE(at::equal(net.second, Net().second));  // parameters outlive the arena
 }
 
 TEST(NcclSum, is_refused_by_name_where_it_is_not_built) {

@@ -38,20 +38,23 @@ std::string weights_after_training(Communicator const& ranks, std::int64_t shard
   FoundationTraining training(model, FoundationLoss{});
   GradientArena arena(ranks, plan, model.parameters(), training.statistics());
   arena.broadcast_weights();
-  FlatAdamw optimiser(arena.weights(), AdamwSettings{});
+  FlatAdamw optimiser(arena, AdamwSettings{});
   for (std::int64_t step = 0; step < steps; ++step) {
-    for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
-      auto const cells = cells_of_shard(step, shard, shards);
-      std::vector<std::int32_t> labels;
-      for (std::int32_t i = 0; i < cells.rows(); ++i) labels.push_back(i % 3);
-      arena.begin_shard(shard);
-      auto const loss = training.shard_loss(cells, labels, 1, step, shard, arena.statistics());
-      (loss / static_cast<double>(shards)).backward();
+    for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
+      auto const [first, width] = arena.blocks()[b];
+      std::vector<ShardBatch> batches;
+      for (int shard = first; shard < first + width; ++shard) {
+        ShardBatch& one = batches.emplace_back();
+        one.cells = cells_of_shard(step, shard, shards);
+        for (std::int32_t i = 0; i < one.cells.rows(); ++i) one.labels.push_back(i % 3);
+      }
+      arena.begin_block(b);
+      (training.block_loss(batches, 1, step, first, arena.statistics()) / static_cast<double>(shards)).backward();
     }
     auto const gradient = arena.sum();
     losses->last = training.update_running(arena.summed_statistics(), plan.shards()).loss;
     if (step == 0) losses->first = losses->last;
-    auto const limited = clipped(gradient, gradient_norm(gradient), 0.5);
+    auto const limited = clipped(gradient, arena.norm(), 0.5);
     optimiser.step(limited, learning_rate(step, steps, 1e-3, 0.2));
   }
   return model.weights_hash();

@@ -19,7 +19,8 @@ class ScdgTask : public DiffusionTask {
   ScdgTask(Session const& session, Atlas const& atlas, std::filesystem::path const& features, std::string const& label, ScdgShape shape, ShardPlan const& plan);
 
   std::vector<at::Tensor> parameters() const override { return model_.parameters(); }
-  at::Tensor shard_loss(std::int64_t step, int shard, std::int64_t cells) override;
+  bool takes_blocks() const override { return true; }
+  at::Tensor loss(std::int64_t step, int first, int shards, std::int64_t cells) override;
   void save(std::filesystem::path const& folder) const override { model_.save(folder, labels_.names, encoder_, atlas_); }
   std::string description() const override;
 

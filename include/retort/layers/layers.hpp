@@ -10,10 +10,11 @@
 
 namespace retort {
 
-// x [..., in] -> [..., out]. In training the weight's gradient is added where the arena keeps it.
+// x [..., in] -> [..., out]. In training the weight's gradient is added where the arena keeps it; with `shards`, x [n, in] holds the rows of
+// so many shards of a block of the arena, and gradients are written (shard_linear).
 struct Linear {
   at::Tensor weight, bias;  // [out, in], [out] or none
-  at::Tensor operator()(at::Tensor const& x) const;
+  at::Tensor operator()(at::Tensor const& x, std::int64_t shards = 0) const;
 };
 enum class Bias { none, yes };
 // NAME.weight and NAME.bias by PyTorch's default initialisation: uniform within 1 / sqrt(in).

@@ -11,5 +11,7 @@ namespace retort {
 // Differentiable in the reconstruction by a hand-written gradient 2 (reconstruction - cells) / (n genes); the target is
 // never densified. Sums a row in double. Throws Failure(failed) when shapes disagree.
 at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells);
+// The same of each of `shards` equal parts of the rows, [shards].
+at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells, std::int64_t shards);
 
 }  // namespace retort

@@ -1,4 +1,4 @@
-// What one virtual shard of a batch contributes to a training step of the foundation model (methods 1.2.4).
+// What a block of virtual shards of a batch contributes to a training step of the foundation model (methods 1.2.4).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "retort/cells/csr_block.hpp"
+#include "retort/cells/batch_stream.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/losses/triplet_loss.hpp"
 
@@ -28,7 +28,7 @@ struct StepStatistics {
   double loss = 0, reconstruction = 0, triplet = 0, triplets = 0;
 };
 
-// A shard's forward pass in training mode. BatchNorm uses the shard's own mean and variance and leaves them in the
+// The forward pass in training mode. BatchNorm uses each shard's own mean and variance and leaves them in the
 // statistics, so that running statistics are updated once a step from the tree's sums and are the same on every rank.
 class FoundationTraining {
  public:
@@ -37,11 +37,11 @@ class FoundationTraining {
   // How many floats a shard leaves.
   std::int64_t statistics() const;
 
-  // The shard's loss (1 - w) sparse_mse + w triplet, a differentiable scalar; its statistics are added to `statistics`.
-  // Dropout masks and drawn triplets are functions of (seed, step, shard). Where the model's parameters have a .grad,
-  // gradients of the weights are added to it by the layers' own backward. At least two cells (BatchNorm).
-  at::Tensor shard_loss(CsrBlock const& cells, std::span<std::int32_t const> labels, std::uint64_t seed, std::int64_t step, int shard,
-                        at::Tensor const& statistics);
+  // The sum over a block's shards, the first of which is `first_shard`, of (1 - w) sparse_mse + w triplet, a differentiable scalar;
+  // the shards' statistics are added to `statistics`. Dropout masks and drawn triplets are functions of (seed, step, shard).
+  // Where the model's parameters have a .grad, as GradientArena::begin_block leaves it, matrices' gradients are written to it by the layers' own
+  // backward. 2^k shards of equally many cells, at least two (BatchNorm).
+  at::Tensor block_loss(std::span<ShardBatch const> batches, std::uint64_t seed, std::int64_t step, int first_shard, at::Tensor const& statistics);
 
   // After the step: running statistics move by BatchNorm's momentum towards the mean over shards of `summed` (PyTorch's
   // rule, with the unbiased variance), on every rank by the same bits. Returns the means of the losses.

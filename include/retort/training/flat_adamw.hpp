@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 
+#include "retort/ranks/gradient_arena.hpp"
+
 namespace retort {
 
 struct AdamwSettings {
@@ -19,7 +21,10 @@ struct AdamwSettings {
 class FlatAdamw {
  public:
   FlatAdamw(at::Tensor weights, AdamwSettings const& settings);
+  // Collective. Of the arena's weights: the ranks of a node share the moments, and each updates its slice. The arena must outlive it.
+  FlatAdamw(GradientArena& arena, AdamwSettings const& settings);
   // weights -= rate * (decay * weights + corrected first moment / (sqrt(corrected second moment) + epsilon)).
+  // Collective where it was made of an arena.
   void step(at::Tensor const& gradient, double rate);
 
   // All that step() changes, the weights too, by the names that checkpoints know it under; the tensors are those in use.
@@ -29,10 +34,9 @@ class FlatAdamw {
   at::Tensor weights_, first_moment_, second_moment_;  // [length]
   at::Tensor steps_;                                   // [], float32: how many were taken
   AdamwSettings settings_;
+  GradientArena const* arena_ = nullptr;
 };
 
-// The Euclidean norm of a flat gradient; not finite when an element is not.
-double gradient_norm(at::Tensor const& gradient);
 // `gradient`, or where `norm`, its own, is above `largest`, a copy scaled to that; `largest` 0 is none. Never in place: the
 // arena's sum lies in memory that the ranks of a node share.
 at::Tensor clipped(at::Tensor const& gradient, double norm, double largest);
