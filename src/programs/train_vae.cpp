@@ -90,7 +90,8 @@ void train(Session& session, VaeOptions const& options) {
   }
 
   if (!options.is_scvi() && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
-  GradientArena arena(session.ranks, plan, vae->parameters().tensors(), vae->statistics());
+  auto held = std::make_unique<GradientArena>(session.ranks, plan, vae->parameters().tensors(), vae->statistics());
+  GradientArena& arena = *held;
   arena.broadcast_weights();
   FlatAdamw optimiser(arena, options.adamw());
   session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells", with_commas(stream.rows()), with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch));
@@ -151,6 +152,7 @@ void train(Session& session, VaeOptions const& options) {
   }
   progress.finish();
 
+  held.reset();  // weights are no longer the node's but each rank's own
   vae->finish();
   session.ranks.together([&] {
     if (session.ranks.is_root()) vae->save(folder, {atlas.gene_names(), atlas.identity()});

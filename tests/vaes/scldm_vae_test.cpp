@@ -218,7 +218,7 @@ TEST(ScldmVae, RefusesBrokenFolders) {
       failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = value; });
     }
   for (auto const* name : {"width", "tokens", "latent", "heads", "cross_heads"}) failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = 0; });
-  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["heads"] = 5; }).find("sizes that cannot be"), std::string::npos);
+  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["heads"] = 5; }).find("than the weights beside it hold"), std::string::npos);
   EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["blocks"] = 3; }).find("encoder.2"), std::string::npos);
   EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["fusion"] = "sum"; }).find("'sum'"), std::string::npos);
   EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["genes"].erase(3); }).find("gene.weight"), std::string::npos);
