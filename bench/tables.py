@@ -36,6 +36,8 @@ def main() -> None:
     make = functools.cache(lambda name: AtlasRuns(name, arguments.work, arguments.ranks, arguments.draws))
     asked = arguments.sets.split(",") if arguments.sets else []
 
+    run = {"title": "The paper's tables", "command": "build/python/bin/python bench/tables.py" + "".join(f" --{name} {value}" for name, value in asked_for.items()), "commit": commit(), "cpu": cpu(),
+           "date": datetime.date.today().isoformat()}
     tables, checks, notes = [], [], [f"{arguments.draws} draws of initial cells, 10 fresh heads each, {arguments.ranks} ranks; accuracy on the real test part. {CHOSEN}"]
     for name in arguments.tables.split(","):
         begin = time.monotonic()
@@ -51,9 +53,9 @@ def main() -> None:
         for claim in claims:
             print(f"{'yes' if claim['holds'] else 'NO '}  {claim['what']}: {claim['figures']}")
         print(f"{name}: {time.monotonic() - begin:.0f} s\n", flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"title": "The paper's tables", "command": "build/python/bin/python bench/tables.py" + "".join(f" --{name} {value}" for name, value in asked_for.items()), "commit": commit(), "cpu": cpu(),
-                                         "date": datetime.date.today().isoformat(), "notes": notes, "checks": checks, "tables": tables}, indent=1, ensure_ascii=False) + "\n")
+        run["tables"], run["checks"], run["notes"] = tables, checks, notes
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")  # after each: a run that is cut keeps what it has
 
 
 if __name__ == "__main__":

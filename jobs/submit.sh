@@ -2,7 +2,7 @@
 # Submits a program as a Slurm job, or runs it on this machine.
 # usage: jobs/submit.sh VERB[,VERB...] CONFIG [--nodes N] [--time T] [--after JOB] [--sweep FILE [--only N,N]] [--dry-run] [--local RANKS]
 #                       [--section.key=VALUE]...
-#   VERB        ingest, train-foundation, embed, train-diffusion, distill, evaluate, report, simulate
+#   VERB        ingest, train-foundation, embed, train-diffusion, distill, evaluate, report, simulate, train-vae, generate, evaluate-generated
 #   CONFIG      INI with the settings of all programs (any program's --print-config is a start)
 #   --after     waits until that job has ended well
 #   --sweep     an array job, one task a line of FILE: NAME --section.key=VALUE...; see sweep.sh
