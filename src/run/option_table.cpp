@@ -16,7 +16,7 @@ namespace retort {
 namespace {
 
 // Every section of every retort program: one INI file serves a whole pipeline, and a misspelt section is still an error.
-constexpr std::array section_names{"run", "cells", "simulate", "ingest", "foundation", "embed", "diffusion", "distill", "head", "evaluate", "report", "measure"};
+constexpr std::array section_names{"run", "cells", "simulate", "ingest", "foundation", "embed", "diffusion", "distill", "head", "evaluate", "report", "measure", "vae", "generate", "evaluate_generated"};
 // Settings that say only where and how long, so a finished stage stays finished when they change.
 constexpr std::array settings_without_effect{"run.folder", "run.base", "run.deadline_seconds", "run.again", "run.checkpoint_seconds", "run.checkpoint_steps",
                                                 "run.keep_checkpoints", "run.stop_before_seconds"};

@@ -23,6 +23,22 @@ with Runs() as runs:
     runs.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", "--simulate.format=h5ad", f"--simulate.output={runs.path('cells.h5ad')}", f"--run.folder={runs.path('simulate')}")
     runs.must("ingest", 2, f"--ingest.input={runs.path('cells.h5ad')}", "--ingest.label=cell_type,condition", f"--run.folder={here}")
 
+    # One INI serves all programs: each knows the others' sections.
+    programs = sorted(name[len("retort-"):] for name in os.listdir(runs.programs) if name.startswith("retort-"))
+    keys = {}
+    for verb in programs:
+        section = ""
+        for line in runs.must(verb, 1, "--print-config").stdout.splitlines():
+            if line.startswith("["):
+                section = line
+            elif "=" in line and not line.startswith("#") and section != "[run]":
+                keys.setdefault(section, line)
+    assert len(keys) >= 14, keys
+    with open(runs.path("all.ini"), "w") as file:
+        file.write("".join(f"{section}\n{line}\n" for section, line in keys.items()))
+    for verb in programs:
+        runs.must(verb, 1, "--config", runs.path("all.ini"), "--print-config")
+
     # Autoencoders: 1, 2 and 4 ranks give one result, 3 ranks a result.
     for name, more in (("scldm", []), ("scvi", ["--vae.model=scvi", "--vae.scvi_hidden=24", "--vae.scvi_latent=6"])):
         made = {}
