@@ -9,6 +9,7 @@
 #include <span>
 
 #include "retort/cells/dense_cells.hpp"
+#include "retort/cells/libraries.hpp"
 #include "retort/distances/expression_statistics.hpp"
 #include "retort/distances/frechet.hpp"
 #include "retort/distances/kernel_discrepancy.hpp"
@@ -18,6 +19,7 @@
 #include "retort/generate/count_sampling.hpp"
 #include "retort/ranks/share.hpp"
 #include "retort/run/error.hpp"
+#include "retort/vaes/cell_tokens.hpp"
 
 namespace retort {
 namespace {
@@ -44,12 +46,6 @@ double mean_of_numbers(std::vector<double> const& values) {
 }
 
 at::Tensor log_normalised(at::Tensor const& counts) { return (counts * (1e4 / counts.sum(1, true).clamp_min(1))).log1p(); }
-
-double mean_library(CsrBlock const& counts) {
-  double sum = 0;
-  for (float const value : counts.values) sum += value;
-  return counts.rows() ? sum / static_cast<double>(counts.rows()) : 0;
-}
 
 }  // namespace
 
@@ -137,18 +133,10 @@ ReconstructionScores score_reconstruction(Communicator const& ranks, CellVae con
       auto const decoded = vae.decode(vae.embed(*counts));
       auto* const to = sums.data() + 3 * (begin / block_rows);
       to[0] = vae.reconstruction_error(counts, decoded).to(at::kDouble).sum().item<double>();
-      at::Tensor dense = at::zeros({n, counts->genes});
-      std::vector<double> libraries;
-      for (std::int64_t i = 0; i < n; ++i) {
-        double library = 0;
-        for (auto k = static_cast<std::size_t>(counts->indptr[static_cast<std::size_t>(i)]); k < static_cast<std::size_t>(counts->indptr[static_cast<std::size_t>(i) + 1]); ++k) {
-          dense.data_ptr<float>()[i * counts->genes + counts->indices[k]] = counts->values[k];
-          library += counts->values[k];
-        }
-        libraries.push_back(library);
-      }
+      at::Tensor const dense = at::zeros({n, counts->genes});
+      dense.view(-1).index_copy_(0, nonzero_places(*counts), at::tensor(counts->values, at::kFloat));
       auto const truth = log_normalised(dense);
-      auto const sampled = decoded.log_theta.defined() ? log_normalised(sample_counts(decoded, libraries, seed, begin)) : sample_expression(decoded, seed, begin, true);
+      auto const sampled = decoded.log_theta.defined() ? log_normalised(sample_counts(decoded, libraries(*counts), seed, begin)) : sample_expression(decoded, seed, begin, true);
       double const correlation = n > 1 ? gene_correlation(truth, sampled) : none;
       to[1] = std::isfinite(correlation) ? correlation * static_cast<double>(n) : 0;
       to[2] = mean_squared_error(truth, sampled) * static_cast<double>(n);

@@ -6,6 +6,7 @@
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
+#include "retort/generators/shard_rows.hpp"
 #include "retort/products/shard_parameters.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
@@ -29,11 +30,8 @@ ScdgTask::ScdgTask(Session const& session, Atlas const& atlas, std::filesystem::
   Features const first = read_features(features, {0, 1});
   require_features_of(atlas, features, first);
   encoder_ = first.encoder;
-  auto const all = std::ssize(rows);
   for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
-    // A shard draws from its share of the rows, which are shuffled, or from all where there are fewer than shards.
-    RowRange const share = all >= plan.shards() ? share_of(all, shard, plan.shards()) : RowRange{0, all};
-    std::span<std::int64_t const> const own(rows.data() + share.begin, static_cast<std::size_t>(share.size()));
+    auto const own = rows_of_shard(rows, shard, plan.shards());
     ShardCells cells{read_feature_rows(features, own) * model_.shape().latent_scale, {}};
     for (std::int64_t const row : own) cells.classes.push_back(labels_.codes[static_cast<std::size_t>(row)]);
     cells_.emplace(shard, std::move(cells));

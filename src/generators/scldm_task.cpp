@@ -7,6 +7,8 @@
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
+#include "retort/generators/shard_rows.hpp"
+#include "retort/layers/normal_tensor.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
@@ -22,22 +24,13 @@ ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
   return shape;
 }
 
-// Where a combination has no cells, the sizes of all cells of its first column's class.
-SizeFactors with_coarser(SizeFactors factors, SizeFactors const& coarse, Conditions const& conditions) {
-  for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) {
-    auto& own = factors.of_class[static_cast<std::size_t>(combination)];
-    auto const first = coarse.of_class[static_cast<std::size_t>(conditions.classes(combination).front())];
-    if (own.cells == factors.of_all.cells && first.cells > 0) own = first;
-  }
-  return factors;
-}
-
 }  // namespace
 
 ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training, ShardPlan const& plan)
     : seed_(static_cast<std::uint64_t>(session.run.seed)), unlabelled_(training.unlabelled), generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity()} {
   std::vector<std::int64_t> rows;
-  std::vector<std::int32_t> combinations, first_classes;
+  std::vector<std::int32_t> combinations;
+  std::vector<std::int64_t> first_classes;  // of each combination
   session.ranks.together([&] {
     auto conditioned = conditions_of(atlas, training.columns);
     combinations = std::move(conditioned.combination);
@@ -48,7 +41,7 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     for (std::int64_t const row : rows_of_part(atlas, Part::fit))
       if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end()) rows.push_back(row);
     if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
-    for (std::int32_t const combination : combinations) first_classes.push_back(static_cast<std::int32_t>(conditions.classes(combination).front()));
+    for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) first_classes.push_back(conditions.classes(combination).front());
 
     Features const first = read_features(latents, {0, 1});
     require_features_of(atlas, latents, first);
@@ -56,20 +49,15 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     auto shape = fitting(training.shape, first.width);
     shape.attributes = conditions.attributes(training.conditioning);
     generator_.network = std::make_unique<ScldmTransformer>(shape, seed_);
-    auto const all = std::ssize(rows);
     for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
-      // A shard draws from its share of the rows, which are shuffled, or from all where there are fewer than shards.
-      RowRange const share = all >= plan.shards() ? share_of(all, shard, plan.shards()) : RowRange{0, all};
-      std::span<std::int64_t const> const own(rows.data() + share.begin, static_cast<std::size_t>(share.size()));
-      ShardCells cells{read_feature_rows(latents, own).view({share.size(), shape.tokens, shape.latent}), {}};
+      auto const own = rows_of_shard(rows, shard, plan.shards());
+      ShardCells cells{read_feature_rows(latents, own).view({std::ssize(own), shape.tokens, shape.latent}), {}};
       for (std::int64_t const row : own) cells.combinations.push_back(combinations[static_cast<std::size_t>(row)]);
       cells_.emplace(shard, std::move(cells));
     }
   });
   if (session.dry_run) return;
-  auto const& conditions = generator_.conditions;
-  generator_.sizes = with_coarser(size_factors(session.ranks, atlas, rows, combinations, conditions.combinations()),
-                                  size_factors(session.ranks, atlas, rows, first_classes, std::ssize(conditions.columns().front().classes)), conditions);
+  generator_.sizes = size_factors(session.ranks, atlas, rows, combinations, generator_.conditions.combinations(), first_classes);
 }
 
 std::string ScldmTask::description() const {
@@ -96,8 +84,7 @@ at::Tensor ScldmTask::loss(std::int64_t step, int shard, int, std::int64_t n) {
       labels.data_ptr<std::int64_t>()[i * static_cast<std::int64_t>(attributes) + static_cast<std::int64_t>(a)] = silent ? network.none(a) : of_cell[a];
     }
   }
-  at::Tensor const cells = own.latents.index_select(0, chosen), noise = at::empty_like(cells);  // [n, tokens, latent]
-  for (std::int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<float>()[i] = static_cast<float>(random.normal());
+  at::Tensor const cells = own.latents.index_select(0, chosen), noise = normal_tensor(cells.sizes(), random);  // [n, tokens, latent]
   at::Tensor const along = t.view({n, 1, 1});
   return at::mse_loss(network.velocity(along * cells + (1 - along) * noise, t, labels), cells - noise);
 }

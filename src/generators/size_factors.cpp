@@ -1,8 +1,10 @@
 #include "retort/generators/size_factors.hpp"
 
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "retort/cells/libraries.hpp"
 #include "retort/ranks/share.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
@@ -26,25 +28,30 @@ double SizeFactors::draw(std::int64_t c, std::uint64_t seed, std::int64_t row) c
   return std::exp(from.mean + from.deviation * Random(seed, purpose::size_factor, static_cast<std::uint64_t>(row)).normal());
 }
 
-SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::span<std::int64_t const> rows, std::span<std::int32_t const> codes, std::int64_t classes) {
+SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::span<std::int64_t const> rows, std::span<std::int32_t const> codes, std::int64_t classes,
+                         std::span<std::int64_t const> group_of) {
   constexpr std::int64_t rows_at_once = 1024;
   auto const own = share_of(std::ssize(rows), ranks.rank(), ranks.size());
   std::vector<double> logs;  // of own rows, then of all
   ranks.together([&] {
     for (auto begin = own.begin; begin < own.end; begin += rows_at_once) {
       auto const block = atlas.read(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_at_once, own.end - begin))));
-      for (std::size_t i = 0; i + 1 < block.indptr.size(); ++i) {
-        double sum = 0;
-        for (auto k = static_cast<std::size_t>(block.indptr[i]); k < static_cast<std::size_t>(block.indptr[i + 1]); ++k) sum += block.values[k];
-        logs.push_back(std::log(std::max(sum, 1.0)));
-      }
+      for (double const library : libraries(block)) logs.push_back(std::log(std::max(library, 1.0)));
     }
   });
   logs = ranks.gather(std::span<double const>(logs));
   SizeFactors factors{{}, fit(logs)};
   std::vector<std::vector<double>> of_class(static_cast<std::size_t>(classes));
-  for (std::size_t i = 0; i < logs.size(); ++i) of_class[static_cast<std::size_t>(codes[static_cast<std::size_t>(rows[i])])].push_back(logs[i]);
-  for (auto const& one : of_class) factors.of_class.push_back(one.empty() ? factors.of_all : fit(one));
+  std::map<std::int64_t, std::vector<double>> of_group;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    auto const c = static_cast<std::size_t>(codes[static_cast<std::size_t>(rows[i])]);
+    of_class[c].push_back(logs[i]);
+    if (!group_of.empty()) of_group[group_of[c]].push_back(logs[i]);
+  }
+  for (std::size_t c = 0; c < of_class.size(); ++c) {
+    auto const group = group_of.empty() ? of_group.end() : of_group.find(group_of[c]);
+    factors.of_class.push_back(!of_class[c].empty() ? fit(of_class[c]) : group != of_group.end() ? fit(group->second) : factors.of_all);
+  }
   return factors;
 }
 

@@ -8,9 +8,6 @@
 #include "retort/kernels/vector_math.hpp"
 #include "retort/run/error.hpp"
 
-// One source, compiled for each generation of processors; the newest that runs is chosen when the program starts.
-#define RETORT_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-
 namespace retort {
 namespace {
 

@@ -5,10 +5,9 @@
 
 #include <cmath>
 
+#include "retort/cells/libraries.hpp"
 #include "retort/kernels/vector_math.hpp"
 #include "retort/run/error.hpp"
-
-#define RETORT_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 
 namespace retort {
 namespace {
@@ -71,12 +70,6 @@ at::Tensor theta_at_nonzeros(CsrBlock const& counts, at::Tensor const& theta, bo
   return found;
 }
 
-double library_of(CsrBlock const& counts, std::size_t c) {
-  double library = 0;
-  for (auto k = static_cast<std::size_t>(counts.indptr[c]); k < static_cast<std::size_t>(counts.indptr[c + 1]); ++k) library += counts.values[k];
-  return library;
-}
-
 struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
   struct Held : torch::CustomClassHolder {
     explicit Held(std::shared_ptr<CsrBlock const> held) : counts(std::move(held)) {}
@@ -92,12 +85,13 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
     auto const theta_there = theta_at_nonzeros(counts, theta, own);
     auto const gammas = at::lgamma(values + theta_there) - at::lgamma(theta_there) - at::lgamma(values + 1);  // [nonzeros]
     auto const result = at::empty({counts.rows()});
+    auto const sums = libraries(counts);
     std::vector<float> mean(static_cast<std::size_t>(genes)), terms(static_cast<std::size_t>(genes));
     float const* const gamma = gammas.const_data_ptr<float>();
     for (std::int64_t c = 0; c < counts.rows(); ++c) {
       auto const row = static_cast<std::size_t>(c);
       auto const* const at_theta = theta.const_data_ptr<float>() + (own ? c * genes : 0);
-      mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(library_of(counts, row)), mean.data());
+      mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(sums[row]), mean.data());
       zero_terms(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes, terms.data());
       double sum = sum_of(terms.data(), genes);
       for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]); ++k) {
@@ -123,12 +117,13 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
     auto const theta_there = theta_at_nonzeros(counts, theta, own);
     auto const gammas = at::digamma(values + theta_there) - at::digamma(theta_there);
     float const* const gamma = gammas.const_data_ptr<float>();
+    auto const sums = libraries(counts);
     auto const by_logits = at::empty_like(logits), by_theta = at::zeros_like(theta);
     std::vector<float> mean(static_cast<std::size_t>(genes)), by_mean(mean.size()), by_own_theta(mean.size()), product(mean.size());
     for (std::int64_t c = 0; c < counts.rows(); ++c) {
       auto const row = static_cast<std::size_t>(c);
       auto const* const at_theta = theta.const_data_ptr<float>() + (own ? c * genes : 0);
-      auto const library = library_of(counts, row);
+      double const library = sums[row];
       mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(library), mean.data());
       zero_gradients(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes, by_mean.data(), by_own_theta.data());
       for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]); ++k) {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "retort/cells/batch_stream.hpp"
+#include "retort/cells/libraries.hpp"
 #include "retort/evaluate/generated_cells.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/random.hpp"
@@ -109,10 +110,8 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
   }
   progress.finish();
 
-  double library = 0;
-  for (float const value : real.counts.values) library += value;
   nlohmann::json results{{"rows", rows}, {"classes", labels.names}, {"label", labels.column}, {"test_cells", test.size()}, {"genes", space->variable().genes.size()}, {"components", space->components()},
-                         {"real", {{"zeros", 1 - static_cast<double>(real.counts.nonzeros()) / static_cast<double>(real.counts.rows() * real.counts.genes)}, {"library", library / static_cast<double>(real.counts.rows())}}}};
+                         {"real", {{"zeros", 1 - static_cast<double>(real.counts.nonzeros()) / static_cast<double>(real.counts.rows() * real.counts.genes)}, {"library", mean_library(real.counts)}}}};
   if (has_vae) {
     std::unique_ptr<CellVae> vae;
     session.ranks.together([&] {

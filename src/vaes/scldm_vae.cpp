@@ -8,6 +8,7 @@
 #include "retort/losses/negative_binomial.hpp"
 #include "retort/kernels/token_attention.hpp"
 #include "retort/layers/layers.hpp"
+#include "retort/layers/normal_tensor.hpp"
 #include "retort/layers/recomputed.hpp"
 #include "retort/run/error.hpp"
 #include "retort/vaes/cell_tokens.hpp"
@@ -130,8 +131,7 @@ at::Tensor ScldmVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, V
   at::Tensor kl, noise;
   if (shape_.posterior) {
     auto random = draw.random;
-    noise = at::empty({counts->rows(), shape_.tokens, shape_.latent});
-    for (std::int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<float>()[i] = static_cast<float>(random.normal());
+    noise = normal_tensor({counts->rows(), shape_.tokens, shape_.latent}, random);
     auto const halves = encoded.chunk(2, -1);
     kl = 0.5 * (halves[0].square() + halves[1].exp() - 1 - halves[1]).sum({1, 2}).mean();
   }

@@ -8,6 +8,7 @@
 #include "retort/losses/negative_binomial.hpp"
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/layers/layers.hpp"
+#include "retort/layers/normal_tensor.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/run/error.hpp"
 
@@ -104,9 +105,7 @@ at::Tensor ScviVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, Va
   at::Tensor x = drop(normed(sparse_linear(log_counts(*counts), w.first_weight, w.first_bias, w.first_weight.grad()), w.encoder_norms[0]), shape_.dropout, random);
   for (std::size_t i = 0; i < w.encoder.size(); ++i) x = drop(normed(w.encoder[i](x), w.encoder_norms[i + 1]), shape_.dropout, random);
   at::Tensor const mean = w.mean(x), variance = w.log_variance(x).exp() + least_variance;
-  at::Tensor const noise = at::empty_like(mean);
-  for (std::int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<float>()[i] = static_cast<float>(random.normal());
-  x = mean + variance.sqrt() * noise;
+  x = mean + variance.sqrt() * normal_tensor(mean.sizes(), random);
   for (std::size_t i = 0; i < w.decoder.size(); ++i) x = normed(w.decoder[i](x), w.decoder_norms[i]);
   auto const error = reconstruction_error(counts, {w.scores(x), w.log_theta}).mean();
   auto const kl = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1).mean();

@@ -75,6 +75,18 @@ TEST_F(SizeFactorsTest, AClassWithoutCellsIsOfAll) {
   EXPECT_NE(factors.draw(1, 1, 5), factors.draw(-1, 1, 5));
 }
 
+TEST_F(SizeFactorsTest, AClassWithoutCellsIsOfItsGroup) {
+  std::vector<std::int64_t> const group_of{0, 0, 0, 1, 1};
+  auto const factors = size_factors(ranks, *atlas, rows, codes, types + 1, group_of);
+  auto groups = codes;
+  for (auto& code : groups) code = static_cast<std::int32_t>(group_of[static_cast<std::size_t>(code)]);
+  auto const of_group = size_factors(ranks, *atlas, rows, groups, 2).of_class[0];
+  EXPECT_EQ(factors.of_class[2].mean, of_group.mean);
+  EXPECT_EQ(factors.of_class[2].cells, of_group.cells);
+  EXPECT_LT(of_group.cells, factors.of_all.cells);
+  EXPECT_EQ(factors.of_class[1].mean, size_factors(ranks, *atlas, rows, codes, types + 1).of_class[1].mean);
+}
+
 TEST_F(SizeFactorsTest, FewerRowsThanRanks) {
   std::vector<std::int64_t> const one{rows[7]};
   auto const factors = size_factors(ranks, *atlas, one, codes, types + 1);

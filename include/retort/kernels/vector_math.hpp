@@ -4,6 +4,9 @@
 #include <bit>
 #include <cstdint>
 
+// One source, compiled for each generation of processors; the newest that runs is chosen when the program starts.
+#define RETORT_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+
 namespace retort {
 
 // e^x for x in [-87, 88], to 2 units in the last place; below it gives e^-87, a hair above zero. (Range reduction and polynomial as
