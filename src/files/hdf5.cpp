@@ -3,6 +3,7 @@
 #include "hdf5_types.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
+#include "retort/run/watchdog.hpp"
 
 namespace fs = std::filesystem;
 
@@ -193,9 +194,14 @@ Hdf5Handle writing_list(Communicator const* ranks) {
 }
 
 // Closing a parallel file waits for all ranks.
-herr_t close_together(hid_t id) { return is_unwinding_alone() ? 0 : H5Fclose(id); }
+herr_t close_together(hid_t id) {
+  if (is_unwinding_alone()) return 0;
+  Operation waiting("closing of a file that all ranks write");
+  return H5Fclose(id);
+}
 
 Hdf5Handle created(fs::path const& file, Communicator const* ranks) {
+  Operation waiting("creation of a file");
   auto const list = writing_list(ranks);
   Hdf5Handle handle(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.id()), ranks ? close_together : H5Fclose);
   if (handle.id() < 0) cannot("create", file);
@@ -203,6 +209,7 @@ Hdf5Handle created(fs::path const& file, Communicator const* ranks) {
 }
 
 Hdf5Handle extended(fs::path const& file, Communicator const* ranks) {
+  Operation waiting("opening of a file to extend");
   auto const list = writing_list(ranks);
   Hdf5Handle handle(H5Fopen(file.c_str(), H5F_ACC_RDWR, list.id()), ranks ? close_together : H5Fclose);
   if (handle.id() < 0) cannot("open", file);

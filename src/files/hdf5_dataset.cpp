@@ -2,10 +2,12 @@
 #include <array>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 
 #include "hdf5_types.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/watchdog.hpp"
 
 namespace retort {
 namespace {
@@ -292,6 +294,8 @@ void Hdf5Dataset::write(NumberType from_type, std::int64_t begin, std::int64_t r
   Hdf5Handle const stored(check(H5Dget_type(id()), "read the type of"), H5Tclose);
   bool const is_enumeration = H5Tget_class(stored.id()) == H5T_ENUM;  // HDF5 does not turn numbers into enumerations
   hid_t const type = is_enumeration ? stored.id() : native(from_type);
+  std::optional<Operation> waiting;
+  if (together) waiting.emplace("write by all ranks");
   require(H5Dwrite(id(), type, memory.id(), space.id(), transfer.id(), from) >= 0, "write");
 }
 

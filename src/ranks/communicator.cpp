@@ -19,6 +19,7 @@ constexpr std::int64_t largest_piece = std::int64_t{1} << 30;
 std::atomic<bool> fails_together{false};
 
 MPI_Comm duplicate(MPI_Comm of) {
+  Operation waiting("duplicate of a communicator");
   MPI_Comm copy = MPI_COMM_NULL;
   mpi_check(MPI_Comm_dup(of, &copy), "duplicate of a communicator");
   MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN);
@@ -59,7 +60,9 @@ Communicator::Communicator(Communicator&& other) noexcept : handle_(other.handle
 Communicator::~Communicator() {
   int finalized = 0;
   MPI_Finalized(&finalized);
-  if (handle_ != MPI_COMM_NULL && !finalized && !is_unwinding_alone()) MPI_Comm_free(&handle_);
+  if (handle_ == MPI_COMM_NULL || finalized || is_unwinding_alone()) return;
+  Operation waiting("release of a communicator");
+  MPI_Comm_free(&handle_);
 }
 Communicator Communicator::world() { return Communicator(duplicate(MPI_COMM_WORLD)); }
 Communicator Communicator::serial() { return Communicator(duplicate(MPI_COMM_SELF)); }

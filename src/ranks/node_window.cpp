@@ -32,11 +32,13 @@ NodeWindow::NodeWindow(Communicator const& node, std::int64_t bytes) : node_(nod
 
 NodeWindow::~NodeWindow() {
   if (is_unwinding_alone()) return;
+  Operation waiting("release of shared memory");
   MPI_Win_unlock_all(window_);
   MPI_Win_free(&window_);
 }
 
 void NodeWindow::fence() const {
+  Operation waiting("barrier of a node");
   mpi_check(MPI_Win_sync(window_), "shared memory");
   mpi_check(MPI_Barrier(node_.handle()), "barrier of a node");
   mpi_check(MPI_Win_sync(window_), "shared memory");

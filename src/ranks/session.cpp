@@ -224,9 +224,12 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
         if (world.size() > 1) MPI_Abort(MPI_COMM_WORLD, code);
       }
     }
-    Watchdog::stop();
   }
-  MPI_Finalize();
+  {
+    Operation waiting("end of MPI");
+    MPI_Finalize();
+  }
+  Watchdog::stop();
   return code;
 }
 
