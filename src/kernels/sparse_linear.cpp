@@ -89,9 +89,10 @@ void sparse_product(CsrBlock const& cells, RowRange rows, float const* weight, f
   });
 }
 
-HalfWeight::HalfWeight(at::Tensor const& weight) : words_(at::empty({weight.size(0), weight.size(1) / 2}, at::kInt)) {
+HalfWeight::HalfWeight(at::Tensor const& weight) {
   if (weight.size(1) % 32) fail(ExitCode::usage, "a first layer of {} outputs cannot be kept as bfloat16 (they come in blocks of 32). Use float32", weight.size(1));
-  prefer_huge_pages(words_.data_ptr(), words_.nbytes());
+  auto const memory = large_array(static_cast<std::size_t>(weight.numel()) * sizeof(std::uint16_t));
+  words_ = at::from_blob(memory.get(), {weight.size(0), weight.size(1) / 2}, [memory](void*) {}, at::kInt);
   at::Tensor const rows = weight.contiguous();
   kernel::interleave(rows.const_data_ptr<float>(), rows.size(0), rows.size(1), reinterpret_cast<std::uint32_t*>(words_.data_ptr<std::int32_t>()));
 }

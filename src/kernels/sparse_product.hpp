@@ -16,12 +16,13 @@ struct SparseRows {
 void multiply(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes, float const* weight,
               float const* bias, std::int64_t out, float* result);
 
-// The same with a weight rounded to bfloat16 and laid out by `interleave`; sums and values stay float32. `out` is a multiple of 32.
+// The same with a weight rounded to bfloat16 and laid out by `interleave`; values are rounded too, sums are float32. `out` is a multiple of 32.
 void multiply(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes, std::uint32_t const* weight,
               float const* bias, std::int64_t out, float* result);
 
-// weight [genes, out] -> [genes, out / 2] words: of every 32 columns, word j holds column j in its low half and column j + 16 in
-// its high half, each rounded to the nearest bfloat16, so that a shift and a mask give two vectors of floats.
+// weight [genes, out] -> [genes, out / 2] words of two numbers rounded to the nearest bfloat16, in the order that this CPU's product wants: of every 32
+// columns, word j holds columns j and j + 16, so that a shift and a mask give two vectors of floats; where the CPU multiplies bfloat16, unpacking
+// two rows gives columns 0 to 15 of both and 16 to 31 of both.
 void interleave(float const* weight, std::int64_t genes, std::int64_t out, std::uint32_t* words);
 
 // gradient[g] += sum over non-zeros of gene g (value * upstream[index]), for genes first <= g < last, in which `genes`

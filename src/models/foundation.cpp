@@ -49,8 +49,13 @@ struct FoldedLayer {
 // BatchNorm at inference is an affine map of the Linear's output, so it goes into weight and bias.
 FoldedLayer fold(HiddenLayer const& layer, bool by_gene) {
   auto const factor = layer.scale.to(at::kDouble) / (layer.running_variance.to(at::kDouble) + batch_norm_epsilon).sqrt();  // [out]
-  at::Tensor weight = at::empty(layer.weight.sizes(), layer.weight.options());
-  if (weight.device().is_cpu()) prefer_huge_pages(weight.data_ptr(), weight.nbytes());
+  at::Tensor weight;
+  if (layer.weight.device().is_cpu()) {
+    auto const memory = large_array(layer.weight.nbytes());
+    weight = at::from_blob(memory.get(), layer.weight.sizes(), [memory](void*) {}, layer.weight.options());
+  } else {
+    weight = at::empty_like(layer.weight);
+  }
   at::mul_out(weight, layer.weight, (by_gene ? factor.unsqueeze(0) : factor.unsqueeze(1)).to(at::kFloat));
   auto const bias = (layer.bias.to(at::kDouble) - layer.running_mean.to(at::kDouble)) * factor + layer.shift.to(at::kDouble);
   return {weight, bias.to(at::kFloat).detach().contiguous(), layer.slope.detach()};

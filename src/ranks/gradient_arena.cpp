@@ -29,9 +29,9 @@ double sum_of_squares(float const* values, std::int64_t count) {  // `count` is 
 }
 
 at::Tensor zeros_on_huge_pages(std::int64_t length, at::Device device) {
-  at::Tensor const fresh = at::empty({length}, at::TensorOptions().dtype(at::kFloat).device(device));
-  if (device.is_cpu()) prefer_huge_pages(fresh.data_ptr(), fresh.nbytes());
-  return fresh.zero_();
+  if (!device.is_cpu()) return at::zeros({length}, at::TensorOptions().dtype(at::kFloat).device(device));
+  auto const memory = large_array(static_cast<std::size_t>(length) * sizeof(float));
+  return at::from_blob(memory.get(), {length}, [memory](void*) {}, at::kFloat);
 }
 
 std::int64_t padded(std::int64_t length) { return (length + floats_of_a_line - 1) / floats_of_a_line * floats_of_a_line; }

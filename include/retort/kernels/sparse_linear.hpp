@@ -31,7 +31,7 @@ class HalfWeight {
  public:
   // `weight` is float32 on the CPU. Throws Failure(usage) where `out` is not a multiple of 32.
   explicit HalfWeight(at::Tensor const& weight);
-  // As sparse_product above; values and sums are float32.
+  // As sparse_product above; values are rounded as well, sums are float32.
   void product(CsrBlock const& cells, RowRange rows, float const* bias, float* result) const;
 
  private:
