@@ -113,7 +113,8 @@ class AtlasRuns:
         return self.distilled("sizes", ("table-vi",))
 
     def of_label(self, label: str) -> list[dict]:
-        return self.distilled(f"label-{label}", ("table-iii",), label)
+        through_heads = {"distill_variants": "scdd", "distill_matchings": "head", "evaluate_rows": "distilled"}
+        return self.distilled(f"label-{label}", ("table-iii",), label) + self.distilled(f"label-{label}-heads", ("table-iii",), label, **through_heads)
 
     def pathways(self) -> dict:
         return {"evaluate.pathways": SHARED / "data" / "genes" / "tosica_reactome.gmt"} if self.name in PATHWAYS else {}

@@ -73,7 +73,7 @@ void print_plan(Session const& session, Ground const& ground, EvaluateOptions co
   std::printf("atlas            %s\ncells            %s: %s to train on, %s to test\ndistilled sets   %zu\ncells a class    %s\nrows             %s\nheads            %s a set, %s epochs\nsteps            %s a head of full data\nmemory a rank    about %s MB\n",
               ground.atlas->file().c_str(), with_commas(ground.atlas->cells()).c_str(), with_commas(train).c_str(), with_commas(ground.test.labels.size(0)).c_str(), files.size(),
               fmt::format("{}", fmt::join(spc, ", ")).c_str(), fmt::format("{}", fmt::join(options.rows, ", ")).c_str(), with_commas(options.heads).c_str(), with_commas(head.epochs).c_str(),
-              with_commas(head.epochs * ((train + head.batch - 1) / head.batch)).c_str(),
+              with_commas(head.passes_over(train) * ((train + head.batch - 1) / head.batch)).c_str(),
               with_commas((ground.features.numel() * 12 + ground.atlas->nonzeros() * 16 / session.ranks.size()) / 1'000'000 + 300).c_str());
 }
 

@@ -25,6 +25,7 @@ void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std
   auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
   std::vector<float> latents(static_cast<std::size_t>(rows.size() * vae.width()));  // [rows, width]
   auto progress = session.progress("latents", rows.size(), "cells");
+  Stopwatch const watch;
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const end = std::min(rows.end, begin + rows_of_an_inference_block);
@@ -34,6 +35,9 @@ void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std
     }
   });
   progress.finish();
+  session.ranks.barrier();
+  double const seconds = watch.seconds();
+  session.folder.note("embedded", {{"cells", atlas.cells()}, {"seconds", seconds}, {"cells_per_second", static_cast<double>(atlas.cells()) / seconds}});
   write_features(session.ranks, file, atlas, rows, latents, vae.width(), weights);
 }
 

@@ -109,6 +109,7 @@ void descend(at::Tensor const& rows, at::Tensor const& labels, std::vector<Linea
 
 void add_head_options(OptionTable& table, HeadOptions& options) {
   table.add("head.epochs", options.epochs, "passes over the set when a head is trained; the rate falls by 10 after half of them")
+      .add("head.most_steps", options.most_steps, "steps at most: a set of more cells than head.batch * head.most_steps / head.epochs is passed over less often")
       .add("head.rate", options.rate, "learning rate of a head")
       .add("head.momentum", options.momentum, "momentum of a head's SGD")
       .add("head.weight_decay", options.weight_decay, "weight decay of a head's SGD")
@@ -117,7 +118,13 @@ void add_head_options(OptionTable& table, HeadOptions& options) {
       .add("head.scale_features", options.scale_features, "multiply features by the square root of their width before the head");
 }
 
+std::int64_t HeadOptions::passes_over(std::int64_t cells) const {
+  std::int64_t const steps_of_a_pass = (cells + batch - 1) / std::max<std::int64_t>(1, batch);
+  return std::min(epochs, std::max<std::int64_t>(1, most_steps / std::max<std::int64_t>(1, steps_of_a_pass)));
+}
+
 void check_head_options(HeadOptions const& options) {
+  if (options.most_steps < 1) fail(ExitCode::usage, "head.most_steps is {} (a head needs at least one)", options.most_steps);
   if (options.batch < 1) fail(ExitCode::usage, "head.batch is {} (a step needs at least one cell)", options.batch);
   for (std::int64_t const width : options.hidden)
     if (width < 1) fail(ExitCode::usage, "head.hidden has {} (a hidden layer is at least 1 wide)", width);
@@ -169,8 +176,9 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
     descend(rows, at::from_blob(const_cast<std::int64_t*>(own), {rows.size(0)}, at::kLong), velocity, head, options, rate);
   };
   std::vector<std::int64_t> order(static_cast<std::size_t>(cells));
-  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
-    double const rate = !options.rate_falls || 2 * epoch < options.epochs ? options.rate : options.rate * 0.1;
+  auto const passes = options.passes_over(cells);
+  for (std::int64_t epoch = 0; epoch < passes; ++epoch) {
+    double const rate = !options.rate_falls || 2 * epoch < passes ? options.rate : options.rate * 0.1;
     if (cells == batch) {  // one batch holds all, so its order changes nothing but rounding
       take_step(scaled, label, rate);
       continue;

@@ -107,6 +107,22 @@ TEST(HeadTraining, EqualsPytorchSgdOnASetSmallerThanABatch) {
   EXPECT_LT(largest_difference(ours.bias, theirs.bias), 1e-4);
 }
 
+TEST(HeadTraining, PassesOverALargeSetLessOften) {
+  HeadOptions options;  // 1,000 passes of 256 cells a step, 50,000 steps at most
+  EXPECT_EQ(options.passes_over(11), 1000);
+  EXPECT_EQ(options.passes_over(12'800), 1000);
+  EXPECT_EQ(options.passes_over(12'801), 980);
+  EXPECT_EQ(options.passes_over(700'000), 18);
+  EXPECT_EQ(options.passes_over(70'000'000), 1);
+  auto const cells = clouds(300, 4, 16, 1.0);
+  options.batch = 64;
+  options.most_steps = 12;  // two passes of five steps
+  auto const cut = train_head(cells.features, cells.labels, 4, options, 5, 0);
+  options.most_steps = 50'000;
+  options.epochs = 2;
+  EXPECT_TRUE(at::equal(cut.weight, train_head(cells.features, cells.labels, 4, options, 5, 0).weight));
+}
+
 TEST(HeadTraining, SeparatesWhatIsSeparable) {
   auto const cells = clouds(2000, 5, 64, 0.4);
   HeadOptions options;

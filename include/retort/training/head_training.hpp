@@ -11,9 +11,10 @@
 
 namespace retort {
 
-// Section [head]; the same for every row of every table. SGD with momentum; the rate falls by 10 after half the epochs.
+// Section [head]; the same for every row of every table. SGD with momentum; the rate falls by 10 after half the passes.
 struct HeadOptions {
   std::int64_t epochs = 1000;
+  std::int64_t most_steps = 50'000;  // a large set is passed over less often
   double rate = 0.01;
   double momentum = 0.9;
   double weight_decay = 5e-4;
@@ -21,6 +22,8 @@ struct HeadOptions {
   std::vector<std::int64_t> hidden{};  // widths of hidden layers; empty: a linear head
   bool scale_features = true;  // by sqrt(width): unit-norm features leave the head unconverged at this rate
   bool rate_falls = true;      // not a setting: the inner loop of gradient matching keeps its rate
+  // How often a set of so many cells is passed over, at least once.
+  std::int64_t passes_over(std::int64_t cells) const;
 };
 void add_head_options(OptionTable& table, HeadOptions& options);
 // Throws Failure(usage) for values that cannot be meant.

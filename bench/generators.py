@@ -1,0 +1,119 @@
+"""Speed of the generators of new cells beside their peers, in one run on the same cores: writes docs/results/generators.json.
+
+usage: generators.py [--only scldm,scvi,flow,scrdit] [--work DIR]
+The peers' files are ../shared/peers; scvi-tools is asked of the Python that RETORT_PEER_PYTHON names. Real cells: kang_stim, 1,975 cells of 6,998 genes.
+"""
+import argparse
+import csv
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from launch import events_of, run_program, stage_seconds
+from provenance import ROOT, commit, cpu
+
+SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
+PYTHON = os.environ.get("RETORT_PEER_PYTHON", ROOT / "build" / "python" / "bin" / "python")
+PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000", "OMP_WAIT_POLICY": "ACTIVE"}
+SOURCE, LABEL = SHARED / "data" / "kang_stim_1975x6998.h5ad", "cell_type"
+
+
+def peer(script: str, *settings: object) -> list[dict]:
+    """What the peer prints, best of 1 and 2 threads being for the caller to choose."""
+    lines = []
+    for threads in (1, 2):
+        done = subprocess.run([str(part) for part in (PYTHON, "-W", "ignore", SHARED / "peers" / script, SOURCE, *settings, "--threads", threads)], env=os.environ | PEER_ENVIRONMENT, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"generators: error: the peer {script} failed\n{done.stderr[-1500:]}")
+        lines += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return lines
+
+
+def best(lines: list[dict], stage: str, key: str) -> float:
+    return max(line[key] for line in lines if line.get("stage") == stage)
+
+
+def prepared(work: pathlib.Path) -> pathlib.Path:
+    if not (work / "run" / "atlas.h5ad").exists():
+        run_program("ingest", 2, work / "run", ingest__input=SOURCE, ingest__label=LABEL)
+    return work / "run"
+
+
+def rate_of_steps(folder: pathlib.Path, verb: str, ranks: int, steps: int, warm: int, batch: int, **settings: object) -> float:
+    """Cells a second of training after the first `warm` steps."""
+    run_program(verb, ranks, folder, **settings)
+    with open(folder / verb / "steps.tsv") as table:
+        seconds = [sum(float(row[key]) for key in row if key.endswith("_seconds")) for row in csv.DictReader(table, delimiter="\t")]
+    assert len(seconds) == steps
+    return batch * (steps - warm) / sum(seconds[warm:])
+
+
+def figure(what: str, ours: float, theirs: float, target: float, peer_is: str, note: str = "") -> dict:
+    return {"what": what, "unit": "cells/s", "retort": ours, "peer": theirs, "ratio": ours / theirs, "target": target, "peer_is": peer_is} | ({"note": note} if note else {})
+
+
+def on_two_ranks(what: str, one: float, two: float) -> dict:
+    return figure(f"{what}, two ranks against one", two, one, 1.8, "one rank")
+
+
+def scldm(work: pathlib.Path) -> list[dict]:
+    folder, steps = prepared(work), 16
+    rates = {ranks: rate_of_steps(folder, "train-vae", ranks, steps, 4, 128, vae__steps=steps) for ranks in (1, 2)}
+    encode = events_of(folder, "train-vae", "embedded")[-1]["cells_per_second"]
+    lines = peer("scldm_torch.py", LABEL, "--vae_steps", steps, "--dit_steps", 2, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
+    name = "scldm_torch.py, best of 1 and 2 threads"
+    return [figure("scLDM's autoencoder, a whole step, 6,998 genes, batch 128, two cores", rates[2], best(lines, "vae_train", "cells_per_s"), 1.2, name),
+            figure("scLDM's encoder, 6,998 genes, two cores", encode, best(lines, "encode", "cells_per_s"), 3, name),
+            on_two_ranks("scLDM's autoencoder", rates[1], rates[2])]
+
+
+def scvi(work: pathlib.Path) -> list[dict]:
+    folder, epochs = prepared(work), 30
+    settings = {"vae__model": "scvi", "vae__scvi_layers": 2, "vae__scvi_latent": 30, "vae__steps": 400}
+    rates = {ranks: rate_of_steps(folder, "train-vae", ranks, 400, 50, 128, **settings) for ranks in (1, 2)}
+    lines = peer("scvi_train.py", "--cells", 0, "--genes", 0, "--batch_sizes", 128, "--epochs", epochs)
+    return [figure("the scVI-shaped autoencoder, 6,998 genes, batch 128, two cores", max(rates.values()), best(lines, "scvi", "train_cells_per_s"), 3, "scvi-tools, best of 1 and 2 threads"),
+            on_two_ranks("the scVI-shaped autoencoder", rates[1], rates[2])]
+
+
+def seconds_of_steps(folder: pathlib.Path, ranks: int, steps: int, **settings: object) -> float:
+    run_program("train-diffusion", ranks, folder, diffusion__steps=steps, **settings)
+    return stage_seconds(folder, "train-diffusion")
+
+
+def diffusion(folder: pathlib.Path, few: int, many: int, **settings: object) -> dict[int, float]:
+    return {ranks: 128 * (many - few) / (seconds_of_steps(folder, ranks, many, **settings) - seconds_of_steps(folder, ranks, few, **settings)) for ranks in (1, 2)}
+
+
+def flow(work: pathlib.Path) -> list[dict]:
+    folder = prepared(work)
+    if not (folder / "vae").exists():
+        run_program("train-vae", 2, folder, vae__steps=16)
+    rates = diffusion(folder, 4, 24, diffusion__model="scldm")
+    lines = peer("scldm_torch.py", LABEL, "--vae_steps", 2, "--dit_steps", 24, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
+    theirs = [line["cells_per_s"] for line in lines if line.get("stage") == "dit_train"]  # 1 thread, then 2
+    return [figure("scLDM's diffusion transformer, batch 128, one core", rates[1], theirs[0], 1, "scldm_torch.py, one thread"),
+            figure("scLDM's diffusion transformer, batch 128, two cores", max(rates.values()), max(theirs), 1, "scldm_torch.py, best of 1 and 2 threads"),
+            on_two_ranks("scLDM's diffusion transformer", rates[1], rates[2])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="scldm,scvi,flow")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench" / "generators")
+    arguments = parser.parse_args()
+    target = ROOT / "docs" / "results" / "generators.json"
+    figures = {f["what"]: f for f in json.loads(target.read_text())["figures"]} if target.exists() else {}
+    for name in arguments.only.split(","):
+        for one in {"scldm": scldm, "scvi": scvi, "flow": flow}[name](arguments.work):
+            print(json.dumps(one), flush=True)
+            figures[one["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()}
+        target.write_text(json.dumps({"title": "Speed of the generators", "command": "build/python/bin/python bench/generators.py", "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
+                                      "figures": list(figures.values())}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
