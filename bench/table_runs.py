@@ -3,9 +3,11 @@
 A run is a folder with its own settings.ini, made by jobs/submit.sh; a run that is whole with the same settings is not run again.
 """
 import configparser
+import filecmp
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -76,9 +78,17 @@ class AtlasRuns:
         (folder / "settings.ini").write_text(text)
         start([ROOT / "jobs" / "submit.sh", verbs, folder / "settings.ini", "--local", self.ranks])
 
+    def source(self) -> pathlib.Path:
+        """A copy of the data: its time of change, by which ingest knows whether it must run, stays when the data are unpacked again."""
+        copy = self.folder / self.file.name
+        if not copy.exists() or not filecmp.cmp(self.file, copy, shallow=False):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.file, copy)
+        return copy
+
     def base(self) -> pathlib.Path:
         if not self.has_base:
-            self.run(NETWORKS, self.folder, {"ingest.input": self.file, "ingest.label": self.label})
+            self.run(NETWORKS, self.folder, {"ingest.input": self.source(), "ingest.label": self.label})
             self.has_base = True
         return self.folder
 
@@ -93,7 +103,7 @@ class AtlasRuns:
 
     def with_foundation(self, name: str, foundation: pathlib.Path, gene_column: str) -> list[dict]:
         """Rows of a run of its own, as ./tools/distill FILE LABEL --foundation FOLDER makes it."""
-        settings = {"ingest.input": self.file, "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
+        settings = {"ingest.input": self.source(), "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
         return self.rows(f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",))
 
     def rows(self, name: str, verbs: str, settings: dict[str, object], configs: tuple[str, ...]) -> list[dict]:

@@ -82,9 +82,9 @@ struct OrderedSum<Value>::Memory {
     require_short_messages();
     auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
     of_node = blocks_of_node(mine);
-    auto const vectors = std::ssize(own) + (node.is_root() ? 1 : 0);
+    auto const vectors = std::ssize(own) + (node.is_root() && !is_one_block() ? 1 : 0);
     window = std::make_unique<NodeWindow>(node, vectors * stride * std::int64_t{sizeof(Value)});
-    result = piece(0) + std::ssize(blocks_of(ranks_of[mine][0])) * stride;
+    result = is_one_block() ? piece(0) : piece(0) + std::ssize(blocks_of(ranks_of[mine][0])) * stride;
     slice = slice_of(ranks.rank());
 
     std::vector<HeldBlock<Value>> held;  // inside the node: every rank's blocks
@@ -109,6 +109,7 @@ struct OrderedSum<Value>::Memory {
       for (auto const& block : blocks_of(rank)) all.push_back(block);
     return joined(std::move(all));
   }
+  bool is_one_block() const { return ranks.size() == 1 && own.size() == 1; }  // which is the sum itself
   RowRange slice_of(int rank) const { return share_of(stride, rank, ranks.size(), alignment_bytes / std::int64_t{sizeof(Value)}); }
   Value* piece(int local) const { return static_cast<Value*>(window->piece(local)); }
 
@@ -180,6 +181,7 @@ struct OrderedSum<Value>::Memory {
   }
 
   void sum() {
+    if (is_one_block()) return;
     Operation waiting("ordered sum");
     std::vector<MPI_Request> blocks, others;
     start(blocks_in, blocks_tag, true, blocks);

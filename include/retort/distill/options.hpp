@@ -31,7 +31,7 @@ struct DistillOptions {
   std::int64_t outer_steps = 0, inner_epochs = 0;
   std::int64_t head_steps = 150, gene_cells = 4096;
   std::int64_t real_cells = 0;
-  std::int64_t chunk_cells = 64;
+  std::int64_t chunk_cells = 32;
   bool renormalise = false;
 
   bool student_expert() const { return heads == "student_expert"; }

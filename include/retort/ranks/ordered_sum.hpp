@@ -37,7 +37,7 @@ class OrderedSum {
   // The memory of block i of this rank, [length], 64-byte aligned: the caller leaves the sum over the block's shards in it
   // (shards of one block must be added in tree order; see ShardTree).
   std::span<Value> block(std::size_t i);
-  // Collective: the sum over all shards, [length]; valid until the next sum() begins to write it.
+  // Collective: the sum over all shards, [length]; valid until a block is written again, which it may lie in.
   std::span<Value const> sum();
 
  private:
