@@ -9,23 +9,28 @@
 
 namespace retort {
 
-// e^x for x in [-87, 88], to 2 units in the last place; below it gives e^-87, a hair above zero. (Range reduction and polynomial as
-// in Cody & Waite 1980.)
-[[gnu::always_inline]] inline float vector_exp(float x) {
+// x becomes e^x for x in [-87, 88], to 2 units in the last place; below it e^-87, a hair above zero. Float is a float or a vector of them, Whole an
+// integer of the same size. (Range reduction and polynomial as in Cody & Waite 1980.)
+template <class Float, class Whole>
+[[gnu::always_inline]] inline void exponentiate(Float& x) {
   constexpr float rounding = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
-  x = x < -87.0F ? -87.0F : x > 88.0F ? 88.0F : x;
-  float const shifted = x * 1.44269504088896341F + rounding;
-  float const whole = shifted - rounding;
-  float const r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
-  float p = 1.9875691500e-4F;
+  x = x < -87.0F ? -87.0F - Float{} : x > 88.0F ? 88.0F - Float{} : x;
+  Float const shifted = x * 1.44269504088896341F + rounding;
+  Float const whole = shifted - rounding;
+  Float const r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
+  Float p = 1.9875691500e-4F - Float{};
   p = p * r + 1.3981999507e-3F;
   p = p * r + 8.3334519073e-3F;
   p = p * r + 4.1665795894e-2F;
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * r * r + r + 1.0F;
-  auto const exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(rounding) + 127;
-  return p * std::bit_cast<float>(exponent << 23);
+  Whole const exponent = __builtin_bit_cast(Whole, shifted) - (std::bit_cast<std::int32_t>(rounding) - 127);
+  x = p * __builtin_bit_cast(Float, exponent << 23);
+}
+[[gnu::always_inline]] inline float vector_exp(float x) {
+  exponentiate<float, std::int32_t>(x);
+  return x;
 }
 
 // log x for normal x > 0, to 2 units in the last place.
