@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "retort/distances/expression_statistics.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {
@@ -12,39 +14,56 @@ namespace {
 
 constexpr std::int64_t rows_at_once = 1024;  // fixed: a product's last bits depend on its rows
 
-// The chosen genes of some rows, scaled and log1p, [rows, chosen] float64.
-at::Tensor expression(CsrBlock const& counts, std::int64_t first, std::int64_t rows, std::vector<std::int64_t> const& column, std::int64_t chosen, double target_sum) {
+// The chosen genes of some rows, scaled to `target_sum` and log1p, or as they are where it is 0; [rows, chosen] float64.
+at::Tensor expression(CsrBlock const& cells, std::int64_t first, std::int64_t rows, std::vector<std::int64_t> const& column, std::int64_t chosen, double target_sum) {
+  bool const are_counts = target_sum > 0;
   at::Tensor const dense = at::zeros({rows, chosen}, at::kDouble);
   auto to = dense.accessor<double, 2>();
   for (std::int64_t row = 0; row < rows; ++row) {
-    auto const begin = static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(first + row)]), end = static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(first + row) + 1]);
+    auto const begin = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(first + row)]), end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(first + row) + 1]);
     double sum = 0;
     for (std::size_t k = begin; k < end; ++k) {
-      auto const value = static_cast<double>(counts.values[k]);
-      if (!(value >= 0) || std::isinf(value)) fail(ExitCode::bad_input, "cell {} holds {} of gene {} (it is no count)", first + row, value, counts.indices[k]);
-      auto const place = column[static_cast<std::size_t>(counts.indices[k])];
+      auto const value = static_cast<double>(cells.values[k]);
+      if (!std::isfinite(value) || (are_counts && value < 0)) fail(ExitCode::bad_input, "cell {} holds {} of gene {} (it is no {})", first + row, value, cells.indices[k], are_counts ? "count" : "expression");
+      auto const place = column[static_cast<std::size_t>(cells.indices[k])];
       if (place < 0) continue;
       to[row][place] = value;
       sum += value;
     }
-    if (sum > 0) dense[row].mul_(target_sum / sum);
+    if (are_counts && sum > 0) dense[row].mul_(target_sum / sum);
   }
-  return dense.log1p_();
+  return are_counts ? dense.log1p_() : dense;
+}
+
+// The `count` genes whose values vary most, rising; equal variances: the earlier gene first.
+VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count) {
+  if (cells.rows() < 2) fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", cells.rows());
+  VariableGenes chosen;
+  chosen.genes.resize(static_cast<std::size_t>(cells.genes));
+  std::iota(chosen.genes.begin(), chosen.genes.end(), 0);
+  if (cells.genes <= count) return chosen;
+  at::Tensor const variance = gene_spread(cells).deviation.square();
+  double const* const of_gene = variance.const_data_ptr<double>();
+  chosen.variance.assign(of_gene, of_gene + cells.genes);
+  std::stable_sort(chosen.genes.begin(), chosen.genes.end(), [&](std::int32_t a, std::int32_t b) { return of_gene[a] > of_gene[b]; });
+  chosen.genes.resize(static_cast<std::size_t>(count));
+  std::sort(chosen.genes.begin(), chosen.genes.end());
+  return chosen;
 }
 
 }  // namespace
 
-FeatureSpace FeatureSpace::fit(CsrBlock const& real_counts, FeatureSpaceOptions const& options) {
+FeatureSpace FeatureSpace::fit(CsrBlock const& real_cells, FeatureSpaceOptions const& options) {
   FeatureSpace space;
-  space.variable_ = variable_genes(real_counts, options.variable);
-  space.target_sum_ = options.target_sum;
-  space.column_.assign(static_cast<std::size_t>(real_counts.genes), -1);
-  auto const chosen = std::ssize(space.variable_.genes), cells = real_counts.rows();
+  space.variable_ = options.log_normalised ? most_varying_genes(real_cells, options.variable.count) : variable_genes(real_cells, options.variable);
+  space.target_sum_ = options.log_normalised ? 0 : options.target_sum;
+  space.column_.assign(static_cast<std::size_t>(real_cells.genes), -1);
+  auto const chosen = std::ssize(space.variable_.genes), cells = real_cells.rows();
   for (std::int64_t i = 0; i < chosen; ++i) space.column_[static_cast<std::size_t>(space.variable_.genes[static_cast<std::size_t>(i)])] = i;
 
   auto const blocks = [&](auto const& visit) {
     for (std::int64_t first = 0; first < cells; first += rows_at_once)
-      visit(expression(real_counts, first, std::min(rows_at_once, cells - first), space.column_, chosen, options.target_sum));
+      visit(expression(real_cells, first, std::min(rows_at_once, cells - first), space.column_, chosen, space.target_sum_));
   };
   space.mean_ = at::zeros({chosen}, at::kDouble);
   blocks([&](at::Tensor const& rows) { space.mean_ += rows.sum(0); });
@@ -69,13 +88,13 @@ FeatureSpace FeatureSpace::fit(CsrBlock const& real_counts, FeatureSpaceOptions 
   return space;
 }
 
-at::Tensor FeatureSpace::project(CsrBlock const& counts) const {
-  if (counts.genes != std::ssize(column_))
-    fail(ExitCode::bad_input, "the cells have {} genes and the feature space {} (they must be the same genes)", counts.genes, column_.size());
-  at::Tensor const out = at::empty({counts.rows(), components()}, at::kDouble);
-  for (std::int64_t first = 0; first < counts.rows(); first += rows_at_once) {
-    std::int64_t const rows = std::min(rows_at_once, counts.rows() - first);
-    out.narrow(0, first, rows).copy_(at::mm(expression(counts, first, rows, column_, std::ssize(variable_.genes), target_sum_) - mean_, loadings_));
+at::Tensor FeatureSpace::project(CsrBlock const& cells) const {
+  if (cells.genes != std::ssize(column_))
+    fail(ExitCode::bad_input, "the cells have {} genes and the feature space {} (they must be the same genes)", cells.genes, column_.size());
+  at::Tensor const out = at::empty({cells.rows(), components()}, at::kDouble);
+  for (std::int64_t first = 0; first < cells.rows(); first += rows_at_once) {
+    std::int64_t const rows = std::min(rows_at_once, cells.rows() - first);
+    out.narrow(0, first, rows).copy_(at::mm(expression(cells, first, rows, column_, std::ssize(variable_.genes), target_sum_) - mean_, loadings_));
   }
   return out;
 }

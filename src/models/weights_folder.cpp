@@ -13,6 +13,21 @@ namespace {
 
 std::filesystem::path weights_of(std::filesystem::path const& folder, std::string const& model) { return folder / (model + ".safetensors"); }
 
+void read_config(std::filesystem::path const& folder, std::string const& what, std::function<void(nlohmann::json const&)> const& read) {
+  auto const file = folder / "config.json";
+  require_input(file, what);
+  std::ifstream stream(file);
+  try {
+    read(nlohmann::json::parse(stream));
+  } catch (nlohmann::json::exception const& fault) {
+    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
+  } catch (Failure const& fault) {
+    // A name that no setting has: nobody typed it, the file is broken.
+    if (fault.code != ExitCode::usage) throw;
+    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
+  }
+}
+
 }  // namespace
 
 void save_network(std::filesystem::path const& folder, Parameters const& parameters, nlohmann::json const& config) {
@@ -29,20 +44,16 @@ void save_network(std::filesystem::path const& folder, Parameters const& paramet
 }
 
 void read_network_config(std::filesystem::path const& folder, std::string const& model, std::string const& what, std::function<void(nlohmann::json const&)> const& read) {
-  auto const file = folder / "config.json";
-  require_input(file, what);
-  std::ifstream stream(file);
-  try {
-    auto const config = nlohmann::json::parse(stream);
-    if (config.at("model") != model) fail(ExitCode::bad_input, "'{}' holds a model {} ({} is needed)", file.string(), config.at("model").dump(), model);
+  read_config(folder, what, [&](nlohmann::json const& config) {
+    if (config.at("model") != model) fail(ExitCode::bad_input, "'{}' holds a model {} ({} is needed)", (folder / "config.json").string(), config.at("model").dump(), model);
     read(config);
-  } catch (nlohmann::json::exception const& fault) {
-    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
-  } catch (Failure const& fault) {
-    // A name that no setting has: nobody typed it, the file is broken.
-    if (fault.code != ExitCode::usage) throw;
-    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
-  }
+  });
+}
+
+std::string model_in(std::filesystem::path const& folder, std::string const& what) {
+  std::string model;
+  read_config(folder, what, [&](nlohmann::json const& config) { model = config.at("model"); });
+  return model;
 }
 
 std::int64_t numbers_in(std::filesystem::path const& folder, std::string const& model) {

@@ -1,4 +1,6 @@
-// retort-evaluate-generated: generated cells beside real test cells, and the autoencoder's reconstruction of them.
+// retort-evaluate-generated: generated cells beside real test cells, and what an autoencoder's latents and reconstructions keep of them.
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -6,11 +8,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "retort/cells/batch_stream.hpp"
-#include "retort/cells/libraries.hpp"
-#include "retort/evaluate/generated_cells.hpp"
+#include "retort/cells/feature_file.hpp"
+#include "retort/likeness/baselines.hpp"
+#include "retort/likeness/embedding_classes.hpp"
+#include "retort/likeness/generated_cells.hpp"
+#include "retort/likeness/reconstruction.hpp"
 #include "retort/ranks/session.hpp"
-#include "retort/run/random.hpp"
 
 using namespace retort;
 
@@ -18,123 +21,189 @@ namespace {
 
 // Section [evaluate_generated].
 struct EvaluateGeneratedOptions {
-  std::string atlas, vae, label;
-  std::vector<std::string> generated;
-  std::int64_t most_cells = 2000;
+  std::string atlas, vae, latents;
+  std::vector<std::string> generated, labels, left_out;
+  std::int64_t most_cells = 2000, neighbours = 15;
   FeatureSpaceOptions features;
 };
 
 void add_options(OptionTable& table, EvaluateGeneratedOptions& options) {
   table.add("evaluate_generated.atlas", options.atlas, "atlas h5ad; empty: RUN/atlas.h5ad")
-      .add("evaluate_generated.generated", options.generated, "h5ads of generated cells; empty: RUN/generated.h5ad")
+      .add("evaluate_generated.generated", options.generated, "h5ads of generated cells, of counts or of log-normalised expression; empty: RUN/generated.h5ad")
       .add("evaluate_generated.vae", options.vae, "folder of the autoencoder whose reconstruction is scored; empty: RUN/vae, where there is one")
-      .add("evaluate_generated.label", options.label, "label column whose classes are compared; empty: the first that ingest was told")
+      .add("evaluate_generated.latents", options.latents, "latents of all cells by it, for the Gaussian prior and the classifiers; empty: RUN/latents.h5ad, where there is one")
+      .add("evaluate_generated.label", options.labels, "label columns whose classes, or combinations of classes, are compared; empty: the first that ingest was told")
+      .add("evaluate_generated.left_out", options.left_out, "classes or combinations (CLASS/CLASS) that the generators did not see, as diffusion.leave_out; their means are told apart")
       .add("evaluate_generated.most_cells", options.most_cells, "cells at most of each side in one comparison (exact transport takes their cube)")
       .add("evaluate_generated.genes", options.features.variable.count, "variable genes that span the space of comparison")
-      .add("evaluate_generated.components", options.features.components, "its principal components");
+      .add("evaluate_generated.components", options.features.components, "its principal components")
+      .add("evaluate_generated.neighbours", options.neighbours, "train cells that vote on a test cell's class");
 }
 
-// Real cells of other parts in the place of generated ones, as many of each class: the floor to read the others against.
-KindsOfCells floor_of(Atlas const& atlas, Labels const& labels, KindsOfCells const& real, std::uint64_t seed) {
-  std::vector<std::vector<std::int64_t>> train(labels.names.size());
-  for (std::size_t row = 0; row < labels.codes.size(); ++row)
-    if (atlas.parts()[row] != Part::test) train[static_cast<std::size_t>(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
-  KindsOfCells floor;
-  std::vector<std::int64_t> rows;
-  for (std::size_t c = 0; c < train.size(); ++c) {
-    Random(seed, purpose::distances, c).shuffle(train[c]);
-    auto const wanted = static_cast<std::size_t>(std::count(real.classes.begin(), real.classes.end(), static_cast<std::int32_t>(c)));
-    for (std::size_t i = 0; i < std::min(wanted, train[c].size()); ++i) rows.push_back(train[c][i]), floor.classes.push_back(static_cast<std::int32_t>(c));
+// What there is of real cells and of the autoencoder.
+struct Given {
+  std::unique_ptr<Atlas> atlas;
+  Kinds kinds;
+  std::vector<std::int64_t> test;
+  std::unique_ptr<CellVae> vae;
+  std::optional<Features> latents;
+};
+
+Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path const& atlas_file, std::filesystem::path const& vae_folder, std::filesystem::path const& latents_file) {
+  Given given{.atlas = std::make_unique<Atlas>(atlas_file), .kinds = {}, .test = {}, .vae = nullptr, .latents = {}};
+  auto const& atlas = *given.atlas;
+  given.kinds = kinds_of(atlas, options.labels, options.left_out);
+  given.test = rows_of_part(atlas, Part::test);
+  if (given.test.size() < 2) fail(ExitCode::bad_input, "'{}' has {} test cells (nothing to compare with) Ingest with a larger ingest.test_share", atlas_file.string(), given.test.size());
+  if (!vae_folder.empty()) {
+    given.vae = load_vae(vae_folder);
+    if (given.vae->origin.gene_names != atlas.gene_names()) fail(ExitCode::bad_input, "'{}' has other genes than '{}'. Train it on this atlas", vae_folder.string(), atlas_file.string());
   }
-  floor.counts = atlas.read(rows);
-  return floor;
+  if (!latents_file.empty()) {
+    given.latents = read_features(latents_file);
+    require_features_of(atlas, latents_file, *given.latents);
+    if (given.vae && given.latents->encoder != given.vae->parameters().hash()) fail(ExitCode::bad_input, "'{}' holds latents of another autoencoder than '{}'. Run retort-train-vae again", latents_file.string(), vae_folder.string());
+  }
+  return given;
+}
+
+// The cells that sets on these terms are read against: other real cells, then Gaussian ones where they can be made.
+std::vector<std::pair<std::string, CellsOfKinds>> baselines(Session& session, Given const& given, Terms const& terms) {
+  auto const seed = static_cast<std::uint64_t>(session.run.seed);
+  std::vector<std::pair<std::string, CellsOfKinds>> made;
+  bool const are_counts = terms.values == CellValues::counts;
+  session.ranks.together([&] {
+    made.emplace_back("train cells", train_cells(*given.atlas, given.kinds, terms, seed));
+    if (!are_counts) made.emplace_back("Gaussian of genes", gaussian_expression_cells(*given.atlas, given.kinds, terms, seed));
+  });
+  bool const predicts_counts = given.vae && given.latents && given.vae->decode(at::zeros({1, given.vae->width()})).log_theta.defined();
+  if (are_counts && predicts_counts) made.emplace_back("Gaussian of latents", gaussian_latent_cells(session.ranks, *given.vae, *given.latents, *given.atlas, given.kinds, terms, seed));
+  std::erase_if(made, [](auto const& one) { return one.second.kinds.empty(); });
+  return made;
+}
+
+// Classifiers of each label column, trained on the latents of train cells.
+nlohmann::json classification(Session& session, Given const& given, std::int64_t neighbours) {
+  auto const& latents = *given.latents;
+  ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
+  auto const features = at::from_blob(const_cast<float*>(latents.values.data()), {latents.rows, latents.width});
+  auto const take = [&](Labels const& labels, bool test) {
+    std::vector<std::int64_t> rows, codes;
+    for (std::size_t row = 0; row < labels.codes.size(); ++row) {
+      if ((given.atlas->parts()[row] == Part::test) != test) continue;
+      rows.push_back(static_cast<std::int64_t>(row));
+      codes.push_back(labels.codes[row]);
+    }
+    return LabelledFeatures{features.index_select(0, at::tensor(rows, at::kLong)), at::tensor(codes, at::kLong)};
+  };
+  nlohmann::json of_column;
+  for (auto const& column : given.kinds.columns) {
+    auto const labels = given.atlas->labels(column);
+    auto const train = take(labels, false), test = take(labels, true);
+    if (!train.labels.size(0)) continue;
+    of_column[column] = {{"classes", labels.classes()},
+                         {"neighbours", json_of(score_of_scores(neighbour_votes(session.ranks, train, test.features, labels.classes(), neighbours), test.labels))},
+                         {"logistic_regression", json_of(score_of_scores(regression_probabilities(session.ranks, plan, train, test.features, labels.classes()), test.labels))}};
+  }
+  return of_column;
+}
+
+// Runs name their sets alike: then the folder is part of the name.
+std::string name_of(std::filesystem::path const& file, std::vector<std::filesystem::path> const& files) {
+  auto const same = std::count_if(files.begin(), files.end(), [&](auto const& one) { return one.stem() == file.stem(); });
+  return same > 1 ? std::filesystem::absolute(file).parent_path().filename().string() + "/" + file.stem().string() : file.stem().string();
+}
+
+void print(nlohmann::json const& results) {
+  std::printf("%-26s %8s %8s %8s %8s %8s %8s %6s %6s %6s %7s %8s %8s %9s\n", "set", "W2", "MMD2", "FD", "KL", "W1", "MMD sR", "1-NN", "prec", "recall", "zeros", "zero gap", "CV gap", "library");
+  auto const shown = [](nlohmann::json const& row, char const* key) { return row[key].is_number() ? row[key].get<double>() : std::nan(""); };
+  for (std::size_t c = 0; c < results["comparisons"].size(); ++c) {
+    auto const& comparison = results["comparisons"][c];
+    for (auto const& row : results["rows"]) {
+      if (row["comparison"] != c) continue;
+      std::printf("%-26s", row["set"].get<std::string>().c_str());
+      for (char const* key : {"w2", "mmd2", "frechet", "kl", "w1", "scrdit_mmd"}) std::printf(" %8.4g", shown(row, key));
+      for (char const* key : {"neighbour_accuracy", "precision", "recall"}) std::printf(" %6.3f", shown(row, key));
+      std::printf(" %7.3f %8.3f %8.3f %9.1f\n", shown(row, "zeros"), shown(row, "zero_gap"), shown(row, "variation_gap"), shown(row, "library"));
+    }
+    std::printf("real test cells: %.3f zeros, median CV %.3f, library %.1f; %s of %s genes\n", shown(comparison["real"], "zeros"), shown(comparison["real"], "variation"), shown(comparison["real"], "library"),
+                comparison["values"] == "counts" ? "counts" : "log-normalised expression", with_commas(comparison["genes"]).c_str());
+  }
+  if (results.contains("reconstruction")) std::printf("reconstruction of test cells: RE %.2f, PCC %.4f, MSE %.4f\n", shown(results["reconstruction"], "re"), shown(results["reconstruction"], "pcc"), shown(results["reconstruction"], "mse"));
+  if (!results.contains("classification")) return;
+  for (auto const& [column, scores] : results["classification"].items())
+    for (char const* name : {"neighbours", "logistic_regression"})
+      std::printf("%s from latents, %s: accuracy %.2f %%, macro F1 %.2f %%, ROC-AUC %.4f, PR-AUC %.4f\n", column.c_str(), name, shown(scores[name], "accuracy"), shown(scores[name], "macro_f1"), shown(scores[name], "roc_auc"), shown(scores[name], "pr_auc"));
 }
 
 void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
-  auto const vae_folder = session.input(options.vae, "vae");
   std::vector<std::filesystem::path> files(options.generated.begin(), options.generated.end());
   if (files.empty()) files.push_back(session.input("", "generated.h5ad"));
-  bool const has_vae = !options.vae.empty() || std::filesystem::exists(vae_folder);
-  session.ranks.together([&] {
-    if (options.most_cells < 2) fail(ExitCode::usage, "evaluate_generated.most_cells is {} (it must be at least 2)", options.most_cells);
-    require_input(atlas_file, "atlas");
-    for (auto const& file : files) require_input(file, "generated cells");
-    if (has_vae) require_input(vae_folder, "autoencoder");
-  });
+  auto const where_there_is = [&](std::string const& setting, std::string const& name) {
+    auto const path = session.input(setting, name);
+    return !setting.empty() || std::filesystem::exists(path) ? path : std::filesystem::path();
+  };
+  auto const vae_folder = where_there_is(options.vae, "vae"), latents_file = where_there_is(options.latents, "latents.h5ad");
   auto inputs = files;
   inputs.push_back(atlas_file);
-  if (has_vae) inputs.push_back(vae_folder);
-  if (session.is_done(inputs)) return;
-
-  // Real test cells, and the space that is fitted on them.
-  auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  std::optional<Atlas> atlas;
-  Labels labels;
-  std::vector<std::int64_t> test;
-  KindsOfCells real;
-  std::optional<FeatureSpace> space;
+  for (auto const& path : {vae_folder, latents_file})
+    if (!path.empty()) inputs.push_back(path);
   session.ranks.together([&] {
-    atlas.emplace(atlas_file);
-    if (!atlas->holds_counts()) fail(ExitCode::bad_input, "'{}' holds log values (generated cells are counts) Ingest a file with counts", atlas_file.string());
-    labels = atlas->labels(options.label);
-    test = rows_of_part(*atlas, Part::test);
-    if (test.size() < 2) fail(ExitCode::bad_input, "'{}' has {} test cells (nothing to compare with) Ingest with a larger ingest.test_share", atlas_file.string(), test.size());
+    if (options.most_cells < 2) fail(ExitCode::usage, "evaluate_generated.most_cells is {} (it must be at least 2)", options.most_cells);
+    if (options.neighbours < 1) fail(ExitCode::usage, "evaluate_generated.neighbours is {} (it must be at least 1)", options.neighbours);
+    require_input(atlas_file, "atlas");
+    for (auto const& file : files) require_input(file, "generated cells");
+    if (!vae_folder.empty()) require_input(vae_folder, "autoencoder");
+    if (!latents_file.empty()) require_input(latents_file, "latents");
   });
+  if (session.is_done(inputs)) return;
+  Given given;
+  session.ranks.together([&] { given = read_given(options, atlas_file, vae_folder, latents_file); });
+  auto const& kinds = given.kinds;
   if (session.dry_run) {
-    if (session.ranks.is_root()) std::printf("atlas            %s\ntest cells       %s of %s\nsets             %zu\n", atlas_file.c_str(), with_commas(std::ssize(test)).c_str(), with_commas(atlas->cells()).c_str(), files.size());
+    if (session.ranks.is_root())
+      std::printf("atlas            %s\ntest cells       %s of %s, of %s kinds\nsets             %zu\nautoencoder      %s\n", atlas_file.c_str(), with_commas(std::ssize(given.test)).c_str(), with_commas(given.atlas->cells()).c_str(), with_commas(kinds.count()).c_str(), files.size(),
+                  vae_folder.empty() ? "none" : vae_folder.c_str());
     return;
   }
-  session.ranks.together([&] {
-    real.counts = atlas->read(test);
-    for (auto const row : test) real.classes.push_back(labels.codes[static_cast<std::size_t>(row)]);
-    space.emplace(FeatureSpace::fit(real.counts, options.features));
-  });
 
-  // Each set beside them, the floor first.
-  auto rows = nlohmann::json::array();
-  auto progress = session.progress("evaluate-generated", std::ssize(files) + 1, "sets");
-  auto const add = [&](std::string const& name, KindsOfCells const& cells) {
-    auto row = json_of(score_generated(session.ranks, *space, real, cells, labels.classes(), options.most_cells));
-    row["set"] = name;
-    row["cells"] = cells.counts.rows();
+  // Each set beside real cells on its own terms; the baselines first where the terms are new.
+  auto comparisons = nlohmann::json::array(), rows = nlohmann::json::array();
+  std::vector<Comparison> opened;
+  auto progress = session.progress("evaluate-generated", std::ssize(files), "sets");
+  auto const add = [&](std::size_t comparison, std::string const& name, std::string const& kind, CellsOfKinds const& cells) {
+    auto row = json_of(score_generated(session.ranks, opened[comparison], kinds, cells, options.most_cells));
+    row.update({{"set", name}, {"kind", kind}, {"comparison", comparison}, {"cells", cells.kinds.size()}});
     rows.push_back(std::move(row));
-    progress.update(std::ssize(rows));
   };
-  KindsOfCells cells;
-  session.ranks.together([&] { cells = floor_of(*atlas, labels, real, seed); });
-  add("train cells", cells);
-  for (auto const& file : files) {
-    session.ranks.together([&] { cells = read_generated(file, *atlas, labels); });
-    add(file.stem().string(), cells);
+  for (std::size_t f = 0; f < files.size(); ++f) {
+    GeneratedSet set;
+    session.ranks.together([&] { set = read_generated(files[f], *given.atlas, kinds); });
+    auto place = static_cast<std::size_t>(std::find_if(opened.begin(), opened.end(), [&](auto const& one) { return one.terms == set.terms; }) - opened.begin());
+    if (place == opened.size()) {
+      session.ranks.together([&] { opened.push_back(comparison_with(*given.atlas, kinds, given.test, set.terms, options.features)); });
+      comparisons.push_back(json_of(opened.back(), kinds));
+      for (auto const& [name, cells] : baselines(session, given, set.terms)) add(place, name, name == "train cells" ? "floor" : "prior", cells);
+    }
+    add(place, name_of(files[f], files), "generated", set.cells);
+    rows.back()["file"] = std::filesystem::absolute(files[f]).lexically_normal().string();
+    progress.update(static_cast<std::int64_t>(f) + 1);
   }
   progress.finish();
 
-  nlohmann::json results{{"rows", rows}, {"classes", labels.names}, {"label", labels.column}, {"test_cells", test.size()}, {"genes", space->variable().genes.size()}, {"components", space->components()},
-                         {"real", {{"zeros", 1 - static_cast<double>(real.counts.nonzeros()) / static_cast<double>(real.counts.rows() * real.counts.genes)}, {"library", mean_library(real.counts)}}}};
-  if (has_vae) {
-    std::unique_ptr<CellVae> vae;
-    session.ranks.together([&] {
-      vae = load_vae(vae_folder);
-      if (vae->origin.gene_names != atlas->gene_names()) fail(ExitCode::bad_input, "'{}' has other genes than '{}'. Train it on this atlas", vae_folder.string(), atlas_file.string());
-    });
-    auto const scores = score_reconstruction(session.ranks, *vae, *atlas, test, seed);
+  nlohmann::json results{{"rows", rows}, {"comparisons", comparisons}, {"columns", kinds.columns}, {"classes", kinds.names}, {"unseen", kinds.unseen}, {"train_cells_of_class", kinds.train_cells},
+                         {"test_cells_of_class", kinds.test_cells}, {"test_cells", given.test.size()}};
+  if (given.vae) {
+    auto const scores = score_reconstruction(session.ranks, *given.vae, *given.atlas, given.test, static_cast<std::uint64_t>(session.run.seed));
     results["reconstruction"] = {{"re", scores.error}, {"pcc", scores.correlation}, {"mse", scores.squared_error}};
   }
+  if (given.latents) results["classification"] = classification(session, given, options.neighbours);
   auto const output = session.product("", "generation.json");
   session.ranks.together([&] {
     if (session.ranks.is_root()) write_text(output, json_text(results, 2) + "\n");
   });
-  if (session.ranks.is_root()) {
-    std::printf("%-28s %8s %8s %8s %8s %8s %8s %8s %8s %10s\n", "set", "W2", "MMD2", "FD", "1-NN", "prec", "recall", "zeros", "zero gap", "library");
-    for (auto const& row : results["rows"]) {
-      std::printf("%-28s", row["set"].get<std::string>().c_str());
-      for (char const* key : {"w2", "mmd2", "frechet", "neighbour_accuracy", "precision", "recall", "zeros", "zero_gap"}) std::printf(" %8.3f", row[key].is_number() ? row[key].get<double>() : std::nan(""));
-      std::printf(" %10.1f\n", row["library"].get<double>());
-    }
-    std::printf("real test cells: %.3f zeros, library %.1f\n", results["real"]["zeros"].get<double>(), results["real"]["library"].get<double>());
-    if (has_vae) std::printf("reconstruction of test cells: RE %.2f, PCC %.4f, MSE %.4f\n", results["reconstruction"]["re"].get<double>(), results["reconstruction"]["pcc"].get<double>(), results["reconstruction"]["mse"].get<double>());
-  }
+  if (session.ranks.is_root()) print(results);
   session.set_done({output});
 }
 
@@ -142,7 +211,7 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
 
 int main(int argc, char** argv) {
   EvaluateGeneratedOptions options;
-  OptionTable table("retort-evaluate-generated", "compares generated cells with real test cells, and scores an autoencoder's reconstruction");
+  OptionTable table("retort-evaluate-generated", "compares generated cells with real test cells, and scores what an autoencoder keeps of them");
   add_options(table, options);
   return run_program(argc, argv, table, [&](Session& session) { evaluate(session, options); });
 }

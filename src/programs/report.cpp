@@ -6,10 +6,11 @@
 
 #include "retort/cells/dense_cells.hpp"
 #include "retort/cells/feature_file.hpp"
+#include "retort/drawing/html.hpp"
+#include "retort/likeness/generated_cells.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
 #include "retort/ranks/session.hpp"
-#include "retort/report/html.hpp"
 #include "retort/report/sections.hpp"
 
 using namespace retort;
@@ -77,13 +78,60 @@ Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::
   return pictures;
 }
 
-std::string html_of_run(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
-  try {
-    auto const pictures = pictures_of(run, options, seed);
-    return summary_section(run) + accuracy_section(run) + pictures.map + confusion_section(run) + pictures.expression + audits_section(run) + training_section(run) + rows_section(run) + names_section(run) + making_section(run);
-  } catch (nlohmann::json::exception const& error) {
-    fail(ExitCode::bad_input, "'{}' is not as retort-evaluate writes it ({}). Run retort-evaluate again", (run.folder / "results.json").string(), error.what());
+// At most so many cells of a set in the space of the comparison, at even distances: classes by their share.
+MappedCells mapped(Comparison const& comparison, CellsOfKinds const& set, bool has_labels, std::int64_t most) {
+  auto const cells = std::ssize(set.kinds), n = std::min(most, cells);
+  auto const rows = (at::arange(n, at::kLong) * cells).div(std::max<std::int64_t>(1, n), "floor");
+  auto const features = comparison.space.project(set.cells).index_select(0, rows).to(at::kFloat).contiguous();
+  MappedCells some{{features.const_data_ptr<float>(), features.const_data_ptr<float>() + features.numel()}, {}};
+  for (std::int64_t i = 0; i < n; ++i) some.classes.push_back(has_labels ? set.kinds[static_cast<std::size_t>(rows.const_data_ptr<std::int64_t>()[i])] : -1);
+  return some;
+}
+
+// Real and generated cells in the space in which they were compared, a map for each comparison whose sets are still there.
+std::string generated_maps(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
+  if (run.generation.is_null()) return "";
+  constexpr std::size_t most_sets = 5;
+  auto const most_cells = std::min<std::int64_t>(options.cells, 1500);
+  Atlas const atlas(run.file("atlas.h5ad"));
+  auto const kinds = kinds_of(atlas, run.generation.value("columns", std::vector<std::string>{}));
+  auto const& comparisons = run.generation.at("comparisons");
+  std::string html;
+  for (std::size_t c = 0; c < comparisons.size(); ++c) {
+    std::optional<Comparison> comparison;
+    std::vector<MappedSet> sets;
+    for (auto const& [name, file, place] : generated_sets(run.generation)) {
+      if (place != c || sets.size() == most_sets || !std::filesystem::exists(file)) continue;
+      auto const set = read_generated(file, atlas, kinds);
+      FeatureSpaceOptions space;
+      space.variable.count = comparisons[c].at("variable_genes");
+      space.components = comparisons[c].at("components");
+      if (!comparison) comparison = comparison_with(atlas, kinds, rows_of_part(atlas, Part::test), set.terms, space);
+      if (comparison->terms == set.terms) sets.push_back({name, mapped(*comparison, set.cells, set.terms.is_labelled, most_cells)});
+    }
+    if (!comparison) continue;
+    html += generated_map_section(mapped(*comparison, comparison->real, true, most_cells), sets, comparison->space.components(),
+                                  fmt::format("{} principal components of {} variable genes of the real test cells", comparison->space.components(), with_commas(std::ssize(comparison->space.variable().genes))), kinds.names, seed);
   }
+  return html;
+}
+
+// What `work` makes of a run's JSON, which another version may have written otherwise.
+template <class Work>
+std::string told(FinishedRun const& run, char const* file, char const* program, Work const& work) {
+  try {
+    return work();
+  } catch (nlohmann::json::exception const& error) {
+    fail(ExitCode::bad_input, "'{}' is not as {} writes it ({}). Run {} again", (run.folder / file).string(), program, error.what(), program);
+  }
+}
+
+std::string html_of_run(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
+  auto const generated = told(run, "generation.json", "retort-evaluate-generated", [&] { return generation_section(run) + generated_maps(run, options, seed) + latents_section(run); });
+  return told(run, "results.json", "retort-evaluate", [&] {
+    auto const pictures = pictures_of(run, options, seed);
+    return summary_section(run) + generated + accuracy_section(run) + pictures.map + confusion_section(run) + pictures.expression + audits_section(run) + training_section(run) + rows_section(run) + names_section(run) + making_section(run);
+  });
 }
 
 void report(Session& session, ReportOptions const& options) {

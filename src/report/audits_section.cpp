@@ -1,87 +1,155 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 
-#include "retort/report/html.hpp"
-#include "retort/report/plot.hpp"
+#include "retort/drawing/html.hpp"
+#include "retort/drawing/plot.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/run_folder.hpp"
 
 namespace retort {
 namespace {
 
+using nlohmann::json;
+
 constexpr std::size_t few = 4;  // an object of more entries than this is folded away
+constexpr std::size_t many = 9;  // a table of more columns than this, and of fewer rows, reads better downwards
 
 std::string words_of(std::string key) {
   std::replace(key.begin(), key.end(), '_', ' ');
   return key;
 }
 
-std::string text_of(nlohmann::json const& value) {
+bool is_text(json const& value) { return value.is_string() || (value.is_array() && !value.empty() && value[0].is_string()); }
+bool is_deep(json const& value) { return value.is_object() || (value.is_array() && !value.empty() && value[0].is_structured()); }
+
+std::string text_of(json const& value) {
   if (value.is_null()) return "–";
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return value.get<std::string>().empty() ? "–" : value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_number()) return short_number(value.get<double>());
-  return json_text(value);
+  bool const is_interval = value.size() == 2 && value[0].is_number() && value[1].is_number();
+  std::string text;
+  for (auto const& element : value) text += (text.empty() ? "" : is_interval ? " … " : ", ") + text_of(element);
+  return text.empty() ? "none" : text;
 }
 
 // Entries of an object, those of small objects inside it too ("zero proportion real"); what is larger goes to `deep`.
-void flatten(nlohmann::json const& object, std::string const& before, std::vector<std::pair<std::string, std::string>>& flat, std::vector<std::pair<std::string, nlohmann::json>>& deep) {
+struct Flat {
+  std::vector<std::pair<std::string, json>> values, deep;
+};
+void flatten(json const& object, std::string const& before, Flat& flat) {
   for (auto const& [key, value] : object.items()) {
     std::string const name = before.empty() ? words_of(key) : before + " " + words_of(key);
-    bool const is_small = value.is_object() && value.size() <= few;
-    if (is_small) flatten(value, name, flat, deep);
-    else if (value.is_object() || (value.is_array() && !value.empty() && value[0].is_structured())) deep.emplace_back(name, value);
-    else flat.emplace_back(name, text_of(value));
+    if (value.is_object() && value.size() <= few) flatten(value, name, flat);
+    else (is_deep(value) ? flat.deep : flat.values).emplace_back(name, value);
   }
 }
 
-// What names an element stands in the first columns.
-bool is_name(std::string const& key) { return key == "set" || key == "class" || key == "variant" || key == "matching"; }
+json const* found(std::vector<std::pair<std::string, json>> const& values, std::string const& name) {
+  auto const one = std::find_if(values.begin(), values.end(), [&](auto const& pair) { return pair.first == name; });
+  return one == values.end() ? nullptr : &one->second;
+}
 
-std::string table_of(nlohmann::json const& value) {
-  nlohmann::json const list = value.is_array() ? value : nlohmann::json::array({value});
+// Names of all elements' entries, each once: what names an element first, then other words, then numbers.
+std::vector<std::string> columns_of(std::vector<Flat> const& elements, bool deep) {
   std::vector<std::string> columns;
-  std::vector<std::vector<std::pair<std::string, std::string>>> elements;
-  std::string more;
-  for (auto const& element : list) {
-    std::vector<std::pair<std::string, std::string>> flat;
-    std::vector<std::pair<std::string, nlohmann::json>> deep;
-    flatten(element.is_object() ? element : nlohmann::json{{"value", element}}, "", flat, deep);
-    for (auto const& [name, text] : flat)
+  for (auto const& element : elements)
+    for (auto const& [name, value] : deep ? element.deep : element.values)
       if (std::find(columns.begin(), columns.end(), name) == columns.end()) columns.push_back(name);
-    for (auto const& [name, inner] : deep) {
-      std::string const whose = element.is_object() && element.contains("set") ? ", " + text_of(element["set"]) : "";
-      more += folded(name + whose, table_of(inner));
-    }
-    elements.push_back(std::move(flat));
+  constexpr std::array names{"set", "sets", "class", "variant", "matching", "classifier"};
+  auto const place = [&](std::string const& column) {
+    auto const named = std::find(names.begin(), names.end(), column) - names.begin();
+    if (named < std::ssize(names)) return named;
+    bool const words = std::any_of(elements.begin(), elements.end(), [&](auto const& element) {
+      auto const* const value = found(element.values, column);
+      return value && is_text(*value);
+    });
+    return words ? std::ssize(names) : std::ssize(names) + 1;
+  };
+  std::stable_sort(columns.begin(), columns.end(), [&](auto const& a, auto const& b) { return place(a) < place(b); });
+  return columns;
+}
+
+std::string name_of(Flat const& element, std::size_t index) {
+  for (char const* key : {"set", "sets", "class"})
+    if (auto const* const value = found(element.values, key)) return text_of(*value);
+  return std::to_string(index + 1);
+}
+
+// Rows become columns: for a few elements of many entries.
+Table turned(Table const& table) {
+  Table result{{""}, {}, 1};
+  for (auto const& row : table.rows) result.header.push_back(row[0]);
+  for (std::size_t column = 1; column < table.header.size(); ++column) {
+    auto& row = result.rows.emplace_back(std::vector<std::string>{table.header[column]});
+    for (auto const& element : table.rows) row.push_back(element[column]);
   }
-  std::stable_partition(columns.begin(), columns.end(), is_name);
-  auto const words = static_cast<std::size_t>(std::count_if(columns.begin(), columns.end(), is_name));
-  // One element of many entries reads better downwards.
-  Table table{columns, {}, words};
-  if (elements.size() == 1 && words == 0) {
-    table = {{"", ""}, {}, 1};
-    for (auto const& [name, text] : elements[0]) table.rows.push_back({name, text});
-  } else {
-    for (auto const& element : elements) {
-      std::vector<std::string> row;
-      for (auto const& column : columns) {
-        auto const found = std::find_if(element.begin(), element.end(), [&](auto const& one) { return one.first == column; });
-        row.push_back(found == element.end() ? "–" : found->second);
+  return result;
+}
+
+std::string table_of(json const& value) {
+  json const list = value.is_array() ? value : json::array({value});
+  std::vector<Flat> elements;
+  for (auto const& element : list) flatten(element.is_object() ? element : json{{"value", element}}, "", elements.emplace_back());
+  auto const columns = columns_of(elements, false);
+  Table table{columns, {}, 0};
+  for (auto const& column : columns)
+    table.words += std::all_of(elements.begin(), elements.end(), [&](auto const& element) {
+      auto const* const one = found(element.values, column);
+      return !one || is_text(*one);
+    });
+  for (auto const& element : elements) {
+    std::vector<std::string> row;
+    for (auto const& column : columns) {
+      auto const* const one = found(element.values, column);
+      row.push_back(one ? text_of(*one) : "–");
+    }
+    table.rows.push_back(std::move(row));
+  }
+  std::string html;
+  if (elements.size() == 1 && table.words == 0) {  // one element reads better downwards
+    Table single{{"", ""}, {}, 1};
+    for (std::size_t i = 0; i < columns.size(); ++i) single.rows.push_back({columns[i], table.rows[0][i]});
+    if (!columns.empty()) html = html_of(single);
+  } else if (!columns.empty()) {
+    html = html_of(columns.size() > many && elements.size() < columns.size() ? turned(table) : table);
+  }
+
+  // What lies deeper, an entry a fold: side by side where every element has numbers by name, else one after the other.
+  for (auto const& name : columns_of(elements, true)) {
+    std::vector<std::pair<std::string, json>> inner;
+    for (std::size_t i = 0; i < elements.size(); ++i)
+      if (auto const* const one = found(elements[i].deep, name)) inner.emplace_back(name_of(elements[i], i), *one);
+    bool const are_numbers = std::all_of(inner.begin(), inner.end(), [](auto const& one) { return one.second.is_object() && std::none_of(one.second.begin(), one.second.end(), [](json const& entry) { return is_deep(entry); }); });
+    std::string body;
+    if (are_numbers) {
+      Table numbers{{""}, {}, 1};
+      std::vector<std::string> keys;
+      for (auto const& [set, values] : inner) {
+        numbers.header.push_back(elements.size() > 1 ? set : "");
+        for (auto const& [key, entry] : values.items())
+          if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
       }
-      table.rows.push_back(std::move(row));
+      for (auto const& key : keys) {
+        auto& row = numbers.rows.emplace_back(std::vector<std::string>{key});
+        for (auto const& [set, values] : inner) row.push_back(values.contains(key) ? text_of(values[key]) : "–");
+      }
+      body = html_of(numbers);
+    } else {
+      for (auto const& [set, values] : inner) body += (inner.size() > 1 ? "<h3>" + escape(set) + "</h3>" : "") + table_of(values);
     }
+    html += name == "rows" ? body : folded(name, body);
   }
-  return (table.rows.empty() || columns.empty() ? "" : html_of(table)) + more;
+  return html;
 }
 
 std::string caption_of(std::string const& key) {
   if (key == "sets")
     return "What each distilled set gives away and how it looks: a membership AUC of 50 % (0.5) says that nobody can tell from the set which cells it was made of; zeros and library sizes near those of real cells are good.";
   if (key == "rare_classes") return "Classes with few cells, in which averages hide failures; good is a recall near that of all train cells.";
-  if (key == "paired") return "Differences between kinds of sets, draw by draw; good is a difference whose interval leaves out zero.";
+  if (key.starts_with("paired")) return "Differences between kinds of sets, draw by draw; good is a difference whose interval leaves out zero.";
   return "As retort-evaluate wrote it.";
 }
 

@@ -14,7 +14,18 @@ namespace fs = std::filesystem;
 namespace retort {
 namespace {
 
-constexpr std::array verbs{"ingest", "train-foundation", "embed", "train-diffusion", "distill", "evaluate"};
+struct Verb {
+  char const* name;
+  bool may_be_of_base;  // whether a run goes on with what another one did
+};
+constexpr std::array verbs{Verb{"ingest", true}, Verb{"train-foundation", true}, Verb{"embed", true}, Verb{"train-vae", true}, Verb{"train-diffusion", true}, Verb{"generate", false},
+                           Verb{"distill", false}, Verb{"evaluate", false}, Verb{"evaluate-generated", false}};
+
+// Where a program of the run wrote.
+fs::path folder_of(FinishedRun const& run, Verb const& verb) {
+  bool const is_of_base = verb.may_be_of_base && !run.base.empty() && !fs::exists(run.folder / verb.name / "log.jsonl");
+  return (is_of_base ? run.base : run.folder) / verb.name;
+}
 
 std::string text_of(fs::path const& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -95,8 +106,8 @@ void read_scores(std::vector<nlohmann::json> const& events, FinishedRun& run) {
 
 }  // namespace
 
-fs::path FinishedRun::file(std::string const& product) const {
-  return base.empty() || fs::exists(folder / product) ? folder / product : base / product;
+fs::path FinishedRun::file(std::string const& wanted) const {
+  return base.empty() || fs::exists(folder / wanted) ? folder / wanted : base / wanted;
 }
 
 std::vector<fs::path> files_of_page(fs::path const& folder, fs::path const& base) {
@@ -107,10 +118,20 @@ std::vector<fs::path> files_of_page(fs::path const& folder, fs::path const& base
     fail(ExitCode::missing_input, "'{}' has no atlas.h5ad (every run begins with one). Run retort-ingest, or name another folder with report.runs", folder.string());
   std::vector<fs::path> files;
   for (char const* name : {"atlas.h5ad", "features.h5ad", "foundation/config.json", "distilled.h5ad", "results.json", "ingest/summary.json"}) files.push_back(run.file(name));
-  for (char const* verb : verbs)
-    for (char const* name : {"options.ini", "steps.tsv", "DONE"}) files.push_back(folder / verb / name);
+  files.push_back(folder / "generation.json");
+  for (auto const& set : generated_sets(json_file(folder / "generation.json", "retort-evaluate-generated"))) files.push_back(set.file);
+  for (auto const& verb : verbs)
+    for (char const* name : {"options.ini", "steps.tsv", "DONE"}) files.push_back(folder_of(run, verb) / name);
   std::erase_if(files, [](fs::path const& file) { return !fs::exists(file); });
   return files;
+}
+
+std::vector<GeneratedFile> generated_sets(nlohmann::json const& generation) {
+  std::vector<GeneratedFile> sets;
+  if (!generation.contains("rows") || !generation["rows"].is_array()) return sets;
+  for (auto const& row : generation["rows"])
+    if (row.is_object() && row.contains("file") && row["file"].is_string()) sets.push_back({row.value("set", ""), row["file"].get<std::string>(), row.value("comparison", std::size_t{0})});
+  return sets;
 }
 
 nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc) {
@@ -126,13 +147,15 @@ FinishedRun read_finished_run(fs::path const& folder, fs::path const& base) {
   run.base = base;
   run.name = fs::weakly_canonical(folder).filename().string();
   run.results = json_file(folder / "results.json", "retort-evaluate");
+  run.generation = json_file(folder / "generation.json", "retort-evaluate-generated");
   run.ingested = json_file(run.file("ingest/summary.json"), "retort-ingest");
-  for (char const* verb : verbs) {
-    if (!fs::exists(folder / verb / "log.jsonl")) continue;
-    auto const events = events_of(folder / verb / "log.jsonl");
-    run.stages.push_back(stage_of(folder / verb, verb, events));
-    if (verb == std::string("distill")) read_scores(events, run);
-    else run.steps[verb] = steps_of(folder / verb / "steps.tsv");
+  for (auto const& verb : verbs) {
+    auto const own = folder_of(run, verb);
+    if (!fs::exists(own / "log.jsonl")) continue;
+    auto const events = events_of(own / "log.jsonl");
+    run.stages.push_back(stage_of(own, verb.name, events));
+    if (verb.name == std::string("distill")) read_scores(events, run);
+    else run.steps[verb.name] = steps_of(own / "steps.tsv");
   }
   run.product = product_set(folder / "distilled.h5ad");
 
@@ -140,6 +163,13 @@ FinishedRun read_finished_run(fs::path const& folder, fs::path const& base) {
     if (is_missing) run.missing.push_back(fmt::format("{} (run {})", part, program));
   };
   auto const there = [&](char const* name) { return fs::exists(run.file(name)); };
+  auto const has_begun = [&](std::string const& verb) { return std::any_of(run.stages.begin(), run.stages.end(), [&](auto const& stage) { return stage.verb == verb; }); };
+  // A run makes a distilled set or new cells, or both; the page misses what belongs to what was begun.
+  bool const makes_cells = has_begun("train-vae") || has_begun("generate") || !run.generation.is_null();
+  bool const distils = !makes_cells || has_begun("distill") || has_begun("evaluate") || !run.results.is_null();
+  lacks(makes_cells && run.generation.is_null(), "how like real cells the generated ones are", "retort-evaluate-generated");
+  lacks(makes_cells && !there("vae"), "what the autoencoder keeps of cells", "retort-train-vae");
+  if (!distils) return run;
   lacks(run.results.is_null(), "accuracy", "retort-evaluate");
   lacks(!run.results.is_null() && !run.results.contains("confusion"), "which classes are taken for which", "this version's retort-evaluate");
   lacks(!there("features.h5ad"), "the map of cells", "retort-embed");

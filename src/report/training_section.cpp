@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <sstream>
 
-#include "retort/report/html.hpp"
-#include "retort/report/palette.hpp"
-#include "retort/report/plot.hpp"
+#include "retort/drawing/html.hpp"
+#include "retort/drawing/palette.hpp"
+#include "retort/drawing/plot.hpp"
 #include "retort/report/sections.hpp"
 
 namespace retort {
@@ -25,14 +26,30 @@ std::vector<PlotPoint> thinned(std::vector<double> const& x, std::vector<double>
   return points;
 }
 
-std::string loss_figure(FinishedRun const& run, std::string const& verb, std::string const& title) {
+std::string loss_figure(FinishedRun const& run, std::string const& verb, std::string const& title, std::string const& column = "loss") {
   auto const found = run.steps.find(verb);
-  if (found == run.steps.end() || !found->second.contains("step") || !found->second.contains("loss")) return "";
+  if (found == run.steps.end() || !found->second.contains("step") || !found->second.contains(column)) return "";
   auto const& columns = found->second;
-  LinePlot plot{.x_label = "step", .y_label = "training loss"};
-  plot.lines.push_back({.colour = colour(0), .points = thinned(columns.at("step"), columns.at("loss"), 250)});
+  LinePlot plot{.x_label = "step", .y_label = column == "loss" ? "training loss" : column};
+  plot.lines.push_back({.colour = colour(0), .points = thinned(columns.at("step"), columns.at(column), 250)});
   auto const svg = svg_of(plot);
   return svg.empty() ? "" : figure(title, svg);
+}
+
+// A setting of a stage as its options.ini has it; empty where it is not there.
+std::string setting_of(FinishedRun const& run, std::string const& verb, std::string const& key) {
+  for (auto const& stage : run.stages) {
+    if (stage.verb != verb) continue;
+    std::istringstream lines(stage.options);
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with(key + " = ")) return line.substr(key.size() + 3);
+  }
+  return "";
+}
+
+std::string diffusion_title(FinishedRun const& run) {
+  auto const model = setting_of(run, "train-diffusion", "model");
+  return model == "scldm" ? "scLDM's flow of latents" : model == "scdg" || model.empty() ? "Diffusion (denoiser of features)" : "Diffusion (" + model + ")";
 }
 
 // The recipe of a set: its name without the draw.
@@ -43,8 +60,8 @@ std::string recipe_of(std::string const& set) { return set.substr(0, set.rfind("
 std::string training_section(FinishedRun const& run) {
   std::string html;
   std::vector<std::string> losses;
-  for (auto const& [verb, title] : {std::pair{"train-foundation", "Foundation model (encoder and decoder)"}, {"train-diffusion", "Diffusion (denoiser of features)"}})
-    if (auto const one = loss_figure(run, verb, title); !one.empty()) losses.push_back(one);
+  for (auto const& one : {loss_figure(run, "train-foundation", "Foundation model (encoder and decoder)"), loss_figure(run, "train-vae", "Autoencoder of counts"), loss_figure(run, "train-diffusion", diffusion_title(run))})
+    if (!one.empty()) losses.push_back(one);
   if (!losses.empty())
     html += section("Training of the networks", "Training loss against step (means of neighbouring steps); good is a curve that falls fast and ends flat.", figures(losses, 380));
   if (run.scored.empty()) return html;

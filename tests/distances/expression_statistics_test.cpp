@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "../small_cells.hpp"
-#include "numpy_verdict.hpp"
+#include "../numpy_verdict.hpp"
 
 namespace retort {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "numpy_verdict.hpp"
+#include "../numpy_verdict.hpp"
 
 namespace retort {
 namespace {

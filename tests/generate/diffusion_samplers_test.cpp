@@ -15,7 +15,7 @@ constexpr std::uint64_t seed = 11;
 at::Tensor some_noise(at::Tensor const& x, at::Tensor const& index) { return at::tanh(0.7 * x + 0.1 * index.unsqueeze(1)); }
 
 TEST(NoiseSchedule, ScrditsGoldenValues) {
-  NoiseSchedule const schedule(1000, 1e-4, 0.02);
+  NoiseSchedule const schedule = scrdit_schedule();
   EXPECT_NEAR(signal_left(schedule, 0), 0.9999, 1e-12);
   EXPECT_NEAR(signal_left(schedule, 99), 0.8970, 5e-5);
   EXPECT_NEAR(signal_left(schedule, 499), 0.07859, 5e-6);

@@ -71,7 +71,7 @@ with Runs() as runs:
     x = cells.X
     assert (x >= 0).all() and (x == np.round(x)).all() and list(cells.var_names) == list(atlas.var_names)
     assert 0.7 < x.sum(1).mean() / test.X.sum(1).mean() < 1.4, "libraries are drawn from other sizes"
-    assert cells.obsm["X_latent"].shape == (len(cells), 32)
+    assert cells.obsm["X_latent"].shape == (len(cells), 32) and cells.uns["retort"]["values"] == "counts"
 
     flow = ["--run.base=" + base, f"--generate.generator={runs.path('flow-1', 'flow')}", f"--generate.atlas={here}/atlas.h5ad"]
     for name, more in (("only", ["--generate.only=t1/treated", "--generate.cells=5"]), ("free", ["--generate.weight=0", "--generate.cells=30"]), ("guided", ["--generate.weight=2", "--generate.solver=heun", "--generate.steps=5"])):
@@ -84,9 +84,9 @@ with Runs() as runs:
                   f"--evaluate_generated.generated={runs.path('flow-1', 'generated.h5ad')},{runs.path('guided', 'generated.h5ad')}", f"--run.base={base}", f"--run.folder={runs.path(f'scores-{ranks}')}")
     found = scores(runs.path("scores-1"))
     assert found == scores(runs.path("scores-2")) == scores(runs.path("scores-3"))
-    floor, *others = found["rows"]
+    floor, _, *others = found["rows"]  # the second is the Gaussian of latents
     assert floor["set"] == "train cells" and len(others) == 2 and all(floor["w2"] < row["w2"] for row in others), found["rows"]
-    assert abs(found["real"]["zeros"] - (test.X.toarray() == 0).mean()) < 1e-6 and found["reconstruction"]["re"] > 0
+    assert abs(found["comparisons"][0]["real"]["zeros"] - (test.X.toarray() == 0).mean()) < 1e-6 and found["reconstruction"]["re"] > 0
 
     # Refused.
     to = f"--run.folder={runs.path('refused')}"

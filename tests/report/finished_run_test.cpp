@@ -61,6 +61,35 @@ TEST(FinishedRun, ReadsLogsOfTheLastSettingsAndCountsResumedStepsOnce) {
   EXPECT_TRUE(std::isnan(run.steps.at("train-diffusion").at("loss")[1]));
 }
 
+TEST(FinishedRun, OfNewCellsMissesNoDistilledSet) {
+  auto const ranks = Communicator::serial();
+  SharedFolder const folder(ranks, "finished_run_cells");
+  write(folder / "base/atlas.h5ad", "");
+  write(folder / "base/vae/config.json", "{}");
+  write(folder / "base/train-vae/log.jsonl", R"({"event":"start","key":"k","time":1})");
+  write(folder / "base/train-vae/steps.tsv", "step\tloss\n0\t2.5\n");
+  write(folder / "base/distill/log.jsonl", R"({"event":"start","key":"k","time":1})");
+  write(folder / "run/generate/log.jsonl", R"({"event":"start","key":"k","time":1})");
+  auto run = read_finished_run(folder / "run", folder / "base");
+  ASSERT_EQ(run.stages.size(), 2u);  // the base's networks, not its sets
+  EXPECT_EQ(run.stages[0].verb, "train-vae");
+  EXPECT_EQ(run.stages[1].verb, "generate");
+  EXPECT_EQ(run.steps.at("train-vae").at("loss"), std::vector<double>{2.5});
+  ASSERT_EQ(run.missing.size(), 1u);
+  EXPECT_NE(run.missing[0].find("retort-evaluate-generated"), std::string::npos);
+
+  write(folder / "run/generation.json", R"({"rows": [{"set": "train cells"}, {"set": "a", "file": "/x/a.h5ad", "comparison": 1}], "comparisons": []})");
+  run = read_finished_run(folder / "run", folder / "base");
+  EXPECT_TRUE(run.missing.empty());
+  auto const sets = generated_sets(run.generation);
+  ASSERT_EQ(sets.size(), 1u);
+  EXPECT_EQ(sets[0].file, "/x/a.h5ad");
+  EXPECT_EQ(sets[0].comparison, 1u);
+  EXPECT_TRUE(generated_sets(nullptr).empty());
+  write(folder / "run/generation.json", "[]");
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_finished_run(folder / "run", folder / "base"); }).find("retort-evaluate-generated again"), std::string::npos);
+}
+
 TEST(RowNamed, IsNullWhereThereIsNone) {
   auto const rows = nlohmann::json::parse(R"([{"variant":"scdd","matching":"dm","spc":1,"accuracy_mean":5}])");
   EXPECT_EQ(row_named(rows, "scdd", "dm", 1)["accuracy_mean"], 5);

@@ -36,10 +36,29 @@ TEST(Summary, HasTheProductBesideWhatItMustBeat) {
   EXPECT_EQ(html.find("Not on this page"), std::string::npos);
 }
 
+TEST(Runs, HaveColumnsOfWhatTheyDid) {
+  auto cells = small_run();
+  cells.generation = nlohmann::json::parse(R"({"rows": [{"kind": "floor", "w2": 5.5}, {"kind": "generated", "w2": 9, "set": "a"}, {"kind": "generated", "w2": 7.25, "set": "b"}]})");
+  auto const html = runs_section({small_run(), cells});
+  EXPECT_NE(html.find("<td>7.25</td><td>5.5</td>"), std::string::npos) << html;
+  EXPECT_EQ(runs_section({small_run(), small_run()}).find("W2"), std::string::npos);
+}
+
+TEST(Summary, HasNoTileOfWhatIsNotThere) {
+  auto run = small_run();
+  run.results["rows"] = nlohmann::json::array();
+  EXPECT_EQ(summary_section(run).find("class=\"tile"), std::string::npos);
+}
+
 TEST(Accuracy, HasAPlotForEveryJudge) {
   auto const html = accuracy_section(small_run());
   EXPECT_EQ(count(html, "<figure>"), 2);
   EXPECT_NE(html.find("Convolutional network"), std::string::npos);
+  EXPECT_NE(html.find("Accuracy on real test cells"), std::string::npos);  // one size: dots under each other
+  EXPECT_NE(html.find("80.25 ± 2.00"), std::string::npos);
+  auto sizes = small_run();
+  sizes.results["rows"].push_back({{"variant", "scdd"}, {"matching", "dm"}, {"spc", 10}, {"accuracy_mean", 96.5}});
+  EXPECT_NE(accuracy_section(sizes).find("Accuracy against size"), std::string::npos);
   EXPECT_EQ(accuracy_section(FinishedRun{}), "");
 }
 
@@ -77,12 +96,28 @@ TEST(Expression, ShowsTheSamePictureForTheSameMeans) {
 TEST(Audits, RendersWhateverIsThere) {
   auto run = small_run();
   EXPECT_EQ(audits_section(run), "");
-  run.results["audits"] = nlohmann::json::parse(R"({"sets":[{"set":"scdd-dm-spc1-draw0","membership_auc":0.51,"membership_auc_by_class":{"<b>":0.5,"b":1,"c":2,"d":3,"e":4},"zero_proportion":{"real":0.9,"distilled":0.4}},
-                                                            {"set":"other","extra":null}],
-                                                    "rare_classes":[], "paired":"soon", "one": {"n": 3, "list": [1, 2]}})");
+  run.results["audits"] = nlohmann::json::parse(R"({"sets":[{"variant":"scdd","set":"scdd-dm-spc1-draw0","membership_auc":0.51,"membership_auc_by_class":{"<b>":0.5,"b":1,"c":2,"d":3,"e":4},"zero_proportion":{"real":0.9,"distilled":0.4},"interval":[0.123456,0.5]},
+                                                            {"set":"other","extra":null,"membership_auc_by_class":{"<b>":0.75,"b":1,"c":2,"d":3,"f":4}}],
+                                                    "rare_classes":[], "paired":"soon", "one": {"n": 3, "list": ["x", "y"]}})");
   auto const html = audits_section(run);
-  for (char const* text : {"zero proportion real", "0.51", "&lt;b&gt;", "<summary>membership auc by class, scdd-dm-spc1-draw0", "other"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  for (char const* text : {"zero proportion real", "0.51", "<summary>membership auc by class</summary>", "other", "0.123 … 0.5", "x, y"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  EXPECT_LT(html.find("<th class=\"l\">set"), html.find("<th class=\"l\">variant"));  // what names a set comes first
+  EXPECT_NE(html.find("<td class=\"l\">&lt;b&gt;</td><td>0.5</td><td>0.75</td>"), std::string::npos) << html;  // sets side by side
+  EXPECT_NE(html.find("<td class=\"l\">f</td><td>–</td><td>4</td>"), std::string::npos);
   EXPECT_EQ(count(html, "<section>"), 2);
+}
+
+// Two sets of many numbers: sets are columns.
+TEST(Audits, TurnsWideTables) {
+  auto run = small_run();
+  for (char const* set : {"a", "b"}) {
+    nlohmann::json one{{"set", set}};
+    for (int i = 0; i < 12; ++i) one["number_" + std::to_string(i)] = i;
+    run.results["audits"]["sets"].push_back(one);
+  }
+  auto const html = audits_section(run);
+  EXPECT_NE(html.find("<th class=\"l\"></th><th>a</th><th>b</th>"), std::string::npos) << html;
+  EXPECT_NE(html.find("<td class=\"l\">number 11</td><td>11</td><td>11</td>"), std::string::npos);
 }
 
 TEST(Training, DrawsLossesAndSets) {
@@ -94,6 +129,69 @@ TEST(Training, DrawsLossesAndSets) {
   auto const html = training_section(run);
   EXPECT_EQ(count(html, "<figure>"), 2);
   EXPECT_NE(html.find("kept of scdd-dm-spc1-draw0: rate 0.3, 10 steps"), std::string::npos);
+}
+
+FinishedRun generation_run() {
+  FinishedRun run;
+  run.name = "kidney";
+  run.generation = nlohmann::json::parse(R"({
+    "classes": ["<b>T", "B", "rare"], "unseen": [false, true, false], "train_cells_of_class": [5, 6, 1], "test_cells_of_class": [4, 3, 0], "test_cells": 7, "columns": ["type"],
+    "comparisons": [{"values": "counts", "is_labelled": true, "genes": 2000, "variable_genes": 500, "components": 10, "test_cells": 7, "real": {"zeros": 0.91, "variation": 2.5, "library": 1800.4, "zeros_of_class": [0.9, 0.92, null]}}],
+    "rows": [{"set": "train cells", "kind": "floor", "comparison": 0, "cells": 7, "w2": 5.5, "mmd2": 0.01, "frechet": 2, "kl": 0.1, "w1": 0.02, "scrdit_mmd": 0.03, "neighbour_accuracy": 0.5, "precision": 0.9, "recall": 0.8, "zeros": 0.91, "variation": 2.4, "library": 1799,
+              "unseen": {"w2": 6.25, "mmd2": 0.02}, "of_class": {"w2": [5, 6, null], "mmd2": [0.01, 0.01, null], "frechet": [1, 3, null]}},
+             {"set": "<i>guided", "kind": "generated", "comparison": 0, "cells": 7, "file": "/nowhere/guided.h5ad", "w2": 7.125, "mmd2": 0.05, "frechet": 12, "kl": 0.3, "w1": 0.04, "scrdit_mmd": null, "neighbour_accuracy": 0.7, "precision": 0.5, "recall": 0.4, "zeros": 0.88, "variation": 2.2, "library": 1700,
+              "unseen": {"w2": 9, "mmd2": 0.09}, "of_class": {"w2": [7, 7.25, null], "mmd2": [0.05, 0.05, null], "frechet": [11, 13, null]}}],
+    "reconstruction": {"re": 4571.6, "pcc": 0.273, "mse": 0.206},
+    "classification": {"type": {"classes": 3, "neighbours": {"accuracy": 88.5, "macro_f1": 70, "roc_auc": 0.9, "pr_auc": null}, "logistic_regression": {"accuracy": 91.25, "macro_f1": 80, "roc_auc": 0.97, "pr_auc": 0.8}}}})");
+  return run;
+}
+
+TEST(Generation, HasSetsClassesAndWhatLatentsKeep) {
+  EXPECT_EQ(generation_section(FinishedRun{}), "");
+  auto const html = generation_section(generation_run());
+  for (char const* text : {"7.125", "train cells (real: the floor)", "real test cells", "0.91", "1,800", "Classes that no generator was trained on", "6.25", "B (unseen)", "W2 of &lt;i&gt;guided: B (unseen) 7.25 (3 test cells)", "What the columns mean"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  EXPECT_EQ(html.find("<i>guided"), std::string::npos);
+  EXPECT_EQ(html.find("rare"), std::string::npos);  // no test cells, no distances
+  EXPECT_EQ(count(html, "<figure>"), 6 + 3);
+  EXPECT_EQ(count(html, "class=\"heat\""), 3 * 2 * 2);
+}
+
+TEST(Latents, HasReconstructionAndClassifiers) {
+  EXPECT_EQ(latents_section(FinishedRun{}), "");
+  auto const html = latents_section(generation_run());
+  for (char const* text : {"4,572", "91.25", "logistic regression", "–"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+}
+
+TEST(Summary, HasTheBestGeneratedSetBesideTheFloor) {
+  auto const html = summary_section(generation_run());
+  EXPECT_NE(html.find("<b>7.125</b>"), std::string::npos) << html;
+  EXPECT_NE(html.find("<b>5.5</b>"), std::string::npos);
+}
+
+TEST(GeneratedMap, HasAPanelASetOverTheRealCells) {
+  MappedCells real, made;
+  Random random(1, 98);
+  for (std::int32_t i = 0; i < 60; ++i) {
+    real.classes.push_back(i % 2);
+    for (int d = 0; d < 3; ++d) real.features.push_back(static_cast<float>(random.normal() + (i % 2) * 9));
+  }
+  made = {{0, 0, 0, 9, 9, 9}, {0, -1}};
+  auto const html = generated_map_section(real, {{"<b>one", made}, {"two", made}}, 3, "three numbers", {"T", "B"}, 4);
+  EXPECT_EQ(count(html, "<figure>"), 3);
+  EXPECT_EQ(count(html, "class=\"shadow\""), 2);
+  EXPECT_EQ(count(html, "<title>no class</title>"), 2);
+  EXPECT_NE(html.find("&lt;b&gt;one"), std::string::npos);
+  EXPECT_EQ(html, generated_map_section(real, {{"<b>one", made}, {"two", made}}, 3, "three numbers", {"T", "B"}, 4));
+}
+
+TEST(Training, NamesTheModel) {
+  FinishedRun run;
+  run.stages.push_back({.verb = "train-diffusion", .options = "[diffusion]\n# a model\nmodel = scldm\n", .build = ""});
+  run.steps["train-vae"] = run.steps["train-diffusion"] = {{"step", {0, 1, 2}}, {"loss", {3, 2, 1}}};
+  auto const html = training_section(run);
+  EXPECT_NE(html.find("Autoencoder of counts"), std::string::npos) << html;
+  EXPECT_NE(html.find("flow of latents"), std::string::npos);
 }
 
 TEST(Names, ExplainsTheOnesUsed) {

@@ -8,7 +8,8 @@ configs, programs = sorted(pathlib.Path(sys.argv[1], "configs").glob("*.ini")), 
 assert len(configs) >= 13 and len(programs) >= 7, (configs, programs)
 for config in configs:
     first = config.read_text().splitlines()
-    assert first[0].startswith("# ") and any(f"./tools/distill" in line and f"configs/{config.name}" in line for line in first), f"{config.name} does not say how it is run"
+    comment = " ".join(line for line in first if line.startswith("#"))
+    assert first[0].startswith("# ") and f"--config configs/{config.name}" in comment and ("./tools/distill " in comment or "/retort-" in comment), f"{config.name} does not say how it is run"
     asked = configparser.ConfigParser()
     asked.read(config)
     taken = configparser.ConfigParser()

@@ -7,15 +7,12 @@
 #include <functional>
 #include <vector>
 
-#include "retort/denoisers/noise_schedule.hpp"
+#include "retort/denoisers/scrdit_schedule.hpp"
 #include "retort/generate/row_noise.hpp"
 
 namespace retort {
 
-// scRDiT counts times from 0: its index i of T = 1000 is NoiseSchedule's t = i + 1. Here every time is the index i, and that
-// is what its networks are given, in training too, where i is 1 .. T - 1: index 0 is never trained on nor asked for, and is
-// where sampling ends (alpha_hat 0.9999, so the last state is as good as clean).
-inline double signal_left(NoiseSchedule const& schedule, std::int64_t index) { return schedule.alpha_bar(index + 1); }
+// Every time here is scRDiT's index (denoisers/scrdit_schedule.hpp).
 
 // x float32 [n, width] at `index`, int64 [n], all the same -> the noise in x [n, width]; all on the CPU.
 using NoisePredictor = std::function<at::Tensor(at::Tensor const& x, at::Tensor const& index)>;

@@ -18,6 +18,9 @@ void save_network(std::filesystem::path const& folder, Parameters const& paramet
 // Failure(missing_input), and Failure(bad_input) where it is no JSON or `read` misses something in it.
 void read_network_config(std::filesystem::path const& folder, std::string const& model, std::string const& what, std::function<void(nlohmann::json const&)> const& read);
 
+// Which model FOLDER/config.json says that the folder holds. Throws Failure(missing_input, bad_input) as above.
+std::string model_in(std::filesystem::path const& folder, std::string const& what);
+
 // How many float32 FOLDER/<model>.safetensors can hold at most: a hostile config.json must not ask for more memory. Throws
 // Failure(missing_input).
 std::int64_t numbers_in(std::filesystem::path const& folder, std::string const& model);

@@ -31,24 +31,32 @@ struct ScoredStep {
 struct FinishedRun {
   std::filesystem::path folder, base;  // base: the run whose atlas and networks it goes on with; empty: none
   std::string name;                                                 // of the folder
-  nlohmann::json results, ingested;                                 // results.json, ingest/summary.json; null where missing
-  std::vector<Stage> stages;                                        // in the order of the pipeline, those that were started
+  nlohmann::json results, generation, ingested;                     // results.json, generation.json, ingest/summary.json; null where missing
+  std::vector<Stage> stages;                                        // in the order of the pipeline, those that were started; what its networks came from also in `base`
   std::map<std::string, std::map<std::string, std::vector<double>>> steps;  // columns of steps.tsv, by verb
   std::vector<ScoredStep> scored;                                   // by set as they were made, rate and step
   std::map<std::string, std::pair<double, double>> chosen;          // rate and steps of each set
   std::optional<DistilledName> product;                             // which set distilled.h5ad is
   std::vector<std::string> missing;                                 // parts of the page that cannot be made, and what makes them
 
-  // Where `product` of the run is: its own, or the base's where it has none.
-  std::filesystem::path file(std::string const& product) const;
+  // Where the product `wanted` of the run is: its own, or the base's where it has none.
+  std::filesystem::path file(std::string const& wanted) const;
 };
 
-// Not collective. Throws Failure(bad_input) where results.json is no JSON.
+// Not collective. Throws Failure(bad_input) where results.json or generation.json is no JSON.
 FinishedRun read_finished_run(std::filesystem::path const& folder, std::filesystem::path const& base = {});
 
 // The files that decide what the page says, those that are there: logs are not among them, because a stage that is asked again
 // whether it is done appends to its log. Throws Failure(missing_input) where there is no atlas.
 std::vector<std::filesystem::path> files_of_page(std::filesystem::path const& folder, std::filesystem::path const& base = {});
+
+// The sets of generation.json that lie in files; they may be gone by now.
+struct GeneratedFile {
+  std::string set;
+  std::filesystem::path file;
+  std::size_t comparison = 0;
+};
+std::vector<GeneratedFile> generated_sets(nlohmann::json const& generation);
 
 // The row of `rows` (see json_of) with this variant, matching and spc; null where there is none.
 nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc);

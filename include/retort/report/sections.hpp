@@ -19,16 +19,26 @@ std::string runs_section(std::vector<FinishedRun> const& runs);
 std::string accuracy_section(FinishedRun const& run);
 std::string confusion_section(FinishedRun const& run);
 
-// Some cells and the class of each; features [n, width].
+// Some cells and the class of each (-1: none); features [n, width].
 struct MappedCells {
   std::vector<float> features;
   std::vector<std::int32_t> classes;
 };
 // UMAP of real and distilled cells together (`distilled` may be empty); drawn from `seed`.
 std::string map_section(MappedCells const& real, MappedCells const& distilled, std::int64_t width, std::vector<std::string> const& class_names, std::uint64_t seed);
+// One UMAP of real and generated cells of a space (`space`: its name in a sentence), a panel a set.
+struct MappedSet {
+  std::string name;
+  MappedCells cells;
+};
+std::string generated_map_section(MappedCells const& real, std::vector<MappedSet> const& sets, std::int64_t width, std::string const& space, std::vector<std::string> const& class_names, std::uint64_t seed);
+
 // Class means of the marker genes, real beside distilled; both have the genes of `gene_names`.
 std::string expression_section(ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names);
 
+// generation.json: sets against each other and against real and Gaussian cells, and class by class; what the latents keep.
+std::string generation_section(FinishedRun const& run);
+std::string latents_section(FinishedRun const& run);
 // Losses and held-out accuracy against steps.
 std::string training_section(FinishedRun const& run);
 // results.json's "audits", whatever it holds: arrays of objects as tables, what is nested deeper folded away.

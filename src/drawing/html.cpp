@@ -1,23 +1,25 @@
-#include "retort/report/html.hpp"
+#include "retort/drawing/html.hpp"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
-#include "retort/report/palette.hpp"
+#include "retort/drawing/palette.hpp"
 #include "retort/run/run_folder.hpp"
 
 namespace retort {
 namespace {
 
-// Colours are named once and change with the reader's theme. SVG text is sized by the width that a picture has on the screen.
+// Colours are named once and change with the reader's theme. SVG text is sized by the width that a picture has on the screen. A table that
+// is wider than the screen scrolls: its edge is shaded there, and the first column stays.
 constexpr char const* style = R"(
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;--heat:#0b5cab;--good:#0b6e4f}
-@media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;--heat:#6cb6ff;--good:#5fd3a7}}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;--heat:#0b5cab;--good:#0b6e4f;--edge:#0003}
+@media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;--heat:#6cb6ff;--good:#5fd3a7;--edge:#fff3}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
 main{max-width:1120px;margin:0 auto;padding:16px}
 h1{font-size:1.6rem;line-height:1.2;margin:.5em 0 .2em}
+section+h1{margin-top:2.6em}
 h2{font-size:1.25rem;margin:2.2em 0 .2em;padding-top:.6em;border-top:1px solid var(--line)}
 h3{font-size:.95rem;margin:.2em 0}
 p{margin:.3em 0 .8em;max-width:75ch}
@@ -42,17 +44,22 @@ svg .heat{fill:var(--heat)}
 svg .frame{stroke:var(--line);fill:none}
 svg .on{fill:var(--paper)}
 svg .halo{paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
+svg .shadow{stroke:var(--line);fill:none}
 svg .mark{stroke:var(--ink);stroke-width:1.1}
 .map{max-width:720px}
 .with-legend{display:grid;gap:6px 24px;align-items:center}
 @media (min-width:900px){.with-legend{grid-template-columns:720px 1fr}.with-legend .legend{display:block}}
 @media (min-width:760px){.map text{font-size:7px}.map .halo{stroke-width:2px}}
-.scroll{overflow-x:auto;margin:.6em 0}
+.figures .map text{font-size:13px}
+.figures .map .halo{stroke-width:3px}
+.figures+h3{margin-top:1.4em}
+.scroll{overflow-x:auto;margin:.6em 0;background:linear-gradient(to right,var(--paper) 40%,transparent) left/48px 100% no-repeat local,linear-gradient(to left,var(--paper) 40%,transparent) right/48px 100% no-repeat local,linear-gradient(to right,var(--edge),transparent) left/14px 100% no-repeat,linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 th,td{padding:.22em .6em;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 .l{text-align:left}
 td.l{white-space:normal;min-width:6em;max-width:26em}
+@media (max-width:700px){.scroll th:first-child,.scroll td:first-child{position:sticky;left:0;background:var(--paper)}}
 tr.strong td{font-weight:650}
 details{margin:.5em 0}
 summary{cursor:pointer;color:var(--soft)}
@@ -96,7 +103,7 @@ std::string section(std::string const& title, std::string const& caption, std::s
 std::string figure(std::string const& title, std::string const& svg) { return fmt::format("<figure><h3>{}</h3>\n{}\n</figure>\n", escape(title), svg); }
 
 std::string figures(std::vector<std::string> const& each, int least) {
-  return fmt::format("<div class=\"figures\" style=\"grid-template-columns:repeat(auto-fit,minmax(min({}px,100%),1fr))\">\n{}</div>\n", least, fmt::join(each, ""));
+  return fmt::format("<div class=\"figures\" style=\"grid-template-columns:repeat(auto-fill,minmax(min({}px,100%),1fr))\">\n{}</div>\n", least, fmt::join(each, ""));
 }
 
 std::string folded(std::string const& title, std::string const& body) { return fmt::format("<details><summary>{}</summary>\n{}\n</details>\n", escape(title), body); }

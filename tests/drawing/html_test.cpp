@@ -1,4 +1,4 @@
-#include "retort/report/html.hpp"
+#include "retort/drawing/html.hpp"
 
 #include <gtest/gtest.h>
 

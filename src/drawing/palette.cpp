@@ -1,4 +1,4 @@
-#include "retort/report/palette.hpp"
+#include "retort/drawing/palette.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "retort/distances/local_regression.hpp"
+#include "retort/cells/local_regression.hpp"
 
 #include <ATen/ATen.h>
 

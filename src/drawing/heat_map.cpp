@@ -1,22 +1,33 @@
-#include "retort/report/heat_map.hpp"
+#include "retort/drawing/heat_map.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
-#include "retort/report/html.hpp"
+#include "retort/drawing/html.hpp"
 
 namespace retort {
 namespace {
 
 constexpr std::size_t longest_label = 30;
-constexpr double letter = 6.8;  // pixels of a letter of 11 pixels, seldom more
+// Pixels of a text of 11 pixels, in the widest of the fonts that a reader may have (DejaVu Sans).
+double width_of(std::string const& text) {
+  double width = 0;
+  for (char const c : text) {
+    if ((static_cast<unsigned char>(c) & 0xC0) == 0x80) continue;  // inside a character
+    bool const is_narrow = std::string_view("ijltf.,:;'|!()[]/ ").find(c) != std::string_view::npos;
+    bool const is_wide = (c >= 'A' && c <= 'Z') || c == 'm' || c == 'w' || c == '+' || c == '%';
+    width += is_narrow ? 4.6 : is_wide ? 8.6 : 7.1;
+  }
+  return width;
+}
 
 int room_for(std::vector<std::string> const& labels) {
-  std::size_t most = 1;
-  for (auto const& label : labels) most = std::max(most, std::min(longest_label, label.size()));
-  return static_cast<int>(letter * static_cast<double>(most)) + 8;
+  double most = 8;
+  for (auto const& label : labels) most = std::max(most, width_of(shortened(label, longest_label)));
+  return static_cast<int>(most) + 9;
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ std::string shortened(std::string const& text, std::size_t longest);
 std::string section(std::string const& title, std::string const& caption, std::string const& body);
 // One picture of several: its own heading and SVG.
 std::string figure(std::string const& title, std::string const& svg);
-// Figures side by side where there is room, below each other on a phone; `least` is the width in CSS pixels that one needs.
+// Figures side by side where there is room, below each other on a phone; `least` is the width in CSS pixels that one needs. One
+// alone is no wider than one of several.
 std::string figures(std::vector<std::string> const& each, int least);
 // What is folded away until somebody asks.
 std::string folded(std::string const& title, std::string const& body);

@@ -1,10 +1,10 @@
-#include "retort/distances/variable_genes.hpp"
+#include "retort/cells/variable_genes.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "retort/distances/local_regression.hpp"
+#include "retort/cells/local_regression.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -1,4 +1,4 @@
-#include "retort/report/plot.hpp"
+#include "retort/drawing/plot.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <regex>
 #include <set>
 
-#include "retort/report/heat_map.hpp"
-#include "retort/report/palette.hpp"
+#include "retort/drawing/heat_map.hpp"
+#include "retort/drawing/palette.hpp"
 
 using namespace retort;
 

@@ -1,4 +1,4 @@
-#include "retort/report/plot.hpp"
+#include "retort/drawing/plot.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "retort/report/html.hpp"
+#include "retort/drawing/html.hpp"
 #include "retort/run/progress.hpp"
 
 namespace retort {

@@ -1,9 +1,9 @@
-// Hands arrays to Python and asks for its verdict: the oracle of the distances.
+// Hands arrays to Python and asks for its verdict.
 #pragma once
 
 #include <ATen/ATen.h>
 
-#include "../shared_folder.hpp"
+#include "shared_folder.hpp"
 
 namespace retort {
 

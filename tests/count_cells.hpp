@@ -1,4 +1,4 @@
-// Overdispersed counts of some classes, for tests of the feature space.
+// Overdispersed counts of some classes, for tests of variable genes and the feature space.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "retort/report/umap.hpp"
+#include "retort/drawing/umap.hpp"
 
 #include <ATen/ATen.h>
 

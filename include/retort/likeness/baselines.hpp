@@ -1,0 +1,35 @@
+// What generated cells must be nearer to real test cells than, and as near as: Gaussian cells, and other real cells.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "retort/cells/feature_file.hpp"
+#include "retort/likeness/kinds.hpp"
+#include "retort/ranks/communicator.hpp"
+#include "retort/vaes/cell_vae.hpp"
+
+namespace retort {
+
+// The floor: real cells of the train part, of each kind that the terms cover as many as there are test cells, or all there are;
+// drawn by (seed, kind).
+// Not collective.
+CellsOfKinds train_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
+
+// A Gaussian prior for counts: of each such kind as many cells as there are test cells, their latents from the Gaussian (full
+// covariance, ddof 1) of the kind's train cells, decoded, and counts drawn with libraries of the kind's train cells. A kind
+// without train cells has none. `latents`: of all cells of the atlas, by this autoencoder, which has a negative binomial head.
+// Collective: blocks of 64 cells are shared out; the same bits on any number of ranks.
+CellsOfKinds gaussian_latent_cells(Communicator const& ranks, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
+
+// A Gaussian prior for log-normalised expression: each gene drawn by itself, with the mean and deviation of the kind's train
+// cells, and cut at 0 as scRDiT cuts its samples. Not collective.
+CellsOfKinds gaussian_expression_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
+
+// `count` draws from the Gaussian that has the mean and covariance (ddof 1) of `points` [n, width], n at least 1; cell i by the
+// stream (seed, first + i). Exact where n is below the width as well: a sum of the points' deviations with normal weights.
+// [count, width] float32. Not collective.
+at::Tensor gaussian_like(at::Tensor const& points, std::int64_t count, std::uint64_t seed, std::int64_t first);
+
+}  // namespace retort

@@ -1,0 +1,83 @@
+#include "retort/generate/scldm_cells.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "retort/generate/count_sampling.hpp"
+#include "retort/run/error.hpp"
+
+namespace retort {
+namespace {
+
+// The combination of each cell to draw, kinds one after the other.
+std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, Conditions const& conditions, Atlas const& atlas) {
+  std::vector<std::string> columns;
+  for (auto const& column : conditions.columns()) columns.push_back(column.name);
+  auto const conditioned = conditions_of(atlas, columns);
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(conditions.combinations()), drawing.cells);
+  if (drawing.cells == 0) {
+    for (std::size_t row = 0; row < conditioned.combination.size(); ++row)
+      if (atlas.parts()[row] == Part::test) ++counts[static_cast<std::size_t>(conditions.of_name(conditioned.conditions.name(conditioned.combination[row])))];
+  }
+  std::vector<bool> wanted(counts.size(), drawing.only.empty());
+  for (auto const& name : drawing.only) wanted[static_cast<std::size_t>(conditions.of_name(name))] = true;
+  std::vector<std::int64_t> kinds;
+  for (std::size_t combination = 0; combination < counts.size(); ++combination)
+    if (wanted[combination]) kinds.insert(kinds.end(), static_cast<std::size_t>(counts[combination]), static_cast<std::int64_t>(combination));
+  if (kinds.empty()) fail(ExitCode::usage, "there is no cell to draw (the test part has none of generate.only) Set generate.cells");
+  return kinds;
+}
+
+}  // namespace
+
+ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::path const& vae, std::filesystem::path const& atlas, ScldmDrawing drawing)
+    : drawing_(std::move(drawing)), vae_(load_vae(vae)), generator_(ScldmGenerator::load(generator)) {
+  if (generator_.encoder != vae_->parameters().hash()) fail(ExitCode::bad_input, "'{}' was trained on latents of another autoencoder than '{}'. Run retort-train-diffusion again", generator.string(), vae.string());
+  auto const& shape = generator_.network->shape();
+  if (shape.tokens * shape.latent != vae_->width()) fail(ExitCode::bad_input, "'{}' makes {} latents a cell, '{}' reads {}", generator.string(), shape.tokens * shape.latent, vae.string(), vae_->width());
+  kinds_ = kinds_to_draw(drawing_, generator_.conditions, Atlas(atlas));
+  auto const attributes = shape.attributes.size();
+  auto& weights = drawing_.weights;
+  if (weights.empty()) weights.assign(attributes, 1);
+  if (weights.size() == 1) weights.assign(attributes, weights.front());
+  if (weights.size() != attributes) fail(ExitCode::usage, "generate.weight has {} numbers (the generator has {} label columns)", weights.size(), attributes);
+  c10::InferenceMode const no_graph;
+  counts_ = vae_->decode(at::zeros({1, vae_->width()})).log_theta.defined();
+}
+
+DrawnCells ScldmCells::draw(GeneratedRows const& rows, std::uint64_t seed) const {
+  auto const& shape = generator_.network->shape();
+  auto const& weights = drawing_.weights;
+  bool const unlabelled = std::all_of(weights.begin(), weights.end(), [](double weight) { return weight == 0; });
+  std::vector<std::int64_t> labels;
+  std::vector<double> libraries;
+  for (auto row = rows.first; row < rows.first + rows.count; ++row) {
+    auto const kind = kinds_[static_cast<std::size_t>(row)];
+    auto const of_cell = generator_.conditions.labels(kind, generator_.conditioning);
+    labels.insert(labels.end(), of_cell.begin(), of_cell.end());
+    libraries.push_back(generator_.sizes.draw(unlabelled ? -1 : kind, seed, row));
+  }
+  auto const noise = row_noise(seed, rows, vae_->width(), 0).view({rows.count, shape.tokens, shape.latent});
+  auto const drawn = flow(guided(*generator_.network, at::tensor(labels, at::kLong).view({rows.count, -1}), weights, drawing_.guidance), noise, drawing_.flow);
+  auto const latents = drawn.state.reshape({rows.count, vae_->width()}).contiguous();
+  auto const prediction = vae_->decode(latents);
+  return {(counts_ ? sample_counts(prediction, libraries, seed, rows.first) : sample_expression(prediction, seed, rows.first, true)).contiguous(), latents, drawn.calls};
+}
+
+std::vector<CellSet::Column> ScldmCells::columns() const {
+  std::vector<CellSet::Column> columns;
+  for (auto const& [name, classes] : generator_.conditions.columns()) {
+    CellSet::Column column{name, classes, {}};
+    for (auto const kind : kinds_) column.codes.push_back(static_cast<std::int32_t>(generator_.conditions.classes(kind)[columns.size()]));
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+nlohmann::json ScldmCells::facts() const {
+  return {{"model", "scldm"}, {"weight", drawing_.weights}, {"guidance", drawing_.guidance == Guidance::additive ? "additive" : "joint"}, {"steps", drawing_.flow.steps}, {"conditioning", name_of(generator_.conditioning)}, {"atlas", generator_.atlas}, {"encoder", generator_.encoder}};
+}
+
+}  // namespace retort

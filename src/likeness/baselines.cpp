@@ -1,0 +1,138 @@
+#include "retort/likeness/baselines.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "retort/cells/dense_cells.hpp"
+#include "retort/distances/expression_statistics.hpp"
+#include "retort/generate/count_sampling.hpp"
+#include "retort/generators/size_factors.hpp"
+#include "retort/ranks/share.hpp"
+#include "retort/run/random.hpp"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t rows_of_a_block = 64;
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// Rows of the train part, by kind; of kinds that the terms cover.
+std::vector<std::vector<std::int64_t>> train_rows(Atlas const& atlas, Kinds const& kinds, Terms const& terms) {
+  std::vector<std::vector<std::int64_t>> rows(kinds.names.size());
+  for (std::size_t row = 0; row < kinds.of_row.size(); ++row)
+    if (atlas.parts()[row] != Part::test && terms.covers[index(kinds.of_row[row])]) rows[index(kinds.of_row[row])].push_back(static_cast<std::int64_t>(row));
+  return rows;
+}
+
+void append(CsrBlock& to, CsrBlock const& what) {
+  auto const shift = to.nonzeros();
+  to.genes = what.genes;
+  for (std::size_t i = 1; i < what.indptr.size(); ++i) to.indptr.push_back(what.indptr[i] + shift);
+  to.indices.insert(to.indices.end(), what.indices.begin(), what.indices.end());
+  to.values.insert(to.values.end(), what.values.begin(), what.values.end());
+}
+
+// Collective: the rows of all ranks, in rank order.
+CsrBlock gathered(Communicator const& ranks, CsrBlock const& own) {
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t row = 0; row < own.rows(); ++row) lengths.push_back(own.indptr[index(row + 1)] - own.indptr[index(row)]);
+  CsrBlock all;
+  all.genes = own.genes;
+  for (auto const length : ranks.gather(std::span<std::int64_t const>(lengths))) all.indptr.push_back(all.indptr.back() + length);
+  all.indices = ranks.gather(std::span<std::int32_t const>(own.indices));
+  all.values = ranks.gather(std::span<float const>(own.values));
+  return all;
+}
+
+}  // namespace
+
+CellsOfKinds train_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
+  auto of_kind = train_rows(atlas, kinds, terms);
+  std::vector<std::int64_t> rows;
+  for (std::size_t kind = 0; kind < of_kind.size(); ++kind) {
+    auto& train = of_kind[kind];
+    Random(seed, purpose::distances, kind).shuffle(train);
+    rows.insert(rows.end(), train.begin(), train.begin() + std::min(std::ssize(train), kinds.test_cells[kind]));
+  }
+  return real_cells(atlas, kinds, rows, terms);
+}
+
+at::Tensor gaussian_like(at::Tensor const& points, std::int64_t count, std::uint64_t seed, std::int64_t first) {
+  c10::InferenceMode const no_graph;
+  at::Tensor const x = points.to(at::kDouble), mean = x.mean(0), deviations = x - mean;
+  auto const n = x.size(0), width = x.size(1);
+  at::Tensor axes = deviations / std::sqrt(static_cast<double>(std::max<std::int64_t>(1, n - 1)));  // [n, width]: axes^T axes is the covariance
+  if (n > width) {
+    auto const [variances, vectors] = at::linalg_eigh(at::mm(axes.t(), axes));
+    axes = (vectors * variances.clamp_min(0).sqrt()).t();
+  }
+  at::Tensor const weights = at::empty({count, axes.size(0)}, at::kDouble);
+  for (std::int64_t i = 0; i < count; ++i) {
+    Random random(seed, purpose::distances, static_cast<std::uint64_t>(first + i), 1);
+    for (std::int64_t k = 0; k < axes.size(0); ++k) weights.mutable_data_ptr<double>()[i * axes.size(0) + k] = random.normal();
+  }
+  return (mean + at::mm(weights, axes)).to(at::kFloat);
+}
+
+CellsOfKinds gaussian_latent_cells(Communicator const& ranks, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
+  std::vector<std::int64_t> all_train;
+  for (std::size_t row = 0; row < kinds.of_row.size(); ++row)
+    if (atlas.parts()[row] != Part::test) all_train.push_back(static_cast<std::int64_t>(row));
+  auto const own_seed = ~seed;  // not the libraries and counts that retort-generate draws
+  auto const sizes = size_factors(ranks, atlas, all_train, kinds.of_row, kinds.count());
+  CellsOfKinds made;
+  CsrBlock own_cells;
+  own_cells.genes = std::ssize(terms.genes);
+  ranks.together([&] {
+    c10::InferenceMode const no_graph;
+    auto const every = at::from_blob(const_cast<float*>(latents.values.data()), {latents.rows, latents.width});
+    auto const of_kind = train_rows(atlas, kinds, terms);
+    std::vector<at::Tensor> drawn;
+    for (std::int64_t kind = 0; kind < kinds.count(); ++kind) {
+      auto const wanted = kinds.test_cells[index(kind)];
+      if (of_kind[index(kind)].empty()) continue;
+      drawn.push_back(gaussian_like(every.index_select(0, at::tensor(of_kind[index(kind)], at::kLong)), wanted, own_seed, std::ssize(made.kinds)));
+      made.kinds.insert(made.kinds.end(), index(wanted), static_cast<std::int32_t>(kind));
+    }
+    if (drawn.empty()) return;
+    at::Tensor const points = at::cat(drawn);
+    auto const own = share_of(points.size(0), ranks.rank(), ranks.size(), rows_of_a_block);
+    for (auto begin = own.begin; begin < own.end; begin += rows_of_a_block) {
+      auto const n = std::min(rows_of_a_block, own.end - begin);
+      std::vector<double> libraries;
+      for (auto row = begin; row < begin + n; ++row) libraries.push_back(sizes.draw(made.kinds[index(row)], own_seed, row));
+      auto const counts = sample_counts(vae.decode(points.narrow(0, begin, n).contiguous()), libraries, own_seed, begin);
+      append(own_cells, cut_to_genes(compressed({counts.const_data_ptr<float>(), index(counts.numel())}, counts.size(1)), terms.genes));
+    }
+  });
+  made.cells = gathered(ranks, own_cells);
+  return made;
+}
+
+CellsOfKinds gaussian_expression_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
+  auto const of_kind = train_rows(atlas, kinds, terms);
+  CellsOfKinds made;
+  made.cells.genes = std::ssize(terms.genes);
+  for (std::int64_t kind = 0; kind < kinds.count(); ++kind) {
+    if (of_kind[index(kind)].empty()) continue;
+    auto const spread = gene_spread(real_cells(atlas, kinds, of_kind[index(kind)], terms).cells);
+    auto const *const mean = spread.mean.const_data_ptr<double>(), *const deviation = spread.deviation.const_data_ptr<double>();
+    for (std::int64_t cell = 0; cell < kinds.test_cells[index(kind)]; ++cell) {
+      Random random(seed, purpose::distances, made.kinds.size(), 2);
+      for (std::int64_t gene = 0; gene < made.cells.genes; ++gene) {
+        auto const value = static_cast<float>(mean[gene] + deviation[gene] * random.normal());
+        if (!(value > 0)) continue;
+        made.cells.indices.push_back(static_cast<std::int32_t>(gene));
+        made.cells.values.push_back(value);
+      }
+      made.cells.indptr.push_back(std::ssize(made.cells.indices));
+      made.kinds.push_back(static_cast<std::int32_t>(kind));
+    }
+  }
+  return made;
+}
+
+}  // namespace retort

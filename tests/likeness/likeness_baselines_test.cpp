@@ -1,0 +1,124 @@
+// What generated cells are read against: real train cells, and Gaussians in latents and in genes.
+#include "retort/likeness/baselines.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "../shared_folder.hpp"
+#include "../small_cells.hpp"
+#include "retort/cells/simulator.hpp"
+#include "retort/vaes/scvi_vae.hpp"
+
+namespace retort {
+namespace {
+
+class BaselinesTest : public testing::Test {
+ protected:
+  BaselinesTest() {
+    SimulateOptions options;
+    options.cells = 900, options.genes = 50, options.types = 3;
+    simulate(ranks, options, 3, folder / "atlas.h5ad");
+    atlas = std::make_unique<Atlas>(folder / "atlas.h5ad");
+    kinds = kinds_of(*atlas, {"cell_type"});
+    for (std::int64_t gene = 0; gene < 50; ++gene) counts.genes.push_back(gene);
+    logs.genes = {3, 4, 20, 41};
+    logs.covers = counts.covers = {true, true, true};
+  }
+
+  Communicator const ranks = Communicator::world();
+  SharedFolder const folder{ranks, "likeness_baselines"};
+  std::unique_ptr<Atlas> atlas;
+  Kinds kinds;
+  Terms counts, logs{.values = CellValues::log_normalised, .genes = {}, .covers = {}};
+};
+
+std::vector<std::int64_t> cells_by_kind(CellsOfKinds const& set, std::int64_t kinds) {
+  std::vector<std::int64_t> cells(static_cast<std::size_t>(kinds));
+  for (auto const kind : set.kinds) ++cells[static_cast<std::size_t>(kind)];
+  return cells;
+}
+
+// Both ways of drawing: more points than dimensions, and fewer.
+TEST(GaussianLike, HasTheMeanAndCovarianceOfThePoints) {
+  at::manual_seed(4);
+  for (std::int64_t const n : {200, 5}) {
+    at::Tensor const points = at::mm(at::randn({n, 8}), at::randn({8, 8})) + at::arange(8);
+    at::Tensor const drawn = gaussian_like(points, 40000, 7, 100).to(at::kDouble), exact = points.to(at::kDouble);
+    auto const covariance = [](at::Tensor const& x) { return at::mm((x - x.mean(0)).t(), x - x.mean(0)) / (x.size(0) - 1); };
+    double const scale = covariance(exact).diagonal().max().item<double>();
+    EXPECT_LT((drawn.mean(0) - exact.mean(0)).abs().max().item<double>(), 0.03 * std::sqrt(scale)) << n;
+    EXPECT_LT((covariance(drawn) - covariance(exact)).abs().max().item<double>(), 0.05 * scale) << n;
+    EXPECT_TRUE(at::equal(gaussian_like(points, 10, 7, 105), gaussian_like(points, 40, 7, 100).narrow(0, 5, 10)));  // a cell is its number's
+  }
+  at::Tensor const one = at::arange(8).to(at::kFloat).view({1, 8});
+  EXPECT_TRUE(at::equal(gaussian_like(one, 2, 1, 0), one.expand({2, 8})));
+}
+
+TEST_F(BaselinesTest, FloorIsOtherRealCellsOfTheSameKinds) {
+  auto const floor = train_cells(*atlas, kinds, counts, 5);
+  EXPECT_EQ(cells_by_kind(floor, kinds.count()), kinds.test_cells);
+  auto const again = train_cells(*atlas, kinds, counts, 5), other = train_cells(*atlas, kinds, counts, 6);
+  EXPECT_EQ(again.cells.values, floor.cells.values);
+  EXPECT_NE(other.cells.indices, floor.cells.indices);
+  auto one = counts;
+  one.covers = {false, true, false};
+  EXPECT_EQ(cells_by_kind(train_cells(*atlas, kinds, one, 5), 3), (std::vector<std::int64_t>{0, kinds.test_cells[1], 0}));
+  // Every one is a train cell, and none comes twice.
+  std::multiset<std::vector<float>> train;
+  for (std::int64_t row = 0; row < atlas->cells(); ++row) {
+    if (atlas->parts()[static_cast<std::size_t>(row)] == Part::test) continue;
+    auto const cell = testing_cells::dense(atlas->read(row, row + 1));
+    train.emplace(cell.const_data_ptr<float>(), cell.const_data_ptr<float>() + 50);
+  }
+  auto const dense = testing_cells::dense(floor.cells);
+  for (std::int64_t i = 0; i < dense.size(0); ++i) {
+    auto const found = train.find(std::vector<float>(dense[i].const_data_ptr<float>(), dense[i].const_data_ptr<float>() + 50));
+    ASSERT_NE(found, train.end()) << i;
+    train.erase(found);
+  }
+}
+
+TEST_F(BaselinesTest, GaussianOfGenesHasTheMomentsOfTrainCells) {
+  auto const made = gaussian_expression_cells(*atlas, kinds, logs, 5);
+  EXPECT_EQ(cells_by_kind(made, kinds.count()), kinds.test_cells);
+  auto const x = testing_cells::dense(made.cells).to(at::kDouble);
+  EXPECT_GE(x.min().item<double>(), 0);
+  std::vector<std::int64_t> train;
+  for (std::size_t row = 0; row < kinds.of_row.size(); ++row)
+    if (atlas->parts()[row] != Part::test && kinds.of_row[row] == 1) train.push_back(static_cast<std::int64_t>(row));
+  auto const real = testing_cells::dense(real_cells(*atlas, kinds, train, logs).cells).to(at::kDouble);
+  // The mean of a Gaussian that is cut at 0, by its formula.
+  auto const mean = real.mean(0), deviation = real.std(0, false).clamp_min(1e-12), z = mean / deviation;
+  auto const expected = mean * 0.5 * at::erfc(-z / std::sqrt(2.0)) + deviation * at::exp(-z.square() / 2) / std::sqrt(2 * M_PI);
+  auto const rows = x.narrow(0, kinds.test_cells[0], kinds.test_cells[1]);
+  auto const error = 4 * deviation / std::sqrt(static_cast<double>(kinds.test_cells[1]));
+  EXPECT_TRUE(((rows.mean(0) - expected).abs() < error).all().item<bool>()) << rows.mean(0) << expected;
+}
+
+TEST_F(BaselinesTest, GaussianOfLatentsIsTheSameOnAnyNumberOfRanks) {
+  ScviVae vae({.genes = 50, .hidden = 12, .latent = 3}, 2);
+  vae.finish();
+  Features latents{atlas->cells(), 3, {}, "", ""};
+  for (std::int64_t row = 0; row < atlas->cells(); ++row) {
+    auto const code = vae.embed(atlas->read(row, row + 1)).contiguous();
+    latents.values.insert(latents.values.end(), code.const_data_ptr<float>(), code.const_data_ptr<float>() + 3);
+  }
+  Terms const some{CellValues::counts, {1, 2, 3, 40, 49}, {true, true, true}};
+  auto const made = gaussian_latent_cells(ranks, vae, latents, *atlas, kinds, some, 5);
+  auto const alone = gaussian_latent_cells(Communicator::serial(), vae, latents, *atlas, kinds, some, 5);
+  EXPECT_EQ(made.cells.indptr, alone.cells.indptr);
+  EXPECT_EQ(made.cells.indices, alone.cells.indices);
+  EXPECT_EQ(made.cells.values, alone.cells.values);
+  EXPECT_EQ(made.kinds, alone.kinds);
+  EXPECT_EQ(cells_by_kind(made, kinds.count()), kinds.test_cells);
+  EXPECT_EQ(made.cells.genes, 5);
+  // Libraries are those of train cells.
+  auto const whole = gaussian_latent_cells(ranks, vae, latents, *atlas, kinds, counts, 5);
+  double const made_mean = testing_cells::dense(whole.cells).sum(1).mean().item<double>(), real_mean = testing_cells::dense(atlas->read(0, 900)).sum(1).mean().item<double>();
+  EXPECT_NEAR(made_mean / real_mean, 1, 0.15);
+}
+
+}  // namespace
+}  // namespace retort
