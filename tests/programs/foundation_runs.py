@@ -31,9 +31,9 @@ class Runs:
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
-    def run(self, verb, ranks, *settings):
+    def run(self, verb, ranks, *settings, **environment):
         command = [self.mpirun, "-n", str(ranks), os.path.join(self.programs, "retort-" + verb), *settings]
-        return subprocess.run(command, capture_output=True, text=True, timeout=100)
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, env={**os.environ, **environment})
 
     def must(self, verb, ranks, *settings):
         done = self.run(verb, ranks, *settings)
