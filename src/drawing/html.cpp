@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "retort/drawing/palette.hpp"
 #include "retort/run/run_folder.hpp"
@@ -13,8 +14,8 @@ namespace {
 // Colours are named once and change with the reader's theme. SVG text is sized by the width that a picture has on the screen. A table that
 // is wider than the screen scrolls: its edge is shaded there, and the first column stays.
 constexpr char const* style = R"(
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;--heat:#0b5cab;--good:#0b6e4f;--edge:#0003}
-@media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;--heat:#6cb6ff;--good:#5fd3a7;--edge:#fff3}}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;--heat:#0b5cab;--good:#0b6e4f;--weak:#b14a00;--edge:#0003}
+@media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;--heat:#6cb6ff;--good:#5fd3a7;--weak:#ffb070;--edge:#fff3}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
 main{max-width:1120px;margin:0 auto;padding:16px}
@@ -25,6 +26,13 @@ h3{font-size:.95rem;margin:.2em 0}
 p{margin:.3em 0 .8em;max-width:75ch}
 a{color:inherit}
 .caption{color:var(--soft);font-size:.92rem}
+nav{font-size:.9rem;margin:1.2em 0 0}
+.verdict{padding-left:1.4em;margin:.6em 0;max-width:80ch}
+.verdict li{margin:.45em 0;padding-left:.3em}
+.verdict .good{list-style-type:"✓"}
+.verdict .weak{list-style-type:"!"}
+.verdict li::marker{font-weight:700;color:var(--good)}
+.verdict .weak::marker{color:var(--weak)}
 nav ul,.legend{list-style:none;margin:.4em 0;padding:0;display:flex;flex-wrap:wrap;gap:.2em 1.1em}
 .legend{font-size:.85rem}
 .legend svg{width:26px;height:12px;vertical-align:-1px;margin-right:.35em}
@@ -68,6 +76,28 @@ dt{font-weight:650;margin-top:.6em}
 dd{margin:0;max-width:75ch}
 @media print{section{break-inside:avoid}}
 )";
+
+// Numbers the sections of `body`, and puts links to them before the first one; a heading above them begins a list of its own.
+std::string with_contents(std::string const& body) {
+  constexpr std::string_view opening = "<section><h2>", closing = "</h2>", heading = "<h1>", heading_closing = "</h1>";
+  std::string html, list;
+  std::size_t from = 0, sections = 0, first = std::string::npos;
+  for (std::size_t at = body.find('<'); at != std::string::npos; at = body.find('<', at + 1)) {
+    std::string_view const rest = std::string_view(body).substr(at);
+    if (rest.starts_with(heading) && sections > 0) {
+      list += fmt::format("</ul>\n<b>{}</b><ul>", rest.substr(heading.size(), rest.find(heading_closing) - heading.size()));
+    } else if (rest.starts_with(opening)) {
+      html.append(body, from, at - from);
+      if (sections == 0) first = html.size();
+      html += fmt::format("<section id=\"s{}\"><h2>", ++sections);
+      from = at + opening.size();
+      list += fmt::format("<li><a href=\"#s{}\">{}</a></li>", sections, rest.substr(opening.size(), rest.find(closing) - opening.size()));
+    }
+  }
+  html.append(body, from);
+  if (sections > 2) html.insert(first, fmt::format("<nav aria-label=\"On this page\"><ul>{}</ul></nav>\n", list));
+  return html;
+}
 
 }  // namespace
 
@@ -126,7 +156,7 @@ std::string page(std::string const& title, std::string const& body) {
   return fmt::format("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
                      "<title>{}</title>\n<style>:root{{{}}}\n@media (prefers-color-scheme:dark){{:root{{{}}}}}{}</style></head>\n<body><main>\n{}</main></body></html>\n",
-                     escape(title), colours_on_light_paper(), colours_on_dark_paper(), style, body);
+                     escape(title), colours_on_light_paper(), colours_on_dark_paper(), style, with_contents(body));
 }
 
 }  // namespace retort

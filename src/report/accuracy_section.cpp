@@ -99,18 +99,18 @@ std::string summary_section(FinishedRun const& run) {
   auto const count = [&](char const* key) { return with_commas(data.value(key, std::int64_t{0})); };
   if (!data.is_null()) {
     auto const& rows = run.results["rows"];
-    std::string const held = run.product ? fmt::format("{}-{}, {} a class", run.product->variant, run.product->matching, run.product->spc) : "";
+    std::string const held = run.product ? fmt::format("{} synthetic cells, {} a class ({}-{})", with_commas(run.product->spc * data.value("classes", std::int64_t{0})), run.product->spc, run.product->variant, run.product->matching) : "";
     auto const best = run.product ? row_named(rows, run.product->variant, run.product->matching, run.product->spc) : nullptr;
     std::int64_t const spc = run.product ? run.product->spc : 1;
     html += fmt::format("<p>{} cells, {} genes, {} classes in the column <b>{}</b>. Classifiers were trained on each set and tried on {} test cells that nothing else has seen.</p>\n", count("cells"), count("genes"), count("classes"),
                         escape(data.value("label", "")), count("test_cells"));
     std::string tiles;
-    if (!best.is_null()) tiles += tile(percent(best), fmt::format("the product distilled.h5ad: {}, {} cells in all", held, with_commas(spc * data.value("classes", std::int64_t{0}))), true);
+    if (!best.is_null()) tiles += tile(percent(best), "the product distilled.h5ad: " + held, true);
     if (auto const full = row_named(rows, "full", "", 0); !full.is_null()) tiles += tile(percent(full), fmt::format("all {} train cells", with_commas(data.value("fit_cells", std::int64_t{0}) + data.value("held_out_cells", std::int64_t{0}))));
     if (auto const random = row_named(rows, "random", "", spc); !random.is_null()) tiles += tile(percent(random), fmt::format("random real cells, {} a class", spc));
     if (auto const means = means_row(rows, spc); !means.is_null()) tiles += tile(percent(means), means.value("variant", "") == "class_mean" ? std::string("class means, 1 a class") : fmt::format("means of clusters, {} a class", spc));
     if (!tiles.empty())
-      html += fmt::format("<div class=\"tiles\">\n{}</div>\n<p class=\"caption\">Accuracy of a linear head on frozen features; good is a product near all train cells and clearly above random cells and means, which cost nothing.</p>\n", tiles);
+      html += fmt::format("<div class=\"tiles\">\n{}</div>\n<p class=\"caption\">Accuracy on the test cells of a linear classifier on the features of the run's encoder (a linear head). The product is the kind of set that did best on held-out train cells, so another may do better here. Good is a product near all train cells and clearly above random cells and means, which cost nothing.</p>\n", tiles);
   }
   if (!run.missing.empty()) {
     std::string list;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "retort/drawing/html.hpp"
 #include "retort/drawing/plot.hpp"
@@ -146,11 +147,64 @@ std::string table_of(json const& value) {
 }
 
 std::string caption_of(std::string const& key) {
-  if (key == "sets")
-    return "What each distilled set gives away and how it looks: a membership AUC of 50 % (0.5) says that nobody can tell from the set which cells it was made of; zeros and library sizes near those of real cells are good.";
-  if (key == "rare_classes") return "Classes with few cells, in which averages hide failures; good is a recall near that of all train cells.";
-  if (key.starts_with("paired")) return "Differences between kinds of sets, draw by draw; good is a difference whose interval leaves out zero.";
+  if (key.starts_with("paired")) return "Differences in accuracy (points) between kinds of sets, draw by draw, with the 95 % interval and two tests; good is a difference whose interval leaves out zero.";
   return "As retort-evaluate wrote it.";
+}
+
+double number_at(json const& object, char const* key) {
+  auto const value = object.is_object() ? object.value(key, json()) : json();
+  return value.is_number() ? value.get<double>() : std::nan("");
+}
+std::string fixed(double value, int digits) { return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "–"; }
+
+std::string area_of(json const& set, std::string const& attack) {
+  auto const interval = set.value(attack + "_interval", json());
+  auto const area = fixed(number_at(set, (attack + "_auc").c_str()), 2);
+  return interval.is_array() && interval.size() == 2 && interval[0].is_number() && interval[1].is_number() ? fmt::format("{} ({:.2f}–{:.2f})", area, interval[0].get<double>(), interval[1].get<double>()) : area;
+}
+
+std::string classes_in(json const& set, char const* key) { return set.contains(key) ? text_of(set[key]) : "–"; }
+
+bool is_of(FinishedRun const& run, json const& set) {
+  return run.product && set.value("variant", "") == run.product->variant && set.value("matching", "") == run.product->matching && set.value("spc", std::int64_t{0}) == run.product->spc;
+}
+
+// A row a set; every number of the audit folded below.
+std::string sets_of(FinishedRun const& run, json const& sets) {
+  Table leaks{{"set", "AUC by distance (95 %)", "AUC by confidence (95 %)", "classes that leak", "AUC by cells alone (95 %)", "classes that leak by cells alone", "copies"}, {}, 1};
+  Table looks{{"set", "zeros (%)", "zeros, real cells (%)", "genes detected", "genes detected, real cells", "cells within the real range (%)", "variation of genes", "variation, real cells", "top 50 genes (%)", "fold changes (ρ)"}, {}, 1};
+  for (auto const& set : sets) {
+    if (!set.is_object()) continue;
+    auto const part = [&](char const* audit, char const* key, double times, int digits) { return fixed(times * number_at(set.value(audit, json()), key), digits); };
+    std::string const name = (is_of(run, set) ? "*" : "") + set.value("set", "");
+    leaks.rows.push_back({name, area_of(set, "membership"), area_of(set, "confidence"), classes_in(set, "leaks"), area_of(set, "expression"), classes_in(set, "expression_leaks"), fixed(number_at(set, "copies"), 0)});
+    looks.rows.push_back({name, part("zero_proportion", "distilled", 100, 1), part("zero_proportion", "real", 100, 1), part("detected_genes", "distilled", 1, 0), part("detected_genes", "real", 1, 0), part("detected_genes", "inside", 100, 0),
+                          part("coefficient_of_variation", "distilled", 1, 2), part("coefficient_of_variation", "real", 1, 2), part("differential_expression", "precision_at_50", 100, 0), part("differential_expression", "fold_spearman", 1, 2)});
+  }
+  if (leaks.rows.empty()) return "";
+  return section("What each set gives away",
+                 "Membership inference: is a real cell one of those that the set was made from? AUC 0.5 is a guess, 1 certainty. By distance and by confidence an outsider has the set and the encoder (foundation/), so both count what the encoder remembers: random cells and class means show how much that is; by cells alone he has "
+                 "only the file. A class leaks where the lower end of its 95 % interval is above 0.6; copies are cells of the set that equal a real one (random cells are). Bold: the product's kind. Good is 0.5, none and 0.",
+                 html_of(leaks)) +
+         section("How like cells each set looks",
+                 "Means over classes. Good is a number like that of real cells beside it: zeros, genes detected (above the smallest real value; its range is the 5th to 95th percentile) and the median coefficient of variation of genes; 100 % of the top 50 genes of each class, and a rank correlation ρ of fold changes of 1.",
+                 html_of(looks) + folded("All numbers of the audit, by the names that results.json has", table_of(sets)));
+}
+
+// A column a class.
+std::string rare_of(FinishedRun const& run, json const& audit) {
+  auto const cells = audit.value("train_cells", json());
+  auto const rows = audit.value("rows", json());
+  if (!cells.is_object() || cells.empty() || !rows.is_array()) return "";
+  Table table{{"set"}, {}, 1};
+  for (auto const& [name, count] : cells.items()) table.header.push_back(fmt::format("{} ({} train cells)", name, text_of(count)));
+  for (auto const& row : rows) {
+    auto const set = row.value("set", "");
+    bool const is_product = run.product && set == fmt::format("{}-{}-spc{}", run.product->variant, run.product->matching, run.product->spc);
+    auto& texts = table.rows.emplace_back(std::vector<std::string>{(is_product ? "*" : "") + (set == "full" ? "all train cells" : set)});
+    for (auto const& [name, count] : cells.items()) texts.push_back(fixed(number_at(row.value("recall", json()), name.c_str()), 1));
+  }
+  return section("Rare classes", "Recall (%) in the classes with the fewest train cells, in which averages hide failures, by a linear classifier that learned from each set. Good is a recall near that of all train cells. Bold: the product's kind.", html_of(table));
 }
 
 }  // namespace
@@ -158,8 +212,14 @@ std::string caption_of(std::string const& key) {
 std::string audits_section(FinishedRun const& run) {
   if (!run.results.contains("audits") || !run.results["audits"].is_object()) return "";
   std::string html;
-  for (auto const& [key, value] : run.results["audits"].items())
-    if (auto const table = value.is_structured() && !value.empty() ? table_of(value) : ""; !table.empty()) html += section("Audit: " + words_of(key), caption_of(key), table);
+  for (auto const& [key, value] : run.results["audits"].items()) {
+    std::string told;
+    if (key == "sets" && value.is_array()) told = sets_of(run, value);
+    if (key == "rare_classes" && value.is_object()) told = rare_of(run, value);
+    if (told.empty())
+      if (auto const table = value.is_structured() && !value.empty() ? table_of(value) : ""; !table.empty()) told = section("Audit: " + words_of(key), caption_of(key), table);
+    html += told;
+  }
   return html;
 }
 

@@ -72,7 +72,7 @@ std::map<std::string, std::vector<double>> steps_of(fs::path const& file) {
 }
 
 Stage stage_of(fs::path const& folder, std::string const& verb, std::vector<nlohmann::json> const& events) {
-  Stage stage{.verb = verb, .options = text_of(folder / "options.ini"), .build = text_of(folder / "build.txt"), .is_done = fs::exists(folder / "DONE")};
+  Stage stage{.verb = verb, .options = text_of(folder / "options.ini"), .build = text_of(folder / "build.txt"), .folder = folder, .is_done = fs::exists(folder / "DONE")};
   double began = -1;  // -1: not running
   for (auto const& event : events) {
     double const time = event.value("time", 0.0);

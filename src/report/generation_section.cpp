@@ -55,12 +55,12 @@ std::string text_of(Metric const& metric, json const& row) {
 
 std::string title_of(json const& row) {
   std::string const set = row.value("set", ""), kind = row.value("kind", "");
-  return kind == "floor" ? set + " (real: the floor)" : kind == "prior" ? set + " (prior)" : set;
+  return kind == "floor" ? set + " (real: the floor)" : kind == "autoencoder" ? set + " (a perfect generator's)" : kind == "prior" || kind == "standard prior" ? set + " (prior)" : set;
 }
 
 std::string colour_of(json const& row) {
   std::string const kind = row.value("kind", "");
-  return kind == "floor" ? "var(--good)" : kind == "prior" ? "var(--soft)" : colour(0);
+  return kind == "floor" ? "var(--good)" : kind == "prior" || kind == "standard prior" || kind == "autoencoder" ? "var(--soft)" : colour(0);
 }
 
 std::vector<json> rows_of(json const& generation, std::size_t comparison) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <sstream>
 
 #include "retort/drawing/html.hpp"
 #include "retort/drawing/plot.hpp"
@@ -65,7 +66,7 @@ std::string rows_section(FinishedRun const& run) {
     else others += folded("The same sets under " + key, html_of(table));
   }
   return section("All rows",
-                 "Every set and every baseline on real test cells; sd is over all heads, headroom the part of the way from random cells to all cells, seconds those of making a set and training on it, bold the kind of the product. Good is a high "
+                 "Every set and every baseline on real test cells; sd is over all heads, headroom the part of the way from random cells to all cells (it means little where these two lie close), seconds those of making a set and training on it, bold the kind of the product. Good is a high "
                  "macro F1 too, which counts rare classes as much as common ones.",
                  html + others);
 }
@@ -90,12 +91,18 @@ std::string names_section(FinishedRun const& run) {
 std::string making_section(FinishedRun const& run) {
   if (run.stages.empty()) return "";
   Table table{{"program", "ranks", "seconds", "finished"}, {}, 1};
-  std::string settings;
+  std::string settings, commands;
   for (auto const& stage : run.stages) {
     table.rows.push_back({"retort-" + stage.verb, std::to_string(stage.ranks), fmt::format("{:.1f}", stage.seconds), stage.is_done ? "yes" : "no"});
     settings += folded("retort-" + stage.verb + ": settings and build", fmt::format("<pre>{}\n{}</pre>", escape(stage.options), escape(stage.build)));
+    commands += fmt::format("mpirun -n {} retort-{} --config {}\n", stage.ranks, stage.verb, (stage.folder / "options.ini").string());
   }
-  return section("How it was made", "The programs in their order, with the seconds that their last settings took; good is a run of which every part is finished.", html_of(table) + settings);
+  std::istringstream build(run.stages.back().build);
+  std::vector<std::string> made_by;
+  for (std::string line; std::getline(build, line);)
+    if (!line.empty() && !line.starts_with("ranks") && !line.starts_with("threads")) made_by.push_back(line);
+  return section("How it was made", fmt::format("{}. The programs in their order, with the seconds that their last settings took; good is a run of which every part is finished.", fmt::join(made_by, ", ")),
+                 html_of(table) + "<p>The same again, to the same numbers on any number of ranks; a stage that is done is skipped, and another run.folder makes all of it anew:</p>\n<pre>" + escape(commands) + "</pre>" + settings);
 }
 
 }  // namespace retort

@@ -108,7 +108,7 @@ std::string training_section(FinishedRun const& run) {
   html += section("Distillation, set by set",
                   "Matching loss (above) and accuracy of heads on the held-out part of train (below) against step, a pair for each kind of set: lines are the first draw with every rate that was tried, dots the states that were "
                   "kept, one a draw. Good is a loss that falls while accuracy rises or stays.",
-                  legend(entries) + figures(pairs, 250));
+                  legend(entries) + figures(pairs, 320));
   return html;
 }
 

@@ -33,4 +33,14 @@ TEST(Page, HasNoScriptAndForbidsTheNetwork) {
   for (char const* word : {"<script", "http://", "https://", "src=", "@import", "url("}) EXPECT_EQ(html.find(word), std::string::npos) << word;
 }
 
+// Every section of several runs has a link, and those of a later run stand under its name.
+TEST(Page, LinksToItsSections) {
+  auto const three = section("A & B", "", "") + section("C", "", "") + section("D", "", "");
+  auto const html = page("t", "<h1>one</h1>" + three + "<h1>two</h1>" + section("C", "", ""));
+  EXPECT_NE(html.find("<h1>one</h1><nav aria-label=\"On this page\"><ul><li><a href=\"#s1\">A &amp; B</a></li>"), std::string::npos) << html;
+  EXPECT_NE(html.find("<b>two</b><ul><li><a href=\"#s4\">C</a></li></ul></nav>"), std::string::npos) << html;
+  EXPECT_NE(html.find("<section id=\"s4\"><h2>C</h2>"), std::string::npos);
+  EXPECT_EQ(page("t", section("A", "", "")).find("<nav"), std::string::npos);
+}
+
 }  // namespace

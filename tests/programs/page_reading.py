@@ -12,13 +12,16 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.count, self.text = [], {}, []
+        self.open, self.count, self.text, self.ids, self.links = [], {}, [], [], []
         self.feed(text)
         self.close()
         assert not self.open, self.open
+        assert len(set(self.ids)) == len(self.ids) and set(self.links) <= set(self.ids), (self.ids, self.links)
 
     def handle_starttag(self, tag, attributes):
-        assert tag != "script" and not any(name.startswith("on") or name in ("src", "href") for name, _ in attributes), (tag, attributes)
+        assert tag != "script" and not any(name.startswith("on") or name == "src" or (name == "href" and not value.startswith("#")) for name, value in attributes), (tag, attributes)
+        self.ids += [value for name, value in attributes if name == "id"]
+        self.links += [value[1:] for name, value in attributes if name == "href"]
         self.count[tag] = self.count.get(tag, 0) + 1
         if tag not in VOID:
             self.open.append(tag)

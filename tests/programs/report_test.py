@@ -49,13 +49,23 @@ with Runs() as runs:
         pages.append(page_of(folder))
     assert pages[0] == pages[1] == pages[2], "the page depends on the ranks"
     page = Page(pages[0])
-    for title in ("Accuracy against size", "Map of cells", "Which classes are taken for which", "Marker genes", "Training of the networks", "Distillation, set by set", "All rows", "What the names mean", "How it was made"):
+    assert len(page.links) > 10, page.links
+    for title in ("Is distilled.h5ad good enough?", "Class by class", "How to use it", "What each set gives away", "Rare classes", "Accuracy against size", "Map of cells", "Which classes are taken for which", "Marker genes", "Training of the networks", "Distillation, set by set", "All rows", "What the names mean", "How it was made"):
         assert page.says(title), title
     assert page.says(HOSTILE), "a name is not there as it is written"
     assert page.count["svg"] > 10 and page.count["circle"] > 12 and not page.says("Not on this page"), page.count
     assert "http" not in re.sub(r"http-equiv", "", pages[0]), "the page names the network"
     product = next(row for row in results["rows"] if f"{row['variant']}-{row['matching']}-spc{row['spc']}-" in results["confusion"][1]["set"])
     assert page.says(f"{product['accuracy_mean']:.2f} %"), product
+    for one in results["data"]["class_names"]:
+        row = f"{product['recall'][one]:.1f}{results['rows'][0]['recall'][one]:.1f}"  # cells of the table side by side
+        assert page.says(row), (one, row)
+
+    # What the page says to run and to load is so.
+    code = next(text for text in page.text if "sc.read_h5ad" in text)
+    assert ad.read_h5ad(re.search(r'read_h5ad\("([^"]+)"\)', code)[1]).n_obs == product["spc"] * 4
+    command = re.search(r"retort-embed --config (\S+)", "".join(page.text))[1]
+    assert "already done" in runs.must("embed", 2, "--config", command).stderr
 
     # Done is done, also after other programs were asked again; a new table is a new page.
     runs.must("evaluate", 1, "--head.epochs=30", "--evaluate.heads=2", *settings)

@@ -30,6 +30,62 @@ FinishedRun small_run() {
   return run;
 }
 
+// With recall in two classes, and an audit of the product.
+FinishedRun judged_run() {
+  auto run = small_run();
+  run.folder = "/runs/kidney";
+  auto& rows = run.results["rows"];
+  rows[0]["recall"] = {{"<script>T", 99.0}, {"B", 40.0}};
+  rows[1]["recall"] = {{"<script>T", 70.0}, {"B", nullptr}};
+  rows[3]["recall"] = {{"<script>T", 93.5}, {"B", 41.0}};
+  run.ingested = {{"label", "<i>type"}, {"classes", {{{"class", "B"}, {"fit", 7}, {"held_out", 2}, {"test", 6}}}}};
+  run.results["audits"]["sets"] = nlohmann::json::parse(R"([{"variant":"random","matching":"","spc":1,"set":"random-spc1","membership_auc":0.9},
+    {"variant":"scdd","matching":"dm","spc":1,"set":"scdd-dm-spc1","membership_auc":0.56,"membership_interval":[0.5,0.62],"confidence_auc":0.75,"expression_auc":0.51,"copies":0,"leaks":["B"],"expression_leaks":[],
+     "membership_auc_by_class":{"B":0.58,"<script>T":0.55},"confidence_auc_by_class":{"B":0.81},"expression_auc_by_class":{"B":0.52},"zero_proportion":{"real":0.94,"distilled":0.19},"detected_genes":{"real":373.5,"distilled":340.25,"inside":1},
+     "differential_expression":{"precision_at_50":0.6,"by_class":{"B":{"precision_at_50":0.64}}}}])");
+  return run;
+}
+
+TEST(Verdict, SaysWhatIsGoodAndWhatIsNot) {
+  auto const html = verdict_section(judged_run());
+  for (char const* text : {"<li class=\"good\"><b>Accuracy.</b>", "labels 95.75 % of 16 unseen real cells rightly", "97.50 %", "80.25 %",                  // within 5 points of all cells
+                           "<li class=\"weak\"><b>Classes.</b> Recall falls by more than 5 points against all train cells in &lt;script&gt;T (94 % instead of 99 % of 10 test cells).", "too: B (40 %).",
+                           "<li class=\"good\"><b>Does the file give cells away?</b>", "AUC 0.51, highest in B (0.52); no class leaks.",
+                           "<li class=\"weak\"><b>And with foundation/?</b>", "AUC 0.56 (0.50 to 0.62) by distance of features, 0.75 by a classifier&#39;s confidence, highest in B (0.81); it leaks in B.",
+                           "<li class=\"weak\"><b>Do they look like cells?</b> 19 % of their values are zero, 94 % of real cells&#39;."})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  EXPECT_EQ(html.find("Classifiers of genes"), std::string::npos);
+  auto run = judged_run();
+  run.results["celltypist"] = run.results["cnn"];
+  run.results["rows"].push_back({{"variant", "genes"}, {"matching", ""}, {"spc", 0}, {"accuracy_mean", 98}});
+  run.results["rows"][2]["accuracy_mean"] = 96;  // class means
+  auto const warned = verdict_section(run);
+  for (char const* text : {"<li class=\"weak\"><b>Accuracy.</b>", "which cost nothing, do as well (96.00 %)", "<li class=\"weak\"><b>Classifiers of genes.</b>", "reaches 91.00 %", "distill.matchings=head+genes"}) EXPECT_NE(warned.find(text), std::string::npos) << text << warned;
+  run.product.reset();
+  EXPECT_EQ(verdict_section(run), "");
+  EXPECT_EQ(verdict_section(FinishedRun{}), "");
+}
+
+TEST(Classes, HaveTheOneThatLosesMostFirst) {
+  auto const html = classes_section(judged_run());
+  auto const worst = html.find("<tr class=\"strong\"><td class=\"l\">&lt;script&gt;T</td><td>–</td><td>10</td><td>93.5</td><td>99.0</td><td>70.0</td><td>-5.5</td><td>0.55</td><td>–</td><td>–</td>");
+  auto const other = html.find("<tr><td class=\"l\">B</td><td>9</td><td>6</td><td>41.0</td><td>40.0</td><td>–</td><td>+1.0</td><td>0.81</td><td>0.52</td><td>64</td>");
+  ASSERT_NE(worst, std::string::npos) << html;
+  ASSERT_NE(other, std::string::npos) << html;
+  EXPECT_LT(worst, other);
+  EXPECT_EQ(classes_section(small_run()), "");  // no recall
+}
+
+TEST(Usage, NamesTheFileAndItsLabels) {
+  auto run = judged_run();
+  auto const html = usage_section(run);
+  for (char const* text : {"sc.read_h5ad(&quot;/runs/kidney/distilled.h5ad&quot;)", "labels=&quot;&lt;i&gt;type&quot;", "do not normalise again"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  EXPECT_EQ(html.find("% right"), std::string::npos);
+  run.results["celltypist"] = run.results["cnn"];
+  EXPECT_NE(usage_section(run).find("91.0 % right"), std::string::npos);
+  EXPECT_EQ(usage_section(FinishedRun{}), "");
+}
+
 TEST(Summary, HasTheProductBesideWhatItMustBeat) {
   auto const html = summary_section(small_run());
   for (char const* text : {"95.75 %", "97.50 %", "80.25 %", "90.12 %", "all 24 train cells", "&lt;i&gt;type"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
@@ -104,7 +160,17 @@ TEST(Audits, RendersWhateverIsThere) {
   EXPECT_LT(html.find("<th class=\"l\">set"), html.find("<th class=\"l\">variant"));  // what names a set comes first
   EXPECT_NE(html.find("<td class=\"l\">&lt;b&gt;</td><td>0.5</td><td>0.75</td>"), std::string::npos) << html;  // sets side by side
   EXPECT_NE(html.find("<td class=\"l\">f</td><td>–</td><td>4</td>"), std::string::npos);
-  EXPECT_EQ(count(html, "<section>"), 2);
+  EXPECT_EQ(count(html, "<section>"), 3);  // what sets give away, how they look, and the one more
+}
+
+TEST(Audits, HaveTablesForReaders) {
+  auto run = judged_run();
+  run.results["audits"]["rare_classes"] = nlohmann::json::parse(R"({"train_cells":{"B":9},"rows":[{"set":"full","recall":{"B":40}},{"set":"scdd-dm-spc1","recall":{"B":null}}]})");
+  auto const html = audits_section(run);
+  for (char const* text : {"<td class=\"l\">random-spc1</td><td>0.90</td><td>–</td>", "<td class=\"l\">scdd-dm-spc1</td><td>0.56 (0.50–0.62)</td><td>0.75</td><td>B</td><td>0.51</td><td>none</td><td>0</td>",
+                           "<tr class=\"strong\"><td class=\"l\">scdd-dm-spc1</td><td>19.0</td><td>94.0</td><td>340</td><td>374</td><td>100</td>", "<th>B (9 train cells)</th>", "<td class=\"l\">all train cells</td><td>40.0</td>",
+                           "<tr class=\"strong\"><td class=\"l\">scdd-dm-spc1</td><td>–</td>"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
 }
 
 // Two sets of many numbers: sets are columns.
@@ -192,6 +258,14 @@ TEST(Training, NamesTheModel) {
   auto const html = training_section(run);
   EXPECT_NE(html.find("Autoencoder of counts"), std::string::npos) << html;
   EXPECT_NE(html.find("flow of latents"), std::string::npos);
+}
+
+TEST(Making, HasTheCommands) {
+  FinishedRun run;
+  run.stages.push_back({.verb = "embed", .options = "", .build = "retort 0.1.0 (commit abc)\nLibTorch 2.11.0\nranks 2\n", .folder = "/runs/a/embed", .ranks = 2});
+  auto const html = making_section(run);
+  EXPECT_NE(html.find("retort 0.1.0 (commit abc), LibTorch 2.11.0."), std::string::npos) << html;
+  EXPECT_NE(html.find("mpirun -n 2 retort-embed --config /runs/a/embed/options.ini"), std::string::npos) << html;
 }
 
 TEST(Names, ExplainsTheOnesUsed) {

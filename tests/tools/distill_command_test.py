@@ -52,7 +52,7 @@ with tempfile.TemporaryDirectory() as work:
         assert results["data"]["label"] == label
         assert {("cells", "dc"), ("decoder", "dm"), ("scdd", "dc")} <= {(row["variant"], row["matching"]) for row in results["rows"]}, results["rows"]
 
-for arguments, code in [(["missing.h5ad", "label"], 66), (["--set", "distill.iteration=3"], 2), (["--set", "nonsense"], 2), (["one_argument"], 2),
+for arguments, code in [(["missing.h5ad", "label"], 66), (["--set", "distill.iteration=3"], 2), (["--distill.iteration=3"], 2), (["--set", "nonsense"], 2), (["one_argument"], 2),
                         (["--config", "missing.ini"], 66), (["--foundation", "missing"], 66),
                         (["--run-folder", "/proc/nothing"], 73)]:
     with tempfile.TemporaryDirectory() as work:

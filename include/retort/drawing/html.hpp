@@ -30,7 +30,8 @@ struct Table {
 };
 std::string html_of(Table const& table);
 
-// One self-contained page: no script, and a policy that forbids scripts and the network.
+// One self-contained page: no script, and a policy that forbids scripts and the network. More than two sections get links to them before the
+// first one.
 std::string page(std::string const& title, std::string const& body);
 
 }  // namespace retort

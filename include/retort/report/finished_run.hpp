@@ -17,6 +17,7 @@ namespace retort {
 // One program's folder in the run.
 struct Stage {
   std::string verb, options, build;  // options.ini and build.txt
+  std::filesystem::path folder = {}; // of these
   std::int64_t ranks = 1;
   double seconds = 0;                // of its last settings, all starts together
   bool is_done = false;

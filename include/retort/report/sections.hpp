@@ -13,6 +13,11 @@ namespace retort {
 
 // What the run is of and what came out, in a line, in tiles and in a sentence; and what the page lacks.
 std::string summary_section(FinishedRun const& run);
+// Whether the product is good enough, in sentences: accuracy, classes, membership, looks; and how to load what the run made.
+std::string verdict_section(FinishedRun const& run);
+std::string usage_section(FinishedRun const& run);
+// Recall and membership of the product's kind of set in each class, the class that loses most first.
+std::string classes_section(FinishedRun const& run);
 // One line a run.
 std::string runs_section(std::vector<FinishedRun> const& runs);
 // Accuracy against cells a class, a plot for every array of rows in results.json; and the confusion matrices.
@@ -41,7 +46,8 @@ std::string generation_section(FinishedRun const& run);
 std::string latents_section(FinishedRun const& run);
 // Losses and held-out accuracy against steps.
 std::string training_section(FinishedRun const& run);
-// results.json's "audits", whatever it holds: arrays of objects as tables, what is nested deeper folded away.
+// results.json's "audits": sets and rare classes as tables for readers; all else whatever it holds: arrays of objects as tables, what is
+// nested deeper folded away.
 std::string audits_section(FinishedRun const& run);
 // All rows; what the names mean; settings, build and seconds of every stage.
 std::string rows_section(FinishedRun const& run);
