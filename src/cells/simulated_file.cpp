@@ -90,15 +90,24 @@ AtlasGenes genes_of(Simulator const& simulator, SimulateOptions const& options) 
     auto const changes = simulator.log_fold_changes(condition);
     genes.columns.push_back({"is_de" + of, changes, true});
     genes.columns.push_back({"true_lfc" + of, changes, false});
+    if (options.interaction == 0) continue;
+    for (std::int64_t type = 0; type < options.types; ++type) {
+      auto const of_type = of + "_" + simulator.type_names()[static_cast<std::size_t>(type)];
+      auto const changes_of_type = simulator.log_fold_changes(condition, type);
+      genes.columns.push_back({"is_de" + of_type, changes_of_type, true});
+      genes.columns.push_back({"true_lfc" + of_type, changes_of_type, false});
+    }
   }
   return genes;
 }
 
 nlohmann::json told(SimulateOptions const& options, std::uint64_t seed) {
-  return {{"simulation",
+  nlohmann::json told{{"simulation",
            {{"seed", seed}, {"cells", options.cells}, {"genes", options.genes}, {"types", options.types}, {"batches", options.batches}, {"conditions", options.conditions},
             {"type_share", options.type_share}, {"type_sd", options.type_sd}, {"batch_sd", options.batch_sd}, {"library_sd", options.library_sd},
             {"lfc", options.lfc}, {"lfc_sd", options.lfc_sd}, {"dispersion", options.dispersion}}}};
+  if (options.interaction > 0) told["simulation"]["interaction"] = options.interaction;
+  return told;
 }
 
 }  // namespace

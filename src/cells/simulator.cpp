@@ -15,7 +15,7 @@ namespace retort {
 namespace {
 
 // What a stream of numbers of the model itself is for; rows have 0.
-enum Stream : std::uint32_t { of_row, of_base, of_type, of_batch, of_type_share, of_change, of_change_order, of_dispersion };
+enum Stream : std::uint32_t { of_row, of_base, of_type, of_batch, of_type_share, of_change, of_change_order, of_dispersion, of_own_change, of_own_change_order };
 
 // A negative binomial count is a Poisson number of bursts of logarithmic size (Quenouille 1949), and the bursts of all
 // genes of a cell together are one Poisson number of draws from one table: a cell costs what its bursts cost, however
@@ -100,6 +100,7 @@ void check(SimulateOptions const& options) {
   if (options.conditions < 1) refuse("conditions", options.conditions, "at least one is needed");
   if (options.de_genes > options.genes / 2) refuse("de_genes", options.de_genes, "they are of the better expressed half of the genes");
   if (options.nonzeros < 0 || options.nonzeros > options.genes * 9 / 10) refuse("nonzeros", options.nonzeros, "a cell has at most nine tenths of the genes");
+  if (!(options.interaction >= 0 && options.interaction <= 1)) fail(ExitCode::usage, "simulate.interaction is {} (it is a share, 0 to 1)", options.interaction);
   if (options.format != "atlas" && options.format != "h5ad") fail(ExitCode::usage, "simulate.format is '{}' (known are atlas and h5ad)", options.format);
 }
 
@@ -112,6 +113,7 @@ void add_simulate_options(OptionTable& table, SimulateOptions& options) {
       .add("simulate.batches", options.batches, "batches")
       .add("simulate.conditions", options.conditions, "conditions; the first is the control")
       .add("simulate.de_genes", options.de_genes, "genes that a condition changes; -1: 5 % of them")
+      .add("simulate.interaction", options.interaction, "share of them that are other genes in every type; 0: a condition does the same to all types, 1: to each something else")
       .add("simulate.nonzeros", options.nonzeros, "expressed genes of a cell, on average; 0: 9.5 % of them")
       .add("simulate.type_share", options.type_share, "share of the genes that a type changes")
       .add("simulate.type_sd", options.type_sd, "by how much: standard deviation of the natural log")
@@ -129,7 +131,8 @@ struct Simulator::State {
   std::uint64_t seed;
   std::size_t genes;
   std::vector<double> base, theta, type_ends;  // type_ends: cumulative shares
-  std::vector<std::vector<double>> type_effect, batch_effect, changes;
+  std::vector<std::vector<double>> type_effect, batch_effect;
+  std::vector<std::vector<double>> shared_changes, changes;  // log2; [condition], and with those of the type's own [condition, type]
   double depth = 1;
   std::vector<Table> tables;  // [type, batch, condition]; made when first needed
   std::vector<std::uint32_t> count;
@@ -186,22 +189,36 @@ struct Simulator::State {
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return base[a] > base[b]; });
     order.resize(genes / 2);
-    for (std::int64_t condition = 0; condition < options.conditions; ++condition) {
-      std::vector<double> change(genes, 0.0);
-      auto chosen = order;
-      Random(seed, purpose::simulate, static_cast<std::uint64_t>(condition), of_change_order).shuffle(chosen);
-      Random random(seed, purpose::simulate, static_cast<std::uint64_t>(condition), of_change);
-      for (std::int64_t i = 0; condition > 0 && i < options.de_genes; ++i) {
+    auto const own = std::llround(options.interaction * static_cast<double>(options.de_genes));
+    auto const change_first = [&](std::vector<double>& change, std::vector<std::size_t> const& chosen, std::int64_t number, std::uint64_t which, Stream stream) {
+      Random random(seed, purpose::simulate, which, stream);
+      for (std::int64_t i = 0; i < number; ++i) {
         double const size = std::max(0.1, options.lfc + options.lfc_sd * random.normal());
         change[chosen[static_cast<std::size_t>(i)]] = random.uniform() < 0.5 ? -size : size;
       }
-      changes.push_back(std::move(change));
+    };
+    for (std::int64_t condition = 0; condition < options.conditions; ++condition) {
+      auto& shared = shared_changes.emplace_back(genes, 0.0);
+      auto chosen = order;
+      Random(seed, purpose::simulate, static_cast<std::uint64_t>(condition), of_change_order).shuffle(chosen);
+      auto const of_all = condition > 0 ? options.de_genes - own : 0;
+      change_first(shared, chosen, of_all, static_cast<std::uint64_t>(condition), of_change);
+      std::vector<std::size_t> const rest(chosen.begin() + of_all, chosen.end());
+      for (std::int64_t type = 0; type < options.types; ++type) {
+        auto const which = static_cast<std::uint64_t>(condition * options.types + type);
+        auto& change = changes.emplace_back(shared);
+        if (condition == 0 || own == 0) continue;
+        auto of_type = rest;
+        Random(seed, purpose::simulate, which, of_own_change_order).shuffle(of_type);
+        change_first(change, of_type, own, which, of_own_change);
+      }
     }
   }
+  std::vector<double> const& changes_of(std::int64_t condition, std::int64_t type) const { return changes[static_cast<std::size_t>(condition * options.types + type)]; }
 
   double mean_of(std::size_t gene, Cell const& cell) const {
     return depth * base[gene] * type_effect[static_cast<std::size_t>(cell.type)][gene] * batch_effect[static_cast<std::size_t>(cell.batch)][gene] *
-           std::exp2(changes[static_cast<std::size_t>(cell.condition)][gene]);
+           std::exp2(changes_of(cell.condition, cell.type)[gene]);
   }
 
   // The depth at which a few types, at three libraries, have the wanted number of expressed genes on average.
@@ -290,7 +307,8 @@ std::vector<std::string> Simulator::condition_names() const {
   names[0] = "control";
   return names;
 }
-std::vector<double> Simulator::log_fold_changes(std::int64_t condition) const { return state_->changes.at(static_cast<std::size_t>(condition)); }
+std::vector<double> Simulator::log_fold_changes(std::int64_t condition) const { return state_->shared_changes.at(static_cast<std::size_t>(condition)); }
+std::vector<double> Simulator::log_fold_changes(std::int64_t condition, std::int64_t type) const { return state_->changes_of(condition, type); }
 std::vector<double> Simulator::means(Cell const& cell) const {
   std::vector<double> values(state_->genes);
   for (std::size_t gene = 0; gene < values.size(); ++gene) values[gene] = state_->mean_of(gene, cell);

@@ -8,6 +8,7 @@
 #include "retort/cells/dense_cells.hpp"
 #include "retort/distances/expression_statistics.hpp"
 #include "retort/generate/count_sampling.hpp"
+#include "retort/generate/row_noise.hpp"
 #include "retort/generators/size_factors.hpp"
 #include "retort/ranks/share.hpp"
 #include "retort/run/random.hpp"
@@ -24,6 +25,16 @@ std::vector<std::vector<std::int64_t>> train_rows(Atlas const& atlas, Kinds cons
   std::vector<std::vector<std::int64_t>> rows(kinds.names.size());
   for (std::size_t row = 0; row < kinds.of_row.size(); ++row)
     if (atlas.parts()[row] != Part::test && terms.covers[index(kinds.of_row[row])]) rows[index(kinds.of_row[row])].push_back(static_cast<std::int64_t>(row));
+  return rows;
+}
+
+// Of each kind as many of them as it has test cells, or all there are.
+std::vector<std::vector<std::int64_t>> as_many_train_rows(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
+  auto rows = train_rows(atlas, kinds, terms);
+  for (std::size_t kind = 0; kind < rows.size(); ++kind) {
+    Random(seed, purpose::distances, kind).shuffle(rows[kind]);
+    rows[kind].resize(index(std::min(std::ssize(rows[kind]), kinds.test_cells[kind])));
+  }
   return rows;
 }
 
@@ -50,13 +61,8 @@ CsrBlock gathered(Communicator const& ranks, CsrBlock const& own) {
 }  // namespace
 
 CellsOfKinds train_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
-  auto of_kind = train_rows(atlas, kinds, terms);
   std::vector<std::int64_t> rows;
-  for (std::size_t kind = 0; kind < of_kind.size(); ++kind) {
-    auto& train = of_kind[kind];
-    Random(seed, purpose::distances, kind).shuffle(train);
-    rows.insert(rows.end(), train.begin(), train.begin() + std::min(std::ssize(train), kinds.test_cells[kind]));
-  }
+  for (auto const& of_kind : as_many_train_rows(atlas, kinds, terms, seed)) rows.insert(rows.end(), of_kind.begin(), of_kind.end());
   return real_cells(atlas, kinds, rows, terms);
 }
 
@@ -77,7 +83,7 @@ at::Tensor gaussian_like(at::Tensor const& points, std::int64_t count, std::uint
   return (mean + at::mm(weights, axes)).to(at::kFloat);
 }
 
-CellsOfKinds gaussian_latent_cells(Communicator const& ranks, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
+CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
   std::vector<std::int64_t> all_train;
   for (std::size_t row = 0; row < kinds.of_row.size(); ++row)
     if (atlas.parts()[row] != Part::test) all_train.push_back(static_cast<std::int64_t>(row));
@@ -89,12 +95,17 @@ CellsOfKinds gaussian_latent_cells(Communicator const& ranks, CellVae const& vae
   ranks.together([&] {
     c10::InferenceMode const no_graph;
     auto const every = at::from_blob(const_cast<float*>(latents.values.data()), {latents.rows, latents.width});
-    auto const of_kind = train_rows(atlas, kinds, terms);
+    bool const are_real = baseline == LatentBaseline::train_cells;
+    auto const of_kind = are_real ? as_many_train_rows(atlas, kinds, terms, seed) : train_rows(atlas, kinds, terms);
     std::vector<at::Tensor> drawn;
     for (std::int64_t kind = 0; kind < kinds.count(); ++kind) {
-      auto const wanted = kinds.test_cells[index(kind)];
-      if (of_kind[index(kind)].empty()) continue;
-      drawn.push_back(gaussian_like(every.index_select(0, at::tensor(of_kind[index(kind)], at::kLong)), wanted, own_seed, std::ssize(made.kinds)));
+      auto const& train = of_kind[index(kind)];
+      if (train.empty()) continue;
+      auto const wanted = are_real ? std::ssize(train) : kinds.test_cells[index(kind)];
+      auto const points = every.index_select(0, at::tensor(train, at::kLong));
+      drawn.push_back(are_real                                        ? points
+                      : baseline == LatentBaseline::gaussian_of_kind ? gaussian_like(points, wanted, own_seed, std::ssize(made.kinds))
+                                                                      : row_noise(own_seed, {std::ssize(made.kinds), wanted}, latents.width, 0));
       made.kinds.insert(made.kinds.end(), index(wanted), static_cast<std::int32_t>(kind));
     }
     if (drawn.empty()) return;

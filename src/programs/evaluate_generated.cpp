@@ -67,18 +67,30 @@ Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path 
   return given;
 }
 
-// The cells that sets on these terms are read against: other real cells, then Gaussian ones where they can be made.
-std::vector<std::pair<std::string, CellsOfKinds>> baselines(Session& session, Given const& given, Terms const& terms) {
+// The cells that sets on these terms are read against: their set, kind of row, and what they are.
+struct Baseline {
+  std::string set, kind;
+  CellsOfKinds cells;
+};
+
+std::vector<Baseline> baselines(Session& session, Given const& given, Terms const& terms, std::int64_t most_cells) {
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  std::vector<std::pair<std::string, CellsOfKinds>> made;
+  std::vector<Baseline> made;
+  auto kinds = given.kinds;  // no more cells of a kind than take part in a distance
+  for (auto& cells : kinds.test_cells) cells = std::min(cells, most_cells);
   bool const are_counts = terms.values == CellValues::counts;
   session.ranks.together([&] {
-    made.emplace_back("train cells", train_cells(*given.atlas, given.kinds, terms, seed));
-    if (!are_counts) made.emplace_back("Gaussian of genes", gaussian_expression_cells(*given.atlas, given.kinds, terms, seed));
+    made.push_back({"train cells", "floor", train_cells(*given.atlas, kinds, terms, seed)});
+    if (!are_counts) made.push_back({"Gaussian of genes", "prior", gaussian_expression_cells(*given.atlas, kinds, terms, seed)});
   });
   bool const predicts_counts = given.vae && given.latents && given.vae->decode(at::zeros({1, given.vae->width()})).log_theta.defined();
-  if (are_counts && predicts_counts) made.emplace_back("Gaussian of latents", gaussian_latent_cells(session.ranks, *given.vae, *given.latents, *given.atlas, given.kinds, terms, seed));
-  std::erase_if(made, [](auto const& one) { return one.second.kinds.empty(); });
+  if (are_counts && predicts_counts) {
+    auto const add = [&](std::string const& set, std::string const& kind, LatentBaseline baseline) { made.push_back({set, kind, latent_cells(session.ranks, baseline, *given.vae, *given.latents, *given.atlas, kinds, terms, seed)}); };
+    add("latents of train cells", "autoencoder", LatentBaseline::train_cells);
+    add("Gaussian of latents", "prior", LatentBaseline::gaussian_of_kind);
+    add("N(0, I) latents", "standard prior", LatentBaseline::standard_normal);
+  }
+  std::erase_if(made, [](Baseline const& one) { return one.cells.kinds.empty(); });
   return made;
 }
 
@@ -184,7 +196,7 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
     if (place == opened.size()) {
       session.ranks.together([&] { opened.push_back(comparison_with(*given.atlas, kinds, given.test, set.terms, options.features)); });
       comparisons.push_back(json_of(opened.back(), kinds));
-      for (auto const& [name, cells] : baselines(session, given, set.terms)) add(place, name, name == "train cells" ? "floor" : "prior", cells);
+      for (auto const& [name, kind, cells] : baselines(session, given, set.terms, options.most_cells)) add(place, name, kind, cells);
     }
     add(place, name_of(files[f], files), "generated", set.cells);
     rows.back()["file"] = std::filesystem::absolute(files[f]).lexically_normal().string();

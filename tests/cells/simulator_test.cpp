@@ -104,9 +104,74 @@ assert score > .9, score
   EXPECT_NEAR(static_cast<double>(std::ranges::count(atlas.parts(), Part::test)), 900, 5);
 }
 
+// A condition changes as many genes in every type: some in all alike, the others in this type alone, by so much that counts show it.
+TEST(Simulator, a_share_of_the_changes_is_each_types_own) {
+  auto const changed = [](std::vector<double> const& changes) { return std::ranges::count_if(changes, [](double change) { return change != 0; }); };
+  auto options = small();
+  options.conditions = 3;
+  options.de_genes = 40;
+  Simulator const without(options, 3);
+  options.interaction = 0.25;
+  Simulator const quarter(options, 3);
+  options.interaction = 1;
+  Simulator const whole(options, 3);
+  for (std::int32_t condition = 1; condition < 3; ++condition) {
+    EXPECT_EQ(changed(without.log_fold_changes(condition)), 40);
+    EXPECT_EQ(changed(quarter.log_fold_changes(condition)), 30);
+    EXPECT_EQ(changed(whole.log_fold_changes(condition)), 0);
+    std::vector<int> types_that_change(800, 0);
+    for (std::int32_t type = 0; type < 5; ++type) {
+      EXPECT_EQ(without.log_fold_changes(condition, type), without.log_fold_changes(condition));
+      auto const own = quarter.log_fold_changes(condition, type), shared = quarter.log_fold_changes(condition), all = whole.log_fold_changes(condition, type);
+      EXPECT_EQ(changed(own), 40);
+      EXPECT_EQ(changed(all), 40);
+      auto const control = quarter.means({type, 1, 0}), treated = quarter.means({type, 1, condition});
+      for (std::size_t gene = 0; gene < own.size(); ++gene) {
+        if (shared[gene] != 0) { EXPECT_EQ(own[gene], shared[gene]); }
+        EXPECT_NEAR(std::log2(treated[gene] / control[gene]), own[gene], 1e-9);
+        if (all[gene] != 0) ++types_that_change[gene];
+      }
+    }
+    // Five times 40 of 400: by chance a few genes are of several types, and hardly any of all.
+    EXPECT_GT(std::ranges::count(types_that_change, 1), 80);
+    EXPECT_LT(std::ranges::count(types_that_change, 5), 3);
+  }
+  for (std::int32_t type = 0; type < 5; ++type) EXPECT_EQ(changed(whole.log_fold_changes(0, type)), 0);  // the control
+}
+
+TEST(Simulator, interaction_is_told_in_the_file_and_changes_no_other) {
+  auto const ranks = Communicator::world();
+  SharedFolder const folder(ranks, "simulated_interaction");
+  auto options = small();
+  options.interaction = 0.5;
+  simulate(ranks, options, 3, folder / "own.h5ad");
+  if (!ranks.is_root()) return;
+  simulate(Communicator::serial(), options, 3, folder / "alone.h5ad");
+  EXPECT_TRUE(bytes_of_file(folder / "own.h5ad") == bytes_of_file(folder / "alone.h5ad"));
+  if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
+  EXPECT_TRUE(python_agrees(folder.path, R"(
+import numpy as np, anndata as ad
+a = ad.read_h5ad('own.h5ad')
+assert a.uns['retort']['simulation']['interaction'] == 0.5 if 'retort' in a.uns else True
+x, treated = a.X.toarray(), (a.obs.condition == 'treated').values
+assert a.var.is_de.sum() == 20
+for t in a.obs.cell_type.cat.categories:
+    lfc = a.var['true_lfc_' + t].values
+    assert a.var['is_de_' + t].sum() == 40 and np.array_equal(lfc[a.var.is_de], a.var.true_lfc[a.var.is_de])
+type_ = a.obs.cell_type.value_counts().index[0]
+of_type = (a.obs.cell_type == type_).values
+t, c = x[of_type & treated].mean(0), x[of_type & ~treated].mean(0)
+lfc = a.var['true_lfc_' + type_].values; well = (t + c > .5) & (lfc != 0) & ~a.var.is_de.values
+assert well.sum() >= 3 and np.corrcoef(np.log2((t + 1e-3) / (c + 1e-3))[well], lfc[well])[0, 1] > .9
+)"));
+}
+
 TEST(Simulator, refuses_numbers_that_make_no_cells) {
   auto options = small();
   options.nonzeros = 790;
+  failure_of(ExitCode::usage, [&] { Simulator(options, 0); });
+  options = small();
+  options.interaction = 1.5;
   failure_of(ExitCode::usage, [&] { Simulator(options, 0); });
   options = small();
   options.format = "csv";

@@ -97,7 +97,7 @@ TEST_F(BaselinesTest, GaussianOfGenesHasTheMomentsOfTrainCells) {
   EXPECT_TRUE(((rows.mean(0) - expected).abs() < error).all().item<bool>()) << rows.mean(0) << expected;
 }
 
-TEST_F(BaselinesTest, GaussianOfLatentsIsTheSameOnAnyNumberOfRanks) {
+TEST_F(BaselinesTest, CellsOfLatentsAreTheSameOnAnyNumberOfRanks) {
   ScviVae vae({.genes = 50, .hidden = 12, .latent = 3}, 2);
   vae.finish();
   Features latents{atlas->cells(), 3, {}, "", ""};
@@ -106,18 +106,25 @@ TEST_F(BaselinesTest, GaussianOfLatentsIsTheSameOnAnyNumberOfRanks) {
     latents.values.insert(latents.values.end(), code.const_data_ptr<float>(), code.const_data_ptr<float>() + 3);
   }
   Terms const some{CellValues::counts, {1, 2, 3, 40, 49}, {true, true, true}};
-  auto const made = gaussian_latent_cells(ranks, vae, latents, *atlas, kinds, some, 5);
-  auto const alone = gaussian_latent_cells(Communicator::serial(), vae, latents, *atlas, kinds, some, 5);
-  EXPECT_EQ(made.cells.indptr, alone.cells.indptr);
-  EXPECT_EQ(made.cells.indices, alone.cells.indices);
-  EXPECT_EQ(made.cells.values, alone.cells.values);
-  EXPECT_EQ(made.kinds, alone.kinds);
-  EXPECT_EQ(cells_by_kind(made, kinds.count()), kinds.test_cells);
-  EXPECT_EQ(made.cells.genes, 5);
-  // Libraries are those of train cells.
-  auto const whole = gaussian_latent_cells(ranks, vae, latents, *atlas, kinds, counts, 5);
-  double const made_mean = testing_cells::dense(whole.cells).sum(1).mean().item<double>(), real_mean = testing_cells::dense(atlas->read(0, 900)).sum(1).mean().item<double>();
-  EXPECT_NEAR(made_mean / real_mean, 1, 0.15);
+  auto const cells_by = [&](Communicator const& by, LatentBaseline baseline, Terms const& terms) { return latent_cells(by, baseline, vae, latents, *atlas, kinds, terms, 5); };
+  for (auto const baseline : {LatentBaseline::train_cells, LatentBaseline::gaussian_of_kind, LatentBaseline::standard_normal}) {
+    auto const made = cells_by(ranks, baseline, some), alone = cells_by(Communicator::serial(), baseline, some);
+    EXPECT_EQ(made.cells.indptr, alone.cells.indptr);
+    EXPECT_EQ(made.cells.indices, alone.cells.indices);
+    EXPECT_EQ(made.cells.values, alone.cells.values);
+    EXPECT_EQ(made.kinds, alone.kinds);
+    EXPECT_EQ(cells_by_kind(made, kinds.count()), kinds.test_cells);
+    EXPECT_EQ(made.cells.genes, 5);
+    // Libraries are those of train cells.
+    double const made_mean = testing_cells::dense(cells_by(ranks, baseline, counts).cells).sum(1).mean().item<double>(), real_mean = testing_cells::dense(atlas->read(0, 900)).sum(1).mean().item<double>();
+    EXPECT_NEAR(made_mean / real_mean, 1, 0.15);
+  }
+  // What is decoded: of train cells their own latents, of N(0, I) none that a latent of the atlas changes.
+  auto const of_train = cells_by(ranks, LatentBaseline::train_cells, counts), of_gaussian = cells_by(ranks, LatentBaseline::gaussian_of_kind, counts), of_normal = cells_by(ranks, LatentBaseline::standard_normal, counts);
+  for (auto& value : latents.values) value += 1;
+  EXPECT_NE(cells_by(ranks, LatentBaseline::train_cells, counts).cells.indices, of_train.cells.indices);
+  EXPECT_NE(cells_by(ranks, LatentBaseline::gaussian_of_kind, counts).cells.indices, of_gaussian.cells.indices);
+  EXPECT_EQ(cells_by(ranks, LatentBaseline::standard_normal, counts).cells.indices, of_normal.cells.indices);
 }
 
 }  // namespace

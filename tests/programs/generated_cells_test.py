@@ -57,10 +57,12 @@ with Runs() as runs:
     found = {ranks: evaluate(f"counts-{ranks}", ranks, f"--evaluate_generated.generated={near},{far}", "--evaluate_generated.label=cell_type") for ranks in (1, 2, 3)}
     assert found[1] == found[2] == found[3], "the scores depend on the ranks"
     result = found[1]
-    floor, prior, near_row, far_row = result["rows"]
-    assert [row["kind"] for row in result["rows"]] == ["floor", "prior", "generated", "generated"] and prior["set"] == "Gaussian of latents"
+    floor, kept, prior, standard, near_row, far_row = result["rows"]
+    assert [row["kind"] for row in result["rows"]] == ["floor", "autoencoder", "prior", "standard prior", "generated", "generated"]
+    assert [row["set"] for row in (kept, prior, standard)] == ["latents of train cells", "Gaussian of latents", "N(0, I) latents"]
     for key in ("w2", "mmd2", "frechet", "w1", "scrdit_mmd"):
         assert floor[key] < far_row[key] and near_row[key] < far_row[key], key
+    assert len({row["w2"] for row in (kept, prior, standard)}) == 3
     assert result["classes"] == types and result["test_cells"] == is_test.sum() == sum(result["test_cells_of_class"])
     assert len(result["comparisons"]) == 1 and result["comparisons"][0]["variable_genes"] == GENES
     close(result["comparisons"][0]["real"]["zeros"], (counts[is_test] == 0).mean(), 1e-6)
@@ -75,7 +77,7 @@ with Runs() as runs:
     one = write("one.h5ad", expression, labels.iloc[of_type], atlas.var_names[some], "log_normalised")
     bare = write("bare.h5ad", expression, labels.iloc[of_type][[]], atlas.var_names[some], "log_normalised", label="cell_type", classes=[types[1]])
     result = evaluate("expression", 2, f"--evaluate_generated.generated={one},{bare},{far}", "--evaluate_generated.label=cell_type")
-    assert [row["kind"] for row in result["rows"]] == ["floor", "prior", "generated"] * 3 and len(result["comparisons"]) == 3
+    assert [row["kind"] for row in result["rows"]] == ["floor", "prior", "generated"] * 2 + ["floor", "autoencoder", "prior", "standard prior", "generated"] and len(result["comparisons"]) == 3
     assert result["rows"][1]["set"] == "Gaussian of genes"
     of_one, of_bare = result["rows"][2], result["rows"][5]
     real = logs[is_test & (atlas.obs["cell_type"] == types[1]).to_numpy()][:, some]

@@ -18,6 +18,7 @@ namespace retort {
 struct SimulateOptions {
   std::int64_t cells = 10'000, genes = 2'000, types = 10, batches = 4, conditions = 2;
   std::int64_t de_genes = -1;        // a condition; -1: 5 % of the genes
+  double interaction = 0;            // share of them that every type has of its own
   std::int64_t nonzeros = 0;         // a cell, on average; 0: 9.5 % of the genes
   double type_share = 0.1, type_sd = 1.0, batch_sd = 0.3, library_sd = 0.4;
   double lfc = 1.0, lfc_sd = 0.3;    // size of a log2 fold change
@@ -43,8 +44,10 @@ class Simulator {
   void draw(std::int64_t row, std::vector<std::uint32_t>& genes, std::vector<std::uint32_t>& counts);
 
   std::vector<std::string> type_names() const, batch_names() const, condition_names() const;
-  // log2 of treated over control, 0 where the condition changes nothing; [genes].
+  // log2 of treated over control, 0 where the condition changes nothing; [genes]. Of all types alike, and of one: there with the genes that the
+  // condition changes in this type alone (simulate.interaction), as many in each.
   std::vector<double> log_fold_changes(std::int64_t condition) const;
+  std::vector<double> log_fold_changes(std::int64_t condition, std::int64_t type) const;
   // Mean counts of a cell of average library; [genes].
   std::vector<double> means(Cell const& cell) const;
 

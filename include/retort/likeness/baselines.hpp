@@ -17,11 +17,16 @@ namespace retort {
 // Not collective.
 CellsOfKinds train_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
 
-// A Gaussian prior for counts: of each such kind as many cells as there are test cells, their latents from the Gaussian (full
-// covariance, ddof 1) of the kind's train cells, decoded, and counts drawn with libraries of the kind's train cells. A kind
-// without train cells has none. `latents`: of all cells of the atlas, by this autoencoder, which has a negative binomial head.
+// Where latents come from that a trained generator is not asked for:
+//   train_cells       those of the cells that train_cells() takes: what a perfect generator of latents would give, and so the autoencoder's part in what is lost
+//   gaussian_of_kind  the Gaussian (full covariance, ddof 1) of all train cells of the kind
+//   standard_normal   N(0, I), the prior of an autoencoder, which knows no kinds
+enum class LatentBaseline { train_cells, gaussian_of_kind, standard_normal };
+
+// Counts of such latents: of each kind that has train cells as many cells as there are test cells, decoded, counts drawn with libraries of the kind's
+// train cells. `latents`: of all cells of the atlas, by this autoencoder, which has a negative binomial head.
 // Collective: blocks of 64 cells are shared out; the same bits on any number of ranks.
-CellsOfKinds gaussian_latent_cells(Communicator const& ranks, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
+CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
 
 // A Gaussian prior for log-normalised expression: each gene drawn by itself, with the mean and deviation of the kind's train
 // cells, and cut at 0 as scRDiT cuts its samples. Not collective.
