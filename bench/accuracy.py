@@ -7,40 +7,26 @@ A set whose run is already whole in --work is not run again.
 import argparse
 import datetime
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 
 from provenance import ROOT, commit, cpu
+from table_runs import SIX, AtlasRuns, accuracy
 
-SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 TARGET = ROOT / "docs" / "results" / "accuracy.json"
-SETS = {
-    "kidney": ("kidney_5685x2000", "cell_type"),
-    "kang": ("kang_ctrl_12261x1287", "cell_type"),
-    "zheng": ("zheng_facs_9149x8384", "cell_type"),
-    "pbmc3k": ("pbmc3k_2638x13714", "cell_type"),
-    "worm": ("worm_neuron_4186x13488", "cell_type"),
-    "oligo": ("oligo_2618x8691", "inferred_cell_type"),
-}
 SETTINGS = ["distill.draws=5", "distill.variants=scdd,cells"]
 
 
 def distil(name: str, ranks: int, work: pathlib.Path) -> dict:
-    file, label = SETS[name]
-    folder = work / name
-    command = [ROOT / "tools" / "distill", SHARED / "data" / f"{file}.h5ad", label, "--ranks", ranks, "--run-folder", folder]
+    atlas = AtlasRuns(name, work, ranks, draws=5)
+    command = [ROOT / "tools" / "distill", atlas.source(), atlas.label, "--ranks", ranks, "--run-folder", atlas.folder]
     for setting in SETTINGS:
         command += ["--set", setting]
     if subprocess.run(list(map(str, command)), stdout=sys.stderr).returncode:
         sys.exit(f"accuracy: {name} failed")
-    return json.loads((folder / "results.json").read_text())
-
-
-def accuracy(rows: list[dict], variant: str, matching: str = "", spc: int = 0) -> float:
-    return next(row["accuracy_mean"] for row in rows if (row["variant"], row["matching"], row["spc"]) == (variant, matching, spc))
+    return json.loads((atlas.folder / "results.json").read_text())
 
 
 def claim(what: str, results: dict[str, tuple[bool, str]], needed: int | None = None) -> dict:
@@ -96,7 +82,7 @@ def carries_over(results_of: dict[str, dict]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--sets", default=",".join(SIX))
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "accuracy")
     arguments = parser.parse_args()

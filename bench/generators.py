@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 
-from launch import events_of, run_program, stage_seconds
+from launch import events_of, run_program
 from provenance import ROOT, commit, cpu
 
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
@@ -71,44 +71,47 @@ def scldm(work: pathlib.Path) -> list[dict]:
 
 
 def scvi(work: pathlib.Path) -> list[dict]:
-    folder, epochs = prepared(work), 30
-    settings = {"vae__model": "scvi", "vae__scvi_layers": 2, "vae__scvi_latent": 30, "vae__steps": 400}
-    rates = {ranks: rate_of_steps(folder, "train-vae", ranks, 400, 50, 128, **settings) for ranks in (1, 2)}
+    epochs = 30
+    settings = {"run__base": prepared(work), "vae__model": "scvi", "vae__scvi_layers": 2, "vae__scvi_latent": 30, "vae__steps": 400}
+    rates = {ranks: rate_of_steps(work / "scvi", "train-vae", ranks, 400, 50, 128, **settings) for ranks in (1, 2)}
     lines = peer("scvi_train.py", "--cells", 0, "--genes", 0, "--batch_sizes", 128, "--epochs", epochs)
     return [figure("the scVI-shaped autoencoder, 6,998 genes, batch 128, two cores", max(rates.values()), best(lines, "scvi", "train_cells_per_s"), 3, "scvi-tools, best of 1 and 2 threads"),
             on_two_ranks("the scVI-shaped autoencoder", rates[1], rates[2])]
 
 
-def seconds_of_steps(folder: pathlib.Path, ranks: int, steps: int, **settings: object) -> float:
-    run_program("train-diffusion", ranks, folder, diffusion__steps=steps, **settings)
-    return stage_seconds(folder, "train-diffusion")
-
-
-def diffusion(folder: pathlib.Path, few: int, many: int, **settings: object) -> dict[int, float]:
-    return {ranks: 128 * (many - few) / (seconds_of_steps(folder, ranks, many, **settings) - seconds_of_steps(folder, ranks, few, **settings)) for ranks in (1, 2)}
-
-
 def flow(work: pathlib.Path) -> list[dict]:
-    folder = prepared(work)
+    folder, steps = prepared(work), 24
     if not (folder / "vae").exists():
         run_program("train-vae", 2, folder, vae__steps=16)
-    rates = diffusion(folder, 4, 24, diffusion__model="scldm")
-    lines = peer("scldm_torch.py", LABEL, "--vae_steps", 2, "--dit_steps", 24, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
+    rates = {ranks: rate_of_steps(folder, "train-diffusion", ranks, steps, 4, 128, diffusion__model="scldm", diffusion__steps=steps) for ranks in (1, 2)}
+    lines = peer("scldm_torch.py", LABEL, "--vae_steps", 2, "--dit_steps", steps, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
     theirs = [line["cells_per_s"] for line in lines if line.get("stage") == "dit_train"]  # 1 thread, then 2
     return [figure("scLDM's diffusion transformer, batch 128, one core", rates[1], theirs[0], 1, "scldm_torch.py, one thread"),
             figure("scLDM's diffusion transformer, batch 128, two cores", max(rates.values()), max(theirs), 1, "scldm_torch.py, best of 1 and 2 threads"),
             on_two_ranks("scLDM's diffusion transformer", rates[1], rates[2])]
 
 
+def scrdit(work: pathlib.Path) -> list[dict]:
+    folder, steps, figures = prepared(work), 6, []
+    for what, ours, theirs in (("transformer", "transformer", "dit"), ("U-Net", "unet", "unet")):
+        rates = {ranks: rate_of_steps(folder, "train-diffusion", ranks, steps, 1, 16, diffusion__model="scrdit", diffusion__network=ours, diffusion__steps=steps) for ranks in (1, 2)}
+        lines = peer("scrdit_torch.py", LABEL, "--class", "all", "--net", theirs, "--steps", steps, "--samples", 16, "--samplers", "ddim500")
+        of_peer = [line["cells_per_s"] for line in lines if line.get("stage") == "train"]  # 1 thread, then 2
+        figures += [figure(f"scRDiT's {what}, 2,000 genes, batch 16, one core", rates[1], of_peer[0], 1, "scrdit_torch.py, one thread"),
+                    figure(f"scRDiT's {what}, 2,000 genes, batch 16, two cores", max(rates.values()), max(of_peer), 1, "scrdit_torch.py, best of 1 and 2 threads"),
+                    on_two_ranks(f"scRDiT's {what}", rates[1], rates[2])]
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="scldm,scvi,flow")
+    parser.add_argument("--only", default="scldm,scvi,flow,scrdit")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench" / "generators")
     arguments = parser.parse_args()
     target = ROOT / "docs" / "results" / "generators.json"
     figures = {f["what"]: f for f in json.loads(target.read_text())["figures"]} if target.exists() else {}
     for name in arguments.only.split(","):
-        for one in {"scldm": scldm, "scvi": scvi, "flow": flow}[name](arguments.work):
+        for one in {"scldm": scldm, "scvi": scvi, "flow": flow, "scrdit": scrdit}[name](arguments.work):
             print(json.dumps(one), flush=True)
             figures[one["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()}
         target.write_text(json.dumps({"title": "Speed of the generators", "command": "build/python/bin/python bench/generators.py", "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),

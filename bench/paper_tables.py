@@ -24,6 +24,13 @@ def figure(row: dict) -> str:
     return f"{row['accuracy_mean']:.1f}{spread}"
 
 
+def figure_if_any(rows: list[dict], *key: object) -> str:
+    try:
+        return figure(named(rows, *key))
+    except KeyError:
+        return "–"
+
+
 def by_set(rows_of: dict[str, list[dict]], methods: list[tuple]) -> list[list[str]]:
     """A line a method (its name, matching, and key of the row), a column a set, and the mean."""
     lines = []
@@ -141,8 +148,8 @@ def students(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
     for classifier in next(iter(results_of.values())):
         for name, results in results_of.items():
             rows = results[classifier]
-            full = figure(named(rows, "full")) if any(row["variant"] == "full" for row in rows) else "–"
-            lines.append([name, classifier, figure(named(rows, "random", "", 1)), *(figure(named(rows, *key)) for key in columns), full])
+            full = figure_if_any(rows, "full")
+            lines.append([name, classifier, figure(named(rows, "random", "", 1)), *(figure_if_any(rows, *key) for key in columns), full])
         over_mean = lambda matching: {name: accuracy(results[classifier], "scdd", matching, 1) - accuracy(results[classifier], "class_mean", "", 1) for name, results in results_of.items()}
         if classifier == "head":
             gains, lost = over_mean("head"), {name: accuracy(rows["head"], "full") - accuracy(rows["head"], "scdd", "head", 10) for name, rows in results_of.items()}

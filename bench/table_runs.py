@@ -24,6 +24,7 @@ SETS = {  # name: file, label, further labels
     "kang_stim": ("kang_stim_1975x6998", "cell_type", ["condition"]),
     "onek1k": ("onek1k_7811x1000", "cell_type", ["sex"]),
 }
+SIX = ["kidney", "kang", "zheng", "pbmc3k", "worm", "oligo"]
 PATHWAYS = {"zheng", "pbmc3k"}  # of the six sets, those whose genes have symbols; the others' pathways are random gene sets
 NETWORKS, SETS_AND_ROWS = "ingest,train-foundation,embed,train-diffusion", "distill,evaluate"
 
@@ -132,24 +133,28 @@ class AtlasRuns:
     def cross_architecture(self) -> dict[str, list[dict]]:
         """Rows of each classifier. The sets are those of table II, linked: only classifiers are trained here."""
         self.matched(), self.features()
-        links = self.folder / "tables" / "architectures" / "distilled"
+        results = self.judged("architectures", {"matched": ("cells-*", "scdd-*"), "features": ("features_decoded-*",)}, {"evaluate.rows": "distilled"}, ("table-iv",))
+        return {name: results[name] for name in ("celltypist", "cnn", "tosica")}
+
+    def judged(self, name: str, wanted: dict[str, tuple[str, ...]], settings: dict[str, object], configs: tuple[str, ...] = ()) -> dict:
+        """results.json of classifiers that are trained on sets of other runs; `wanted`: patterns of sets by run."""
+        links = self.folder / "tables" / name / "distilled"
         links.mkdir(parents=True, exist_ok=True)
         for link in links.iterdir():
             link.unlink()
-        for source, wanted in (("matched", ("cells-", "scdd-")), ("features", ("features_decoded-",))):
-            for file in (self.folder / "tables" / source / "distilled").glob("*.h5ad"):
-                if file.name.startswith(wanted):
+        for source, patterns in wanted.items():
+            for pattern in patterns:
+                for file in (self.folder / "tables" / source / "distilled").glob(f"{pattern}.h5ad"):
                     (links / file.name).symlink_to(file.resolve())
-        self.run("evaluate", links.parent, {"run.base": self.base(), "evaluate.rows": "distilled"} | self.pathways(), ("table-iv",))
-        results = json.loads((links.parent / "results.json").read_text())
-        return {name: results[name] for name in ("celltypist", "cnn", "tosica") if name in results}
+        self.run("evaluate", links.parent, {"run.base": self.base()} | settings | self.pathways(), configs)
+        return json.loads((links.parent / "results.json").read_text())
 
     def taught_by_heads(self) -> dict[str, list[dict]]:
-        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes."""
-        self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn,tosica", evaluate_rows="full,random,class_mean,distilled",
-                       **{key.replace(".", "_"): value for key, value in self.pathways().items()})
+        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes. The transformer, which trains longest, has sets of one cell a class alone."""
+        rows = self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn", evaluate_rows="full,random,class_mean,distilled")
         results = json.loads((self.folder / "tables" / "students" / "results.json").read_text())
-        return {"head": results["rows"]} | {name: results[name] for name in ("celltypist", "cnn", "tosica")}
+        transformer = self.judged("students-transformer", {"students": ("*-spc1-*",)}, {"evaluate.classifiers": "tosica", "evaluate.spc": 1, "evaluate.rows": "full,random,class_mean,distilled"})
+        return {"head": rows, "celltypist": results["celltypist"], "cnn": results["cnn"], "tosica": transformer["tosica"]}
 
     def trace(self, encoder: str) -> list[tuple[int, float, float]]:
         """Step, loss and held-out accuracy of gradient matching at one rate."""

@@ -14,9 +14,8 @@ import time
 from foundation_table import NOTE, TARGETS, foundation_table
 from paper_tables import CHOSEN, TABLES
 from provenance import ROOT, commit, cpu
-from table_runs import AtlasRuns
+from table_runs import SIX, AtlasRuns
 
-SIX = ["kidney", "kang", "zheng", "pbmc3k", "worm", "oligo"]
 SETS_OF = {"III": ["kang_stim", "oligo", "onek1k"], "VII": ["kidney", "kang"], "4": ["kidney", "kang", "zheng"]}  # the paper has one set for the last two
 
 

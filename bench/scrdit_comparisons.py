@@ -1,0 +1,58 @@
+"""scRDiT's comparisons, on one class of one set: networks, samplers, zeros and numbers of genes. A part of comparisons.py."""
+from collections.abc import Callable
+from statistics import mean
+
+from claims import check, over, shown, table
+from comparison_runs import SetRuns, row_of, sampling_seconds
+
+CLASS = "CD4T"  # of kang_stim: the largest
+STRIDES = (2, 5, 10, 20)
+NETWORKS = {  # name: settings of train-diffusion beside configs/scrdit.ini
+    "transformer": {},
+    "unet": {"diffusion_network": "unet", "diffusion_channels": 16},
+    "zeros stay": {"diffusion_zero_value": 0},
+    "zero value -5": {"diffusion_zero_value": -5},
+    "zero value -20": {"diffusion_zero_value": -20},
+    "1,000 genes": {"diffusion_genes": 1000},
+    "2,000 genes": {"diffusion_genes": 2000},
+    "3,000 genes": {"diffusion_genes": 3000},
+}
+MEASURES = {"scRDiT's MMD": "scrdit_mmd", "W1": "w1", "KL": "kl", "zeros": "zeros"}
+
+
+def of_seed(one: SetRuns) -> dict[str, dict]:
+    """Measures of each network under DDIM at 10, and of the transformer under all samplers."""
+    files, seconds = {}, {}
+    for name, settings in NETWORKS.items():
+        folder = one.denoiser(f"scrdit-{name.replace(' ', '-').replace(',', '')}", CLASS, **settings)
+        file = one.expression(folder, f"{folder.name}-ddim-10")
+        files[name], seconds[name] = file, sampling_seconds(file)
+        if name != "transformer":
+            continue
+        for sampler, chosen in {"DDPM": {"generate_solver": "ddpm"}, **{f"DDIM, {stride}x": {"generate_stride": stride} for stride in STRIDES}}.items():
+            stem = sampler.replace(", ", "-").rstrip("x").lower()
+            files[sampler] = one.expression(folder, f"{folder.name}-{stem}", **chosen)
+            seconds[sampler] = sampling_seconds(files[sampler])
+    scores = one.scores("scores-scrdit", list(dict.fromkeys(files.values())), label="cell_type")
+    rows = {name: row_of(scores, file.stem) for name, file in files.items()}
+    kept = {name: {key: row[key] for key in MEASURES.values()} | {"seconds": seconds[name], "real": scores["comparisons"][row["comparison"]]["real"]["zeros"]} for name, row in rows.items()}
+    kept["real train cells: the floor"] = {key: row_of(scores, "train cells")[key] for key in MEASURES.values()} | {"seconds": float("nan"), "real": kept["transformer"]["real"]}
+    return kept
+
+
+def scrdit(sets: list[str], seeds: int, runs: Callable) -> tuple[list[dict], list[dict]]:
+    found = over([name for name in sets if name == "kang_stim"], seeds, runs, of_seed)
+    if not found:
+        return [], []
+    lines, checks = [], []
+    for name, all_seeds in found.items():
+        value = lambda who, key: mean(one[who][key] for one in all_seeds)
+        lines += [[name, who, *(shown([one[who][key] for one in all_seeds]) for key in (*MEASURES.values(), "real", "seconds"))] for who in all_seeds[0]]
+        gap = lambda who: abs(value(who, "zeros") - value(who, "real"))
+        mmd = lambda who: value(who, "scrdit_mmd")
+        checks += [check("scRDiT's transformer has no higher MMD than its U-Net", mmd("transformer") <= mmd("unet"), f"{mmd('transformer'):.4g} against {mmd('unet'):.4g}"),
+                   check("DDIM at 10x is within 10 % of DDPM in MMD", mmd("DDIM, 10x") <= 1.1 * mmd("DDPM"), f"{mmd('DDIM, 10x'):.4g} against {mmd('DDPM'):.4g}"),
+                   check("DDIM at 10x is at least 5 times as fast as DDPM", 5 * value("DDIM, 10x", "seconds") <= value("DDPM", "seconds"), f"{value('DDIM, 10x', 'seconds'):.3g} s against {value('DDPM', 'seconds'):.3g} s"),
+                   check("with zero-negation the share of zeros is within 0.02 of the real cells'", gap("transformer") <= 0.02, f"{value('transformer', 'zeros'):.3f}, real {value('transformer', 'real'):.3f}"),
+                   check("without zero-negation it is off by more than twice that", gap("zeros stay") > 0.04, f"{value('zeros stay', 'zeros'):.3f}, real {value('zeros stay', 'real'):.3f}")]
+    return [table(f"scRDiT on {CLASS}, DDIM at 10x where no sampler is named", ["set", "network or sampler", *MEASURES, "real zeros", "seconds to draw"], lines)], checks
