@@ -18,6 +18,9 @@ at::Tensor convolution_weight(Parameters& parameters, std::string const& name, s
 
 at::Tensor convolved(at::Tensor const& x, at::Tensor const& weight) { return at::conv1d(x, weight, {}, 1, kernel / 2); }
 
+// Over all channels and genes of a cell; float32 also of what Autocast made bfloat16.
+at::Tensor normed(at::Tensor const& x, at::Tensor const& scale, at::Tensor const& shift) { return at::group_norm(x.to(at::kFloat), 1, scale, shift, epsilon); }
+
 }  // namespace
 
 ScrditUnet::DoubleConvolution ScrditUnet::make_double_convolution(std::string const& name, std::int64_t in, std::int64_t middle, std::int64_t out, bool residual) {
@@ -75,8 +78,8 @@ ScrditUnet::ScrditUnet(ScrditUnetShape const& shape, std::uint64_t seed) : shape
 }
 
 at::Tensor ScrditUnet::DoubleConvolution::operator()(at::Tensor const& x) const {
-  at::Tensor const inside = at::gelu(at::group_norm(convolved(x, first), 1, first_scale, first_shift, epsilon));
-  at::Tensor const result = at::group_norm(convolved(inside, second), 1, second_scale, second_shift, epsilon);
+  at::Tensor const inside = at::gelu(normed(convolved(x, first), first_scale, first_shift));
+  at::Tensor const result = normed(convolved(inside, second), second_scale, second_shift);
   return residual ? at::gelu(x + result) : result;
 }
 

@@ -7,7 +7,6 @@
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/feature_file.hpp"
 #include "retort/generators/shard_rows.hpp"
-#include "retort/products/shard_parameters.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/random.hpp"
 #include "retort/training/feature_rows.hpp"
@@ -40,7 +39,7 @@ ScdgTask::ScdgTask(Session const& session, Atlas const& atlas, std::filesystem::
 
 std::string ScdgTask::description() const { return fmt::format("{} classes, {} latents", labels_.classes(), model_.shape().latent); }
 
-at::Tensor ScdgTask::loss(std::int64_t step, int first, int shards, std::int64_t n) {
+NoisyCells ScdgTask::draw(std::int64_t step, int first, int shards, std::int64_t n) const {
   std::int64_t const width = model_.shape().latent, rows = shards * n;
   at::Tensor const clean = at::empty({rows, width}), noisy = at::empty({rows, width}), times = at::empty({rows}, at::kLong), classes = at::empty({rows}, at::kLong);
   for (int shard = first; shard < first + shards; ++shard) {
@@ -59,10 +58,7 @@ at::Tensor ScdgTask::loss(std::int64_t step, int first, int shards, std::int64_t
       }
     }
   }
-  auto const made = model_.denoise(noisy, times, classes, shards);
-  std::vector<at::Tensor> losses;
-  for (int shard = 0; shard < shards; ++shard) losses.push_back(at::mse_loss(made.narrow(0, shard * n, n), clean.narrow(0, shard * n, n)));
-  return tree_sum(losses);
+  return {noisy, times, classes, clean};
 }
 
 }  // namespace retort

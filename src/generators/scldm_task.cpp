@@ -65,7 +65,7 @@ std::string ScldmTask::description() const {
   return fmt::format("{} {} of {}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning), generator_.conditions.attributes(Conditioning::joint).front().name, shape.tokens, shape.latent);
 }
 
-at::Tensor ScldmTask::loss(std::int64_t step, int shard, int, std::int64_t n) {
+NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) const {
   auto const& network = *generator_.network;
   auto const& own = cells_.at(shard);
   auto const attributes = network.shape().attributes.size();
@@ -86,7 +86,7 @@ at::Tensor ScldmTask::loss(std::int64_t step, int shard, int, std::int64_t n) {
   }
   at::Tensor const cells = own.latents.index_select(0, chosen), noise = normal_tensor(cells.sizes(), random);  // [n, tokens, latent]
   at::Tensor const along = t.view({n, 1, 1});
-  return at::mse_loss(network.velocity(along * cells + (1 - along) * noise, t, labels), cells - noise);
+  return {along * cells + (1 - along) * noise, t, labels, cells - noise};
 }
 
 void ScldmGenerator::save(std::filesystem::path const& folder) const {

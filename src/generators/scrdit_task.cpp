@@ -157,7 +157,7 @@ std::string ScrditTask::description() const {
   return fmt::format("{} of {} genes, {}", generator_->network_name(), width, generator_->classes.empty() ? "all cells" : fmt::format("cells of {}", fmt::join(generator_->classes, ", ")));
 }
 
-at::Tensor ScrditTask::loss(std::int64_t step, int shard, int, std::int64_t n) {
+NoisyCells ScrditTask::draw(std::int64_t step, int shard, int, std::int64_t n) const {
   auto const& own = cells_.at(shard);
   Random random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
   at::Tensor const cells = at::zeros({n, own.genes}), t = at::empty({n}, at::kLong), keep = at::empty({n, 1}), spread = at::empty({n, 1});
@@ -170,7 +170,7 @@ at::Tensor ScrditTask::loss(std::int64_t step, int shard, int, std::int64_t n) {
     for (auto k = static_cast<std::size_t>(own.indptr[row]); k < static_cast<std::size_t>(own.indptr[row + 1]); ++k) cells.data_ptr<float>()[i * own.genes + own.indices[k]] = own.values[k];
   }
   at::Tensor const noise = normal_tensor(cells.sizes(), random);  // [n, genes]
-  return at::mse_loss(generator_->network.predict(keep * generator_->values.shown(cells) + spread * noise, t), noise);
+  return {keep * generator_->values.shown(cells) + spread * noise, t, {}, noise};
 }
 
 }  // namespace retort

@@ -1,12 +1,22 @@
 #include "retort/kernels/accumulating_linear.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include "retort/products/shard_linear.hpp"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t floats_of_a_piece = 1 << 18;  // 1 MB: the second-level cache
+
+// Our product is a fifth to a half faster than the library's where the sums are long enough (one core, AVX-512), and a row's bits do not depend on the
+// other rows.
+at::Tensor product(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias) {
+  constexpr std::int64_t shortest_sum = 64;
+  return weight.size(1) >= shortest_sum ? multiply_rows(input.contiguous(), weight, bias) : at::linear(input, weight, bias);
+}
 
 struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& input, at::Tensor const& weight,
@@ -14,7 +24,7 @@ struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
     context->save_for_backward({input, weight});
     context->saved_data["into"] = weight_gradient;
     context->saved_data["has_bias"] = bias.has_value();
-    return bias ? at::addmm(*bias, input, weight.t()) : at::mm(input, weight.t());
+    return product(input, weight, bias.value_or(at::Tensor()));
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
@@ -23,10 +33,10 @@ struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
     at::Tensor const into = context->saved_data["into"].toTensor();
     at::Tensor const by_output = upstream[0].t();  // [out, n]
     auto const out = weight.size(0), piece = std::max<std::int64_t>(1, floats_of_a_piece / weight.size(1));
-    at::Tensor const product = at::empty({std::min(out, piece), weight.size(1)}, weight.options());
+    at::Tensor const formed = at::empty({std::min(out, piece), weight.size(1)}, weight.options());
     for (std::int64_t begin = 0; begin < out; begin += piece) {
       auto const rows = std::min(piece, out - begin);
-      at::Tensor part = product.narrow(0, 0, rows);
+      at::Tensor part = formed.narrow(0, 0, rows);
       at::mm_out(part, by_output.narrow(0, begin, rows), input);
       into.narrow(0, begin, rows).add_(part);
     }
@@ -38,7 +48,10 @@ struct AccumulatingLinear : torch::autograd::Function<AccumulatingLinear> {
 }  // namespace
 
 at::Tensor accumulating_linear(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias, at::Tensor const& weight_gradient) {
-  if (!weight_gradient.defined() || !weight.device().is_cpu()) return at::linear(input, weight, bias);
+  bool const ours = weight.is_cpu() && weight.is_contiguous() && input.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(at::kCPU);
+  bool const learns = at::GradMode::is_enabled() && (input.requires_grad() || weight.requires_grad());
+  if (ours && !learns) return product(input, weight, bias);
+  if (!ours || !weight_gradient.defined()) return at::linear(input, weight, bias);
   return AccumulatingLinear::apply(input, weight, bias.defined() ? std::optional(bias) : std::nullopt, weight_gradient);
 }
 

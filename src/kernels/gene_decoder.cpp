@@ -82,6 +82,7 @@ at::Tensor gene_decoder(at::Tensor const& queries, at::Tensor const& genes, at::
                     is(values, keys.sizes()) && is(weights.out, {width, width}) && is(weights.norm_scale, {width}) && is(weights.norm_shift, {width}) && is(weights.w1, {hidden, width}) && is(weights.w2, {hidden, width}) &&
                     is(weights.w3, {width, hidden}) && (!head_norm || (is(weights.head_scale, {width}) && is(weights.head_shift, {width}))) && is(weights.score, {scores, width}) && is(weights.score_bias, {scores});
   if (!fits) fail(ExitCode::failed, "gene_decoder: shapes disagree");
+  c10::impl::ExcludeDispatchKeyGuard const no_autocast(c10::autocast_dispatch_keyset);
   // The head norm's scale and shift are part of the score layer; without that norm, w3 is.
   at::Tensor const direct = head_norm ? weights.score * weights.head_scale : weights.score, last = head_norm ? weights.w3 : at::mm(weights.score, weights.w3);
   at::Tensor const bias = head_norm ? weights.score_bias + at::mv(weights.score, weights.head_shift) : weights.score_bias;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <optional>
 
 #include "retort/kernels/accumulating_linear.hpp"
 #include "retort/products/shard_linear.hpp"
@@ -36,7 +37,7 @@ Linear make_zero_linear(Parameters& parameters, std::string const& name, std::in
   return linear;
 }
 
-at::Tensor LayerNorm::operator()(at::Tensor const& x) const { return at::layer_norm(x, {width}, scale, shift, epsilon); }
+at::Tensor LayerNorm::operator()(at::Tensor const& x) const { return at::layer_norm(x.to(at::kFloat), {width}, scale, shift, epsilon); }
 
 LayerNorm make_layer_norm(Parameters& parameters, std::string const& name, std::int64_t width, double epsilon) {
   at::Tensor const scale = parameters.constant(name + ".weight", {width}, 1);
@@ -46,7 +47,13 @@ LayerNorm make_layer_norm(Parameters& parameters, std::string const& name, std::
 LayerNorm plain_layer_norm(std::int64_t width, double epsilon) { return {{}, {}, width, epsilon}; }
 
 at::Tensor attention(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, std::int64_t heads) {
-  auto const split = [heads](at::Tensor const& x) { return x.unflatten(-1, {heads, -1}).transpose(1, 2); };  // [b, heads, n, width / heads]
+  // On a CPU float32 also under Autocast: LibTorch's attention in bfloat16 calls tiny products, one a head and cell, which cost more than they save.
+  std::optional<c10::impl::ExcludeDispatchKeyGuard> no_autocast;
+  if (q.is_cpu()) no_autocast.emplace(c10::autocast_dispatch_keyset);
+  auto const split = [heads](at::Tensor const& x) {
+    bool const rounded = x.is_cpu() && x.scalar_type() == at::kBFloat16;
+    return (rounded ? x.to(at::kFloat) : x).unflatten(-1, {heads, -1}).transpose(1, 2);  // [b, heads, n, width / heads]
+  };
   return at::scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).flatten(2);
 }
 

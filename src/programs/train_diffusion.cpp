@@ -12,6 +12,7 @@
 #include "retort/generators/scrdit_task.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/ranks/session.hpp"
+#include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/training/checkpoint.hpp"
 #include "retort/training/divergence.hpp"
@@ -44,7 +45,7 @@ Recipe recipe_of(std::string const& model) {
 // Section [diffusion].
 struct DiffusionOptions {
   std::string atlas, features, generator;
-  std::string model = "scdg", network = "transformer", conditioning = "joint";
+  std::string model = "scdg", network = "transformer", conditioning = "joint", precision = "float32";
   std::int64_t steps = 0, batch = 0, width = 0, blocks = 0, heads = 8, patch = 10, channels = 64;
   double rate = 0, weight_decay = -1, ema = 0, clip = -1;
   ScdgShape scdg;
@@ -75,6 +76,7 @@ void add_diffusion_options(OptionTable& table, DiffusionOptions& options) {
       .add("diffusion.rate", options.rate, "learning rate; 0: 1e-3 for scdg, which falls linearly to 0; 5e-4 for scldm, which rises and falls to a tenth; 3e-4 for scrdit, held")
       .add("diffusion.weight_decay", options.weight_decay, "of AdamW; -1: 1e-4 for scdg, none for scldm, 0.01 for scrdit")
       .add("diffusion.clip", options.clip, "largest norm of a gradient; 0: any; -1: 10 for scldm, any for the others")
+      .add("diffusion.precision", options.precision, "of products in training: float32, or bfloat16 with float32 weights, sums and norms")
       .add("diffusion.ema", options.ema, "keep of the moving average of weights that is written; 0: the last weights")
       .add("diffusion.hidden", options.scdg.hidden, "scdg: widths of the denoiser's layers")
       .add("diffusion.latent_scale", options.scdg.latent_scale, "scdg: features are multiplied by it; 0: the square root of their width")
@@ -102,7 +104,7 @@ void check(DiffusionOptions const& options, ShardPlan const& plan) {
   if (!(options.rate >= 0) || !(options.clip >= 0)) fail(ExitCode::usage, "diffusion.rate {} and diffusion.clip {} must not be negative", options.rate, options.clip);
   if (!(options.weight_decay >= 0)) fail(ExitCode::usage, "diffusion.weight_decay is {} (it must not be negative)", options.weight_decay);
   if (!(options.scldm.unlabelled >= 0 && options.scldm.unlabelled <= 1)) fail(ExitCode::usage, "diffusion.unlabelled is {} (it lies in [0, 1])", options.scldm.unlabelled);
-  conditioning_of(options.conditioning);
+  conditioning_of(options.conditioning), precision_of(options.precision, "diffusion.precision");
   if (!(options.ema >= 0 && options.ema < 1)) fail(ExitCode::usage, "diffusion.ema is {} (it lies in [0, 1))", options.ema);
   if (!(options.scdg.latent_scale >= 0)) fail(ExitCode::usage, "diffusion.latent_scale is {} (it must not be negative)", options.scdg.latent_scale);
   if (options.network != "transformer" && options.network != "unet") fail(ExitCode::usage, "diffusion.network is '{}' (it is transformer or unet)", options.network);
@@ -151,6 +153,7 @@ void train(Session& session, DiffusionOptions& options) {
   session.ranks.together([&] { atlas = std::make_unique<Atlas>(atlas_file); });
   auto const task = make_task(session, options, *atlas, trained_on, plan);
   auto const steps = options.steps;
+  auto const precision = precision_of(options.precision, "diffusion.precision");
   std::int64_t parameters = 0;
   for (auto const& parameter : task->parameters()) parameters += parameter.numel();
   if (session.dry_run) {
@@ -179,30 +182,38 @@ void train(Session& session, DiffusionOptions& options) {
   }
   for (std::int64_t step = first_step; step < steps; ++step) {
     Watchdog::set_step(static_cast<long>(step));
+    Stopwatch watch;
+    double read_seconds = 0, compute_seconds = 0;
 
     // Forward and backward of this rank's shards: a block of them at once where the network's layers can, else one by one.
-    auto const learn = [&](int first, int shards) {
-      at::Tensor const loss = task->loss(step, first, shards, options.batch / plan.shards()) / static_cast<double>(plan.shards());
+    auto const learn = [&](int first, int shards, bool at_once) {
+      auto const cells = task->draw(step, first, shards, options.batch / plan.shards());
+      read_seconds += watch.lap();
+      at::Tensor const loss = task->loss(cells, at_once ? shards : 0, precision) / static_cast<double>(plan.shards());
       loss.backward();
       arena.statistics().add_(loss.detach());
+      compute_seconds += watch.lap();
     };
-    if (task->takes_blocks()) {
+    if (task->takes_blocks() && precision == Precision::float32) {
       for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
         arena.begin_block(b);
-        learn(arena.blocks()[b].begin, arena.blocks()[b].width);
+        learn(arena.blocks()[b].begin, arena.blocks()[b].width, true);
       }
     } else {
       for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
         arena.begin_shard(shard);
-        learn(shard, 1);
+        learn(shard, 1, false);
       }
     }
 
     // Sum over shards; the loss rides along, so all ranks see the same.
     at::Tensor const gradient = arena.sum();
     double const loss = arena.summed_statistics()[0].item<double>();
+    double const sum_seconds = watch.lap();
+
+    // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
     double const norm = arena.norm();
-    require_finite(session.ranks, arena, loss, norm, "Lower diffusion.rate");
+    require_finite(session.ranks, arena, loss, norm, "Lower diffusion.rate", &checkpoints);
 
     // Step.
     double const rate = recipe.rate_at(step, steps, options.rate);
@@ -211,7 +222,9 @@ void train(Session& session, DiffusionOptions& options) {
 
     // Log.
     recent = step ? 0.99 * recent + 0.01 * loss : loss;
-    session.folder.step({"step", "loss", "norm", "rate"}, {static_cast<double>(step), loss, norm, rate});
+    double const step_seconds = watch.lap();
+    session.folder.step({"step", "loss", "norm", "rate", "read_seconds", "compute_seconds", "sum_seconds", "step_seconds"},
+                        {static_cast<double>(step), loss, norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
     progress.update((step + 1) * options.batch, fmt::format("loss {:.4f}", recent));
 
     // Checkpoint, and stop where asked to.

@@ -137,7 +137,7 @@ void train(Session& session, FoundationOptions& options) {
 
     // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
     double const norm = arena.norm();
-    require_finite(session.ranks, arena, losses.loss, norm, "Lower foundation.rate or set foundation.clip");
+    require_finite(session.ranks, arena, losses.loss, norm, "Lower foundation.rate or set foundation.clip", &checkpoints);
 
     // Step.
     double const rate = learning_rate(step, steps, options.rate, options.warm_up_share);

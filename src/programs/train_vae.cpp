@@ -82,6 +82,7 @@ void train(Session& session, VaeOptions const& options) {
   ShardPlan const& plan = *shared_out;
   BatchStream& stream = *batches;
   auto const steps = options.steps_for(stream.rows());
+  auto const precision = precision_of(options.precision, "vae.precision");
   double const epoch_steps = static_cast<double>(stream.rows()) / static_cast<double>(options.order.batch);
   auto const parameters = vae->parameters().count();
   if (session.dry_run) {
@@ -121,7 +122,7 @@ void train(Session& session, VaeOptions const& options) {
       auto batch = stream.shard(step, shard);
       read_seconds += watch.lap();
       arena.begin_shard(shard);
-      VaeDraw const draw{Random(seed, purpose::vae, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard)), options.kl_weight_at(step, epoch_steps)};
+      VaeDraw const draw{Random(seed, purpose::vae, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard)), options.kl_weight_at(step, epoch_steps), precision};
       auto const loss = vae->shard_loss(std::make_shared<CsrBlock const>(std::move(batch.cells)), draw, arena.statistics());
       (loss / static_cast<double>(plan.shards())).backward();
       compute_seconds += watch.lap();
@@ -136,7 +137,7 @@ void train(Session& session, VaeOptions const& options) {
 
     // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
     double const norm = arena.norm();
-    require_finite(session.ranks, arena, loss, norm, "Lower vae.rate");
+    require_finite(session.ranks, arena, loss, norm, "Lower vae.rate", &checkpoints);
 
     // Step.
     double const rate = options.is_scvi() ? options.rate : scldm_rate(step, steps, options.rate, AfterWarmUp::hold);

@@ -209,6 +209,18 @@ std::optional<CheckpointState> Checkpoints::newest() const {
   return std::nullopt;
 }
 
+std::optional<fs::path> Checkpoints::latest() const {
+  std::ifstream stream(folder_ / "latest");
+  std::string name;
+  if (!std::getline(stream, name)) return std::nullopt;
+  try {
+    if (read_manifest(folder_ / name).at("key") == session_.key()) return folder_ / name;
+  } catch (std::exception const&) {
+    // What cannot be read is none that a run could go on from.
+  }
+  return std::nullopt;
+}
+
 void restore(std::map<std::string, at::Tensor> const& saved, std::map<std::string, at::Tensor> const& into) {
   at::NoGradGuard no_grad;
   for (auto const& [name, tensor] : into) {

@@ -3,10 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
 #include "retort/cells/feature_file.hpp"
+#include "retort/run/error.hpp"
 
 namespace retort {
 
@@ -22,9 +24,12 @@ at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::i
     while (last + 1 < order.size() && rows[order[last + 1]] < begin + block) ++last;
     Features const read = read_features(file, {begin, rows[order[last]] + 1});
     if (!result.defined()) result = at::empty({static_cast<std::int64_t>(rows.size()), read.width}, at::kFloat);
-    for (; i <= last; ++i)
-      std::copy_n(read.values.data() + (rows[order[i]] - begin) * read.width, read.width,
-                  result.data_ptr<float>() + static_cast<std::int64_t>(order[i]) * read.width);
+    for (; i <= last; ++i) {
+      float const* const from = read.values.data() + (rows[order[i]] - begin) * read.width;
+      if (float const* const bad = std::find_if_not(from, from + read.width, [](float value) { return std::isfinite(value); }); bad != from + read.width)
+        fail(ExitCode::bad_input, "'{}': feature {} of row {} is {} (no finite number, so nothing can be trained on it) Make the file again", file.string(), bad - from, rows[order[i]], *bad);
+      std::copy_n(from, read.width, result.data_ptr<float>() + static_cast<std::int64_t>(order[i]) * read.width);
+    }
   }
   return result;
 }

@@ -16,6 +16,7 @@ void add_vae_options(OptionTable& table, VaeOptions& options) {
       .add("vae.block", options.order.block, "neighbouring cells that are read together")
       .add("vae.window", options.order.window, "blocks whose cells are shuffled among each other")
       .add("vae.rate", options.rate, "learning rate; scldm's rises at first and falls at the end, scvi's is constant")
+      .add("vae.precision", options.precision, "of products in training: float32, or bfloat16 with float32 weights, sums, norms and own kernels")
       .add("vae.clip", options.largest_norm, "largest norm of a gradient; 0: none")
       .add("vae.width", options.scldm.width, "scldm: width of a token")
       .add("vae.tokens", options.scldm.tokens, "scldm: latent tokens of a cell")
@@ -67,7 +68,7 @@ std::unique_ptr<CellVae> VaeOptions::make(std::int64_t genes, std::uint64_t seed
 
 void VaeOptions::check() const {
   if (model != "scldm" && model != "scvi") fail(ExitCode::usage, "vae.model is '{}' (it is scldm or scvi)", model);
-  fusion_of(fusion), token_genes_of(token_genes), likelihood_of(likelihood);
+  fusion_of(fusion), token_genes_of(token_genes), likelihood_of(likelihood), precision_of(precision, "vae.precision");
   if (steps < 0) fail(ExitCode::usage, "vae.steps is {} (it must not be negative)", steps);
   if (order.batch < 1) fail(ExitCode::usage, "vae.batch is {} (it must be at least 1)", order.batch);
   if (!(rate > 0)) fail(ExitCode::usage, "vae.rate is {} (it must be positive)", rate);

@@ -99,17 +99,17 @@ at::Tensor ScldmVae::encode(CsrBlock const& counts) const {
     rows = at::cat({at::zeros({1, n}), at::layer_norm(w.genes.narrow(0, 1, shape_.genes), {n}, {}, {}, epsilon)});  // a pad is the zero vector
   } else {
     auto const centred = [](at::Tensor const& x) { return x - x.mean(-1, true); };
-    rows = centred(at::linear(w.genes, w.fusion.narrow(1, 0, n)));      // [genes + 1, n]
+    rows = centred(at::linear(w.genes, w.fusion.narrow(1, 0, n)).to(at::kFloat));  // [genes + 1, n]
     slope = centred(w.fusion.narrow(1, n, n).sum(1, false).unsqueeze(0));  // [1, n]
     auto const at_token = [&](at::Tensor const& of_gene) { return of_gene.index_select(0, tokens.rows); };
     at::Tensor const variance = at_token(rows.square().mean(1)) + 2 * tokens.log_counts * at_token((rows * slope).mean(1)) + tokens.log_counts.square() * slope.square().mean();
     scales = (variance + epsilon).rsqrt();  // [tokens]
     slopes = tokens.log_counts * scales;
   }
-  at::Tensor const kv = w.read.kv(at::cat({rows * w.read.norm_x.scale, slope * w.read.norm_x.scale, w.read.norm_x.shift.unsqueeze(0)}));  // [genes + 3, 2n]
+  at::Tensor const kv = w.read.kv(at::cat({rows * w.read.norm_x.scale, slope * w.read.norm_x.scale, w.read.norm_x.shift.unsqueeze(0)})).to(at::kFloat);  // [genes + 3, 2n]
   at::Tensor const keys = kv.narrow(1, 0, n).unflatten(1, {heads, -1}), values = kv.narrow(1, n, n).unflatten(1, {heads, -1});               // [genes + 3, heads, n / heads]
   at::Tensor const queries = w.read.q(w.read.norm_q(w.inducing)).unflatten(1, {heads, -1}) * (1 / std::sqrt(static_cast<double>(n / heads)));  // [tokens, heads, n / heads]
-  at::Tensor const logits = at::bmm(keys.transpose(0, 1), queries.permute({1, 2, 0})).transpose(0, 1);                                      // [genes + 3, heads, tokens]
+  at::Tensor const logits = at::bmm(keys.transpose(0, 1), queries.permute({1, 2, 0})).transpose(0, 1).to(at::kFloat);                                      // [genes + 3, heads, tokens]
   auto const table = [&](at::Tensor const& of_all) { return of_all.narrow(0, 0, shape_.genes + 1); };
   auto const row = [&](at::Tensor const& of_all, std::int64_t i) { return of_all.select(0, shape_.genes + i); };
   at::Tensor const read = token_attention(tokens.cells, table(logits), table(values), scales, slopes, slopes.defined() ? row(logits, 1) : at::Tensor(), slopes.defined() ? row(values, 1) : at::Tensor());
@@ -117,7 +117,7 @@ at::Tensor ScldmVae::encode(CsrBlock const& counts) const {
   at::Tensor x = w.inducing + w.read.out(read + row(values, 2).flatten());  // [n, tokens, width]
   x = x + w.read.mlp(w.read.norm2(x));
   for (auto const& block : w.encoder) x = block(x);
-  at::Tensor const latents = w.to_latent(x);
+  at::Tensor const latents = w.to_latent(x).to(at::kFloat);
   return shape_.posterior ? latents : at::layer_norm(latents, {shape_.latent}, {}, {}, epsilon);
 }
 
@@ -128,6 +128,7 @@ at::Tensor ScldmVae::latents(at::Tensor const& encoded, at::Tensor const& noise)
 }
 
 at::Tensor ScldmVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) {
+  Autocast const products(draw.precision);
   auto const encoded = encode(*counts);
   at::Tensor kl, noise;
   if (shape_.posterior) {
@@ -157,13 +158,13 @@ GenePrediction ScldmVae::decode(at::Tensor const& of_cells) const {
   at::Tensor const latents = of_cells.view({cells, shape_.tokens, shape_.latent});
   at::Tensor x = w.from_latent(shape_.posterior ? latents : at::layer_norm(latents, {shape_.latent}, {}, {}, epsilon));
   for (auto const& block : w.decoder) x = block(x);
-  auto const kv = w.write.kv(w.write.norm_x(x)).chunk(2, -1);
+  auto const kv = w.write.kv(w.write.norm_x(x)).to(at::kFloat).chunk(2, -1);
   bool const gaussian = shape_.likelihood == CellLikelihood::gaussian;
 
   at::Tensor const genes = w.genes.narrow(0, 1, shape_.genes);
   at::Tensor scores;  // [1 or 2, cells, genes]
   if (x.is_cpu()) {
-    scores = gene_decoder(w.write.q(w.write.norm_q(genes)), genes, kv[0], kv[1], heads, epsilon,
+    scores = gene_decoder(w.write.q(w.write.norm_q(genes)).to(at::kFloat), genes, kv[0], kv[1], heads, epsilon,
                           {w.write.out.weight, w.write.norm2.scale, w.write.norm2.shift, w.write.mlp.w1.weight, w.write.mlp.w2.weight, w.write.mlp.w3.weight, w.head_norm.scale, w.head_norm.shift, w.logit.weight, w.logit.bias});
   } else {
     // Genes are far more than latent tokens: their queries go through the rest of the block in pieces, whose inner results are not kept.

@@ -89,12 +89,13 @@ Parameters const& ScviVae::parameters() const { return weights_->all; }
 std::int64_t ScviVae::statistics() const { return 3 + 4 * shape_.layers * shape_.hidden; }
 
 at::Tensor ScviVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) {
+  Autocast const products(draw.precision);
   if (counts->rows() < 2) fail(ExitCode::usage, "a shard has one cell (BatchNorm needs two). Raise vae.batch");
   Weights& w = *weights_;
   auto random = draw.random;
   std::int64_t place = 3;
   auto const normed = [&](at::Tensor const& x, BatchNorm const& norm) {
-    auto const [y, mean, inverse] = at::native_batch_norm(x, norm.scale, norm.shift, {}, {}, true, 0, norm_epsilon);
+    auto const [y, mean, inverse] = at::native_batch_norm(x.to(at::kFloat), norm.scale, norm.shift, {}, {}, true, 0, norm_epsilon);
     at::Tensor const activated = at::relu(y);
     at::NoGradGuard const no_graph;  // from here: what comes after is only counted
     statistics.narrow(0, place, shape_.hidden).add_(mean);
@@ -104,10 +105,10 @@ at::Tensor ScviVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, Va
   };
   at::Tensor x = drop(normed(sparse_linear(log_counts(*counts), w.first_weight, w.first_bias, w.first_weight.grad()), w.encoder_norms[0]), shape_.dropout, random);
   for (std::size_t i = 0; i < w.encoder.size(); ++i) x = drop(normed(w.encoder[i](x), w.encoder_norms[i + 1]), shape_.dropout, random);
-  at::Tensor const mean = w.mean(x), variance = w.log_variance(x).exp() + least_variance;
+  at::Tensor const mean = w.mean(x).to(at::kFloat), variance = w.log_variance(x).to(at::kFloat).exp() + least_variance;
   x = mean + variance.sqrt() * normal_tensor(mean.sizes(), random);
   for (std::size_t i = 0; i < w.decoder.size(); ++i) x = normed(w.decoder[i](x), w.decoder_norms[i]);
-  auto const error = reconstruction_error(counts, {w.scores(x), w.log_theta}).mean();
+  auto const error = reconstruction_error(counts, {w.scores(x).to(at::kFloat), w.log_theta}).mean();
   auto const kl = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1).mean();
   auto const loss = error + draw.kl_weight * kl;
   at::NoGradGuard const no_graph;

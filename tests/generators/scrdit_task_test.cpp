@@ -98,7 +98,7 @@ TEST(ScrditTask, LossIsThatOfTheFormula) {
     EXPECT_EQ(generator.atlas, stage.atlas->identity());
     for (int shard = plan.begin(); shard < plan.end(); ++shard)
       for (std::int64_t const step : {0, 7}) {
-        at::Tensor const loss = task.loss(step, shard, 1, 40);
+        at::Tensor const loss = task.loss(task.draw(step, shard, 1, 40), 0);
         EXPECT_NEAR(loss.item<double>(), loss_of(generator, *stage.atlas, plan, step, shard, 40), 1e-4 * loss.item<double>()) << task.description() << " step " << step << " shard " << shard;
         EXPECT_TRUE(loss.requires_grad());
       }

@@ -27,6 +27,7 @@ int named_rank(Communicator const& ranks, int bad) {
   } catch (Failure const& failure) {
     EXPECT_EQ(failure.code, ExitCode::failed);
     EXPECT_NE(std::string(failure.what()).find("Lower the rate"), std::string::npos);
+    EXPECT_NE(std::string(failure.what()).find("no checkpoint was written before"), std::string::npos);
     return failure.first_rank;
   }
   return -1;

@@ -20,7 +20,8 @@ class ScdgTask : public DiffusionTask {
 
   std::vector<at::Tensor> parameters() const override { return model_.parameters(); }
   bool takes_blocks() const override { return true; }
-  at::Tensor loss(std::int64_t step, int first, int shards, std::int64_t cells) override;
+  NoisyCells draw(std::int64_t step, int first, int shards, std::int64_t cells) const override;
+  at::Tensor predict(NoisyCells const& cells, int shards) const override { return model_.denoise(cells.values, cells.times, cells.labels, shards); }
   void save(std::filesystem::path const& folder) const override { model_.save(folder, labels_.names, encoder_, atlas_); }
   std::string description() const override;
 

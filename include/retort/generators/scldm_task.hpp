@@ -41,7 +41,8 @@ class ScldmTask : public DiffusionTask {
   ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training, ShardPlan const& plan);
 
   std::vector<at::Tensor> parameters() const override { return generator_.network->parameters().tensors(); }
-  at::Tensor loss(std::int64_t step, int shard, int shards, std::int64_t cells) override;
+  NoisyCells draw(std::int64_t step, int shard, int shards, std::int64_t cells) const override;
+  at::Tensor predict(NoisyCells const& cells, int) const override { return generator_.network->velocity(cells.values, cells.times, cells.labels); }
   void save(std::filesystem::path const& folder) const override { generator_.save(folder); }
   std::string description() const override;
 

@@ -34,7 +34,8 @@ class ScrditTask : public DiffusionTask {
   ScrditTask(Session const& session, Atlas const& atlas, ScrditTraining const& training, ShardPlan const& plan);
 
   std::vector<at::Tensor> parameters() const override { return generator_->network.parameters().tensors(); }
-  at::Tensor loss(std::int64_t step, int shard, int shards, std::int64_t cells) override;
+  NoisyCells draw(std::int64_t step, int shard, int shards, std::int64_t cells) const override;
+  at::Tensor predict(NoisyCells const& cells, int) const override { return generator_->network.predict(cells.values, cells.times); }
   void save(std::filesystem::path const& folder) const override { generator_->save(folder); }
   std::string description() const override;
 

@@ -9,7 +9,7 @@ namespace retort {
 // view like weight) is given, the backward forms the gradient of weight in pieces that stay in the cache and adds each
 // there, and autograd gets none: for large weights autograd's way (an array of the weight's size, then a sum of both)
 // costs more memory traffic than the product. The sum of one batch is formed first and added once, as autograd does.
-// On a GPU, or without weight_gradient, this is at::linear.
+// On a GPU, under Autocast, or without weight_gradient, this is at::linear; where nothing is to be differentiated, a product of the same speed.
 at::Tensor accumulating_linear(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias, at::Tensor const& weight_gradient = {});
 
 }  // namespace retort

@@ -23,7 +23,7 @@ Linear make_linear(Parameters& parameters, std::string const& name, std::int64_t
 Linear make_xavier_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out);
 Linear make_zero_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out);
 
-// Over the last dimension.
+// Over the last dimension; float32 also of what Autocast made bfloat16.
 struct LayerNorm {
   at::Tensor scale, shift;  // [width], or none
   std::int64_t width = 0;

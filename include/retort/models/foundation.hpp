@@ -13,6 +13,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "retort/cells/csr_block.hpp"
+#include "retort/layers/precision.hpp"
 
 namespace retort {
 
@@ -36,10 +37,7 @@ inline constexpr double batch_norm_epsilon = 1e-5, batch_norm_momentum = 0.1;
 // Tensors by SCimilarity's names (methods 1.2.2): network.0.1.weight and so on, [out, in].
 using StateDict = std::map<std::string, at::Tensor>;
 
-// What inference multiplies in. bfloat16 rounds weights, and activations between layers, to eight bits; sums are float32.
-enum class Precision { float32, bfloat16 };
-
-// Frozen or in training, float32. The forward pass of training is foundation_training.hpp.
+// Frozen or in training, float32; inference may also multiply in bfloat16, which rounds weights, and activations between layers, to eight bits. The forward pass of training is foundation_training.hpp.
 class Foundation {
  public:
   // Weights and biases U(-1/sqrt(in), 1/sqrt(in)) as PyTorch's Linear has by default, drawn from `seed`; on the CPU.

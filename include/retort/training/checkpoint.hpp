@@ -41,6 +41,8 @@ class Checkpoints {
   // with. Says which it goes on from, and which were refused and why; warns where threads or CPU differ. steps.tsv goes back to what it
   // was then.
   std::optional<CheckpointState> newest() const;
+  // The folder that `latest` names, where it is of these settings and inputs; otherwise nothing. Not collective.
+  std::optional<std::filesystem::path> latest() const;
 
  private:
   Session& session_;

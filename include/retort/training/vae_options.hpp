@@ -15,7 +15,7 @@ namespace retort {
 
 struct VaeOptions {
   std::string atlas, vae, latents;
-  std::string model = "scldm";
+  std::string model = "scldm", precision = "float32";
   std::string fusion = "concat", token_genes = "expressed", likelihood = "nb";
   ScldmVaeShape scldm;
   ScviShape scvi;

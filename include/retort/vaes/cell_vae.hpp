@@ -12,14 +12,16 @@
 
 #include "retort/cells/csr_block.hpp"
 #include "retort/layers/parameters.hpp"
+#include "retort/layers/precision.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
 
-// What a shard's loss may draw from, and how much the distance to the prior weighs.
+// What a shard's loss may draw from, how much the distance to the prior weighs, and the numbers of its products.
 struct VaeDraw {
   Random random;
   double kl_weight = 0;
+  Precision precision = Precision::float32;
 };
 
 // What a decoder says of each gene of n cells. Negative binomial: the mean of counts is library * softmax(logits), the inverse dispersion exp(log_theta).
