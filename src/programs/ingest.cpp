@@ -155,9 +155,18 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
     summary.cells_of.push_back(counts);
     if (counts[0] + counts[1] + counts[2] == 1) alone.push_back("'" + summary.classes.back() + "'");
   }
-  if (!alone.empty())
-    session.say(fmt::format("{} of one cell stay{} in train and {} left out of test: {}", alone.size() == 1 ? "a class" : fmt::format("{} classes", alone.size()),
-                            alone.size() == 1 ? "s" : "", alone.size() == 1 ? "is" : "are", fmt::format("{}", fmt::join(alone, ", "))));
+  ranks.together([&] {
+    if (!options.label.empty() && alone.size() == summary.classes.size())
+      fail(ExitCode::bad_input, "column '{}' has {} classes of one cell each (none can be learned and tested). Name another column with ingest.label", options.label.front(), alone.size());
+  });
+  if (auto const count = alone.size(); count > 0) {
+    constexpr std::size_t told = 10;
+    if (count > told) {
+      alone.resize(told);
+      alone.push_back(fmt::format("and {} more", count - told));
+    }
+    session.say(fmt::format("{} of one cell stay{} in train and {} left out of test: {}", count == 1 ? "a class" : fmt::format("{} classes", count), count == 1 ? "s" : "", count == 1 ? "is" : "are", fmt::join(alone, ", ")));
+  }
 
   ranks.together([&] { require_fit_cells(label_columns, options.label, kept_rows, parts); });
 

@@ -96,6 +96,9 @@ def cases(runs):
     log.X = log.X.log1p()
     logged = runs.path("logged.h5ad")
     log.write_h5ad(logged)
+    barcoded = data(counts(90, 40))
+    barcoded.obs["barcode"] = [f"cell {i}" for i in range(barcoded.n_obs)]
+    barcoded.write_h5ad(runs.path("barcoded.h5ad"))
 
     yield "missing file", 66, [runs.path("absent.h5ad")], LABEL, "absent.h5ad"
     yield "not HDF5", 65, [text], LABEL, "text.h5ad"
@@ -105,6 +108,7 @@ def cases(runs):
         os.truncate(cut, int(size * share))
         yield f"truncated at {share}", 65, [cut], LABEL, "cut"
     yield "no label column", 65, [good], ("--ingest.label", "kind"), "type"
+    yield "a class a cell", 65, [runs.path("barcoded.h5ad")], ("--ingest.label", "barcode"), "one cell each"
     yield "no layer", 65, [good], (*LABEL, "--ingest.layer", "layers/none"), "none"
     yield "no input", 2, [], LABEL, "ingest.input"
     yield "unknown option", 2, [good], (*LABEL, "--ingest.labell", "x"), "labell"
