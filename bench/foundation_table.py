@@ -1,7 +1,8 @@
 """Distilling with the atlas's own foundation, with that of another atlas, and with an imported SCimilarity-shaped model folder."""
 from statistics import mean
 
-from paper_tables import figure, table
+from claims import table
+from paper_tables import figure
 from provenance import ROOT
 from table_runs import AtlasRuns, accuracy, named, start
 

@@ -1,6 +1,7 @@
 """The tables II to VII and figure 4 of the scDD paper on given sets: lines to print, and whether the paper's directions hold."""
 from statistics import mean
 
+from claims import table
 from table_runs import AtlasRuns, accuracy, better, named
 
 CHOSEN = "The better of gradient (dc) and distribution matching (dm) stands for a method where no matching is named, as in the paper."
@@ -13,10 +14,6 @@ def signed(values: dict[str, float]) -> str:
 def above(what: str, gains: dict[str, float], least: float = 0.0) -> dict:
     """A claim about a difference in points, on the average over sets."""
     return {"what": what, "holds": mean(gains.values()) > least, "figures": signed(gains)}
-
-
-def table(title: str, header: list[str], lines: list[list[str]], left: int = 2) -> dict:
-    return {"title": title, "header": header, "lines": lines, "left": left}
 
 
 def figure(row: dict) -> str:

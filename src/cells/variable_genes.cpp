@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "retort/cells/local_regression.hpp"
@@ -92,14 +93,20 @@ VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& 
     }
   }
   chosen.variance = standardised_variances(counts, moments, looked_at, expected);
-  auto const before = [&](std::int32_t a, std::int32_t b) {
-    auto const i = static_cast<std::size_t>(a), j = static_cast<std::size_t>(b);
-    return looked_at[i] != looked_at[j] ? looked_at[i] : chosen.variance[i] > chosen.variance[j];
-  };
-  std::stable_sort(chosen.genes.begin(), chosen.genes.end(), before);
-  chosen.genes.resize(static_cast<std::size_t>(options.count));
-  std::sort(chosen.genes.begin(), chosen.genes.end());
+  auto ranked = chosen.variance;
+  for (std::size_t gene = 0; gene < ranked.size(); ++gene)
+    if (!looked_at[gene]) ranked[gene] = -std::numeric_limits<double>::infinity();
+  chosen.genes = highest_genes(ranked, options.count);
   return chosen;
+}
+
+std::vector<std::int32_t> highest_genes(std::span<double const> of_gene, std::int64_t count) {
+  std::vector<std::int32_t> genes(of_gene.size());
+  std::iota(genes.begin(), genes.end(), 0);
+  std::stable_sort(genes.begin(), genes.end(), [&](std::int32_t a, std::int32_t b) { return of_gene[static_cast<std::size_t>(a)] > of_gene[static_cast<std::size_t>(b)]; });
+  genes.resize(std::min(genes.size(), static_cast<std::size_t>(count)));
+  std::sort(genes.begin(), genes.end());
+  return genes;
 }
 
 }  // namespace retort

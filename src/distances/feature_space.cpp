@@ -45,9 +45,7 @@ VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count) {
   at::Tensor const variance = gene_spread(cells).deviation.square();
   double const* const of_gene = variance.const_data_ptr<double>();
   chosen.variance.assign(of_gene, of_gene + cells.genes);
-  std::stable_sort(chosen.genes.begin(), chosen.genes.end(), [&](std::int32_t a, std::int32_t b) { return of_gene[a] > of_gene[b]; });
-  chosen.genes.resize(static_cast<std::size_t>(count));
-  std::sort(chosen.genes.begin(), chosen.genes.end());
+  chosen.genes = highest_genes(chosen.variance, count);
   return chosen;
 }
 

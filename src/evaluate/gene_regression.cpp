@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "retort/cells/csr_rows.hpp"
 
 namespace retort {
 namespace {
@@ -10,10 +11,7 @@ namespace {
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 void append(LabelledCells& to, LabelledCells const& what) {
-  auto const shift = to.cells.nonzeros();
-  for (std::size_t i = 1; i < what.cells.indptr.size(); ++i) to.cells.indptr.push_back(what.cells.indptr[i] + shift);
-  to.cells.indices.insert(to.cells.indices.end(), what.cells.indices.begin(), what.cells.indices.end());
-  to.cells.values.insert(to.cells.values.end(), what.cells.values.begin(), what.cells.values.end());
+  append_rows(to.cells, what.cells);
   to.labels.insert(to.labels.end(), what.labels.begin(), what.labels.end());
 }
 

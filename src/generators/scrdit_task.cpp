@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "retort/cells/batch_stream.hpp"
+#include "retort/cells/csr_rows.hpp"
 #include "retort/cells/variable_genes.hpp"
 #include "retort/generators/conditions.hpp"
 #include "retort/generators/shard_rows.hpp"
@@ -29,16 +29,9 @@ std::vector<std::int32_t> most_varying(CsrBlock const& cells, std::int64_t count
     sums[gene] += value, squares[gene] += value * value;
   }
   auto const n = static_cast<double>(cells.rows());
-  auto const variance = [&](std::int32_t gene) {
-    double const mean = sums[static_cast<std::size_t>(gene)] / n;
-    return squares[static_cast<std::size_t>(gene)] / n - mean * mean;
-  };
-  std::vector<std::int32_t> genes(sums.size());
-  std::iota(genes.begin(), genes.end(), 0);
-  std::stable_sort(genes.begin(), genes.end(), [&](std::int32_t a, std::int32_t b) { return variance(a) > variance(b); });
-  genes.resize(static_cast<std::size_t>(count));
-  std::sort(genes.begin(), genes.end());
-  return genes;
+  std::vector<double> variance;
+  for (std::size_t gene = 0; gene < sums.size(); ++gene) variance.push_back(squares[gene] / n - sums[gene] / n * (sums[gene] / n));
+  return highest_genes(variance, count);
 }
 
 ScrditShape with_genes(ScrditShape shape, std::int64_t genes) {
@@ -67,22 +60,12 @@ std::vector<std::int64_t> training_rows(Atlas const& atlas, ScrditTraining const
   return rows;
 }
 
-// Log-normalised over all genes, the chosen ones kept: place[gene] is where a gene goes, -1 where it is left out.
-CsrBlock read_chosen(Atlas const& atlas, std::span<std::int64_t const> rows, std::vector<std::int32_t> const& place, std::int64_t genes) {
+// Log-normalised over all genes, the chosen ones kept.
+CsrBlock read_chosen(Atlas const& atlas, std::span<std::int64_t const> rows, std::span<std::int64_t const> genes) {
   CsrBlock chosen;
-  chosen.genes = genes;
-  for (std::int64_t begin = 0; begin < std::ssize(rows); begin += rows_at_once) {
-    auto const block = atlas.read_log(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_at_once, std::ssize(rows) - begin))));
-    for (std::size_t row = 0; row + 1 < block.indptr.size(); ++row) {
-      for (auto k = static_cast<std::size_t>(block.indptr[row]); k < static_cast<std::size_t>(block.indptr[row + 1]); ++k) {
-        auto const to = place[static_cast<std::size_t>(block.indices[k])];
-        if (to < 0) continue;
-        chosen.indices.push_back(to);
-        chosen.values.push_back(block.values[k]);
-      }
-      chosen.indptr.push_back(std::ssize(chosen.indices));
-    }
-  }
+  chosen.genes = std::ssize(genes);
+  for (std::int64_t begin = 0; begin < std::ssize(rows); begin += rows_at_once)
+    append_rows(chosen, cut_to_genes(atlas.read_log(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_at_once, std::ssize(rows) - begin)))), genes));
   return chosen;
 }
 
@@ -133,22 +116,19 @@ ScrditTask::ScrditTask(Session const& session, Atlas const& atlas, ScrditTrainin
   });
   if (session.dry_run) return;
   session.ranks.broadcast(std::span(genes));
-  std::vector<std::int32_t> place(static_cast<std::size_t>(atlas.genes()), -1);
-  for (std::int32_t i = 0; auto const gene : genes) {
-    place[static_cast<std::size_t>(gene)] = i++;
-    generator_->gene_names.push_back(atlas.gene_names()[static_cast<std::size_t>(gene)]);
-  }
+  std::vector<std::int64_t> const chosen(genes.begin(), genes.end());
+  for (auto const gene : chosen) generator_->gene_names.push_back(atlas.gene_names()[static_cast<std::size_t>(gene)]);
   if (training.standardise) {
     auto& values = generator_->values;
     values.mean.resize(genes.size());
     session.ranks.together([&] {
-      if (session.ranks.is_root()) values = standardised(read_chosen(atlas, std::span(rows).first(std::min(rows.size(), most_sampled)), place, width), training.zero_value);
+      if (session.ranks.is_root()) values = standardised(read_chosen(atlas, std::span(rows).first(std::min(rows.size(), most_sampled)), chosen), training.zero_value);
     });
     session.ranks.broadcast(std::span(values.mean));
     session.ranks.broadcast(std::span(&values.scale, 1));
   }
   session.ranks.together([&] {
-    for (int shard = plan.begin(); shard < plan.end(); ++shard) cells_.emplace(shard, read_chosen(atlas, rows_of_shard(rows, shard, plan.shards()), place, width));
+    for (int shard = plan.begin(); shard < plan.end(); ++shard) cells_.emplace(shard, read_chosen(atlas, rows_of_shard(rows, shard, plan.shards()), chosen));
   });
 }
 

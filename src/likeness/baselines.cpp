@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "retort/cells/csr_rows.hpp"
 #include "retort/cells/dense_cells.hpp"
 #include "retort/distances/expression_statistics.hpp"
 #include "retort/generate/count_sampling.hpp"
 #include "retort/generate/row_noise.hpp"
-#include "retort/generators/size_factors.hpp"
 #include "retort/ranks/share.hpp"
 #include "retort/run/random.hpp"
 
@@ -36,14 +36,6 @@ std::vector<std::vector<std::int64_t>> as_many_train_rows(Atlas const& atlas, Ki
     rows[kind].resize(index(std::min(std::ssize(rows[kind]), kinds.test_cells[kind])));
   }
   return rows;
-}
-
-void append(CsrBlock& to, CsrBlock const& what) {
-  auto const shift = to.nonzeros();
-  to.genes = what.genes;
-  for (std::size_t i = 1; i < what.indptr.size(); ++i) to.indptr.push_back(what.indptr[i] + shift);
-  to.indices.insert(to.indices.end(), what.indices.begin(), what.indices.end());
-  to.values.insert(to.values.end(), what.values.begin(), what.values.end());
 }
 
 // Collective: the rows of all ranks, in rank order.
@@ -83,12 +75,15 @@ at::Tensor gaussian_like(at::Tensor const& points, std::int64_t count, std::uint
   return (mean + at::mm(weights, axes)).to(at::kFloat);
 }
 
-CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
+SizeFactors train_libraries(Communicator const& ranks, Atlas const& atlas, Kinds const& kinds) {
   std::vector<std::int64_t> all_train;
   for (std::size_t row = 0; row < kinds.of_row.size(); ++row)
     if (atlas.parts()[row] != Part::test) all_train.push_back(static_cast<std::int64_t>(row));
+  return size_factors(ranks, atlas, all_train, kinds.of_row, kinds.count());
+}
+
+CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, CellVae const& vae, Features const& latents, SizeFactors const& libraries, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed) {
   auto const own_seed = ~seed;  // not the libraries and counts that retort-generate draws
-  auto const sizes = size_factors(ranks, atlas, all_train, kinds.of_row, kinds.count());
   CellsOfKinds made;
   CsrBlock own_cells;
   own_cells.genes = std::ssize(terms.genes);
@@ -113,10 +108,10 @@ CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, Ce
     auto const own = share_of(points.size(0), ranks.rank(), ranks.size(), rows_of_a_block);
     for (auto begin = own.begin; begin < own.end; begin += rows_of_a_block) {
       auto const n = std::min(rows_of_a_block, own.end - begin);
-      std::vector<double> libraries;
-      for (auto row = begin; row < begin + n; ++row) libraries.push_back(sizes.draw(made.kinds[index(row)], own_seed, row));
-      auto const counts = sample_counts(vae.decode(points.narrow(0, begin, n).contiguous()), libraries, own_seed, begin);
-      append(own_cells, cut_to_genes(compressed({counts.const_data_ptr<float>(), index(counts.numel())}, counts.size(1)), terms.genes));
+      std::vector<double> of_cell;
+      for (auto row = begin; row < begin + n; ++row) of_cell.push_back(libraries.draw(made.kinds[index(row)], own_seed, row));
+      auto const counts = sample_counts(vae.decode(points.narrow(0, begin, n).contiguous()), of_cell, own_seed, begin);
+      append_rows(own_cells, cut_to_genes(compressed({counts.const_data_ptr<float>(), index(counts.numel())}, counts.size(1)), terms.genes));
     }
   });
   made.cells = gathered(ranks, own_cells);

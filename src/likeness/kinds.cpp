@@ -6,6 +6,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "retort/cells/csr_rows.hpp"
 #include "retort/files/h5ad_writer.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/generators/conditions.hpp"
@@ -113,24 +114,6 @@ Kinds kinds_of(Atlas const& atlas, std::vector<std::string> const& columns, std:
     kinds.unseen[index(found - kinds.names.begin())] = true;
   }
   return kinds;
-}
-
-CsrBlock cut_to_genes(CsrBlock const& cells, std::vector<std::int64_t> const& genes) {
-  if (std::ssize(genes) == cells.genes) return cells;
-  std::vector<std::int32_t> place(index(cells.genes), -1);
-  for (std::size_t i = 0; i < genes.size(); ++i) place[index(genes[i])] = static_cast<std::int32_t>(i);
-  CsrBlock cut;
-  cut.genes = std::ssize(genes);
-  for (std::int64_t row = 0; row < cells.rows(); ++row) {
-    for (auto k = index(cells.indptr[index(row)]); k < index(cells.indptr[index(row) + 1]); ++k) {
-      auto const to = place[index(cells.indices[k])];
-      if (to < 0) continue;
-      cut.indices.push_back(to);
-      cut.values.push_back(cells.values[k]);
-    }
-    cut.indptr.push_back(std::ssize(cut.indices));
-  }
-  return cut;
 }
 
 CellsOfKinds real_cells(Atlas const& atlas, Kinds const& kinds, std::span<std::int64_t const> rows, Terms const& terms) {

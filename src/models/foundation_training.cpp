@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "retort/cells/csr_rows.hpp"
 #include "retort/products/shard_linear.hpp"
 #include "retort/products/shard_parameters.hpp"
 #include "retort/kernels/sparse_linear.hpp"
@@ -64,14 +65,9 @@ struct Pass {
 // The cells of the shards, one after the other, with dropout in the input where `pass` is given.
 CsrBlock joined(std::span<ShardBatch const> batches, double input_rate, Pass const* pass) {
   CsrBlock all;
-  all.genes = batches[0].cells.genes;
   for (std::size_t s = 0; s < batches.size(); ++s) {
-    CsrBlock const dropped_cells = pass ? drop_nonzeros(batches[s].cells, input_rate, pass->draw(static_cast<std::int64_t>(s))) : CsrBlock{};
-    CsrBlock const& cells = pass ? dropped_cells : batches[s].cells;
-    std::int64_t const before = all.nonzeros();
-    for (std::size_t i = 1; i < cells.indptr.size(); ++i) all.indptr.push_back(before + cells.indptr[i]);
-    all.indices.insert(all.indices.end(), cells.indices.begin(), cells.indices.end());
-    all.values.insert(all.values.end(), cells.values.begin(), cells.values.end());
+    if (pass) append_rows(all, drop_nonzeros(batches[s].cells, input_rate, pass->draw(static_cast<std::int64_t>(s))));
+    else append_rows(all, batches[s].cells);
   }
   return all;
 }

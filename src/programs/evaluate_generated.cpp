@@ -85,7 +85,8 @@ std::vector<Baseline> baselines(Session& session, Given const& given, Terms cons
   });
   bool const predicts_counts = given.vae && given.latents && given.vae->decode(at::zeros({1, given.vae->width()})).log_theta.defined();
   if (are_counts && predicts_counts) {
-    auto const add = [&](std::string const& set, std::string const& kind, LatentBaseline baseline) { made.push_back({set, kind, latent_cells(session.ranks, baseline, *given.vae, *given.latents, *given.atlas, kinds, terms, seed)}); };
+    auto const libraries = train_libraries(session.ranks, *given.atlas, kinds);
+    auto const add = [&](std::string const& set, std::string const& kind, LatentBaseline baseline) { made.push_back({set, kind, latent_cells(session.ranks, baseline, *given.vae, *given.latents, libraries, *given.atlas, kinds, terms, seed)}); };
     add("latents of train cells", "autoencoder", LatentBaseline::train_cells);
     add("Gaussian of latents", "prior", LatentBaseline::gaussian_of_kind);
     add("N(0, I) latents", "standard prior", LatentBaseline::standard_normal);

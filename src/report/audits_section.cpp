@@ -6,6 +6,7 @@
 
 #include "retort/drawing/html.hpp"
 #include "retort/drawing/plot.hpp"
+#include "retort/report/result_numbers.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/run_folder.hpp"
 
@@ -151,23 +152,7 @@ std::string caption_of(std::string const& key) {
   return "As retort-evaluate wrote it.";
 }
 
-double number_at(json const& object, char const* key) {
-  auto const value = object.is_object() ? object.value(key, json()) : json();
-  return value.is_number() ? value.get<double>() : std::nan("");
-}
-std::string fixed(double value, int digits) { return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "–"; }
-
-std::string area_of(json const& set, std::string const& attack) {
-  auto const interval = set.value(attack + "_interval", json());
-  auto const area = fixed(number_at(set, (attack + "_auc").c_str()), 2);
-  return interval.is_array() && interval.size() == 2 && interval[0].is_number() && interval[1].is_number() ? fmt::format("{} ({:.2f}–{:.2f})", area, interval[0].get<double>(), interval[1].get<double>()) : area;
-}
-
 std::string classes_in(json const& set, char const* key) { return set.contains(key) ? text_of(set[key]) : "–"; }
-
-bool is_of(FinishedRun const& run, json const& set) {
-  return run.product && set.value("variant", "") == run.product->variant && set.value("matching", "") == run.product->matching && set.value("spc", std::int64_t{0}) == run.product->spc;
-}
 
 // A row a set; every number of the audit folded below.
 std::string sets_of(FinishedRun const& run, json const& sets) {
@@ -175,9 +160,9 @@ std::string sets_of(FinishedRun const& run, json const& sets) {
   Table looks{{"set", "zeros (%)", "zeros, real cells (%)", "genes detected", "genes detected, real cells", "cells within the real range (%)", "variation of genes", "variation, real cells", "top 50 genes (%)", "fold changes (ρ)"}, {}, 1};
   for (auto const& set : sets) {
     if (!set.is_object()) continue;
-    auto const part = [&](char const* audit, char const* key, double times, int digits) { return fixed(times * number_at(set.value(audit, json()), key), digits); };
-    std::string const name = (is_of(run, set) ? "*" : "") + set.value("set", "");
-    leaks.rows.push_back({name, area_of(set, "membership"), area_of(set, "confidence"), classes_in(set, "leaks"), area_of(set, "expression"), classes_in(set, "expression_leaks"), fixed(number_at(set, "copies"), 0)});
+    auto const part = [&](char const* audit, char const* key, double times, int digits) { return fixed(times * number_in(set.value(audit, json()), key), digits); };
+    std::string const name = (is_of_product(run, set) ? "*" : "") + set.value("set", "");
+    leaks.rows.push_back({name, area_of(set, "membership", "–"), area_of(set, "confidence", "–"), classes_in(set, "leaks"), area_of(set, "expression", "–"), classes_in(set, "expression_leaks"), fixed(number_in(set, "copies"), 0)});
     looks.rows.push_back({name, part("zero_proportion", "distilled", 100, 1), part("zero_proportion", "real", 100, 1), part("detected_genes", "distilled", 1, 0), part("detected_genes", "real", 1, 0), part("detected_genes", "inside", 100, 0),
                           part("coefficient_of_variation", "distilled", 1, 2), part("coefficient_of_variation", "real", 1, 2), part("differential_expression", "precision_at_50", 100, 0), part("differential_expression", "fold_spearman", 1, 2)});
   }
@@ -202,7 +187,7 @@ std::string rare_of(FinishedRun const& run, json const& audit) {
     auto const set = row.value("set", "");
     bool const is_product = run.product && set == fmt::format("{}-{}-spc{}", run.product->variant, run.product->matching, run.product->spc);
     auto& texts = table.rows.emplace_back(std::vector<std::string>{(is_product ? "*" : "") + (set == "full" ? "all train cells" : set)});
-    for (auto const& [name, count] : cells.items()) texts.push_back(fixed(number_at(row.value("recall", json()), name.c_str()), 1));
+    for (auto const& [name, count] : cells.items()) texts.push_back(fixed(number_in(row.value("recall", json()), name), 1));
   }
   return section("Rare classes", "Recall (%) in the classes with the fewest train cells, in which averages hide failures, by a linear classifier that learned from each set. Good is a recall near that of all train cells. Bold: the product's kind.", html_of(table));
 }

@@ -6,13 +6,13 @@
 
 #include "retort/drawing/html.hpp"
 #include "retort/report/product_classes.hpp"
+#include "retort/report/result_numbers.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"
 
 namespace retort {
 namespace {
 
-std::string text_of(double value, int digits) { return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "–"; }
 std::string text_of(std::int64_t cells) { return cells < 0 ? "–" : with_commas(cells); }
 
 }  // namespace
@@ -28,8 +28,8 @@ std::string classes_section(FinishedRun const& run) {
   for (auto const c : order) {
     auto const& one = classes[c];
     double const change = -one.lost();
-    table.rows.push_back({(one.lost() > points_that_matter ? "*" : "") + one.name, text_of(one.train_cells), text_of(one.test_cells), text_of(one.recall, 1), text_of(one.recall_of_all, 1), text_of(one.recall_of_random, 1),
-                          std::isfinite(change) ? fmt::format("{:+.1f}", change) : "–", text_of(one.membership_area, 2), text_of(one.expression_area, 2), text_of(100 * one.markers, 0)});
+    table.rows.push_back({(one.lost() > points_that_matter ? "*" : "") + one.name, text_of(one.train_cells), text_of(one.test_cells), fixed(one.recall, 1), fixed(one.recall_of_all, 1), fixed(one.recall_of_random, 1),
+                          std::isfinite(change) ? fmt::format("{:+.1f}", change) : "–", fixed(one.membership_area, 2), fixed(one.expression_area, 2), fixed(100 * one.markers, 0)});
   }
   return section("Class by class",
                  fmt::format("Recall, the share of a class's real test cells that a linear classifier finds, after learning from distilled.h5ad's kind of set, from all train cells, and from as many random cells (means over draws and heads); the class that loses most comes first, bold where it loses more "

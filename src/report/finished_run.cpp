@@ -27,6 +27,10 @@ fs::path folder_of(FinishedRun const& run, Verb const& verb) {
   return (is_of_base ? run.base : run.folder) / verb.name;
 }
 
+bool is_named(nlohmann::json const& row, std::string const& variant, std::string const& matching, std::int64_t spc) {
+  return row.value("variant", "") == variant && row.value("matching", "") == matching && row.value("spc", std::int64_t{0}) == spc;
+}
+
 std::string text_of(fs::path const& file) {
   std::ifstream stream(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(stream), {}};
@@ -134,10 +138,14 @@ std::vector<GeneratedFile> generated_sets(nlohmann::json const& generation) {
   return sets;
 }
 
+bool is_of_product(FinishedRun const& run, nlohmann::json const& row) {
+  return run.product && row.is_object() && is_named(row, run.product->variant, run.product->matching, run.product->spc);
+}
+
 nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc) {
   if (rows.is_array())
     for (auto const& row : rows)
-      if (row.value("variant", "") == variant && row.value("matching", "") == matching && row.value("spc", std::int64_t{0}) == spc) return row;
+      if (is_named(row, variant, matching, spc)) return row;
   return nullptr;
 }
 

@@ -8,6 +8,7 @@
 #include "retort/drawing/heat_map.hpp"
 #include "retort/drawing/html.hpp"
 #include "retort/drawing/palette.hpp"
+#include "retort/report/result_numbers.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"
 
@@ -40,8 +41,6 @@ constexpr std::array others{
     Metric{"library", "library", "Mean sum of counts a cell."},
 };
 
-double number_of(json const& row, char const* key) { return row.is_object() && row.contains(key) && row[key].is_number() ? row[key].get<double>() : std::nan(""); }
-
 std::string text_of(double value) {
   if (!std::isfinite(value)) return "–";
   return std::abs(value) >= 1000 ? with_commas(std::llround(value)) : fmt::format("{:.4g}", value);
@@ -49,7 +48,7 @@ std::string text_of(double value) {
 
 // Shares have three decimals, distances four digits.
 std::string text_of(Metric const& metric, json const& row) {
-  double const value = number_of(row, metric.key);
+  double const value = number_in(row, metric.key);
   return metric.is_share && std::isfinite(value) ? fmt::format("{:.3f}", value) : text_of(value);
 }
 
@@ -92,8 +91,8 @@ std::string bars_of(std::vector<json> const& rows) {
   for (auto const& metric : distances) {
     BarPlot plot;
     for (auto const& row : rows) {
-      plot.bars.push_back({title_of(row), number_of(row, metric.key), colour_of(row), 0});
-      if (row.value("kind", "") == "floor") plot.level = number_of(row, metric.key);
+      plot.bars.push_back({title_of(row), number_in(row, metric.key), colour_of(row), 0});
+      if (row.value("kind", "") == "floor") plot.level = number_in(row, metric.key);
     }
     if (auto const svg = svg_of(plot); !svg.empty()) pictures.push_back(figure(metric.title, svg));
   }
@@ -148,15 +147,15 @@ std::string latents_of(json const& generation) {
   std::string html;
   if (generation.contains("reconstruction")) {
     auto const& scores = generation["reconstruction"];
-    html += html_of({{"RE", "PCC", "MSE"}, {{text_of(number_of(scores, "re")), text_of(number_of(scores, "pcc")), text_of(number_of(scores, "mse"))}}, 0});
+    html += html_of({{"RE", "PCC", "MSE"}, {{text_of(number_in(scores, "re")), text_of(number_in(scores, "pcc")), text_of(number_in(scores, "mse"))}}, 0});
   }
   if (generation.contains("classification") && generation["classification"].is_object()) {
     Table table{{"label", "classifier", "classes", "accuracy (%)", "macro F1 (%)", "ROC-AUC", "PR-AUC"}, {}, 2};
     for (auto const& [column, scores] : generation["classification"].items())
       for (auto const& [key, name] : {std::pair{"neighbours", "nearest neighbours"}, {"logistic_regression", "logistic regression"}}) {
         if (!scores.contains(key)) continue;
-        table.rows.push_back({column, name, text_of(number_of(scores, "classes"))});
-        for (char const* score : {"accuracy", "macro_f1", "roc_auc", "pr_auc"}) table.rows.back().push_back(text_of(number_of(scores[key], score)));
+        table.rows.push_back({column, name, text_of(number_in(scores, "classes"))});
+        for (char const* score : {"accuracy", "macro_f1", "roc_auc", "pr_auc"}) table.rows.back().push_back(text_of(number_in(scores[key], score)));
       }
     if (!table.rows.empty()) html += html_of(table);
   }

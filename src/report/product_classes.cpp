@@ -2,15 +2,12 @@
 
 #include <cmath>
 
+#include "retort/report/result_numbers.hpp"
+
 namespace retort {
 namespace {
 
 using nlohmann::json;
-
-double number_in(json const& object, std::string const& key) {
-  auto const found = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
-}
 
 json entry(json const& object, char const* key) { return object.is_object() ? object.value(key, json()) : json(); }
 
@@ -18,9 +15,9 @@ json entry(json const& object, char const* key) { return object.is_object() ? ob
 
 json audit_of_product(FinishedRun const& run) {
   auto const sets = run.results.is_object() ? entry(entry(run.results, "audits"), "sets") : json();
-  if (run.product && sets.is_array())
+  if (sets.is_array())
     for (auto const& set : sets)
-      if (set.is_object() && set.value("variant", "") == run.product->variant && set.value("matching", "") == run.product->matching && set.value("spc", std::int64_t{0}) == run.product->spc) return set;
+      if (is_of_product(run, set)) return set;
   return nullptr;
 }
 

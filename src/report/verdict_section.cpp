@@ -5,6 +5,7 @@
 
 #include "retort/drawing/html.hpp"
 #include "retort/report/product_classes.hpp"
+#include "retort/report/result_numbers.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"
 
@@ -75,13 +76,6 @@ std::string classes_item(std::vector<ProductClass> const& classes) {
   return item(lost.empty() && hard.empty(), "Classes.", text);
 }
 
-std::string area_of(json const& audit, std::string const& attack) {
-  auto const& area = audit.value(attack + "_auc", json());
-  if (!area.is_number()) return "–";
-  auto const interval = audit.value(attack + "_interval", json());
-  return interval.is_array() && interval.size() == 2 && interval[0].is_number() && interval[1].is_number() ? fmt::format("{:.2f} ({:.2f} to {:.2f})", area.get<double>(), interval[0].get<double>(), interval[1].get<double>()) : fmt::format("{:.2f}", area.get<double>());
-}
-
 std::string leak_items(json const& audit, std::vector<ProductClass> const& classes) {
   std::string html;
   auto const highest = [&](double ProductClass::* area) {
@@ -95,11 +89,11 @@ std::string leak_items(json const& audit, std::vector<ProductClass> const& class
   if (audit.contains("expression_auc")) {
     auto const leaks = names("expression_leaks");
     auto const copies = audit.value("copies", std::int64_t{0});
-    html += item(leaks.empty() && !copies, "Does the file give cells away?", fmt::format("Membership inference from its cells alone: AUC {}{}; {}{}.", area_of(audit, "expression"), highest(&ProductClass::expression_area), verdict(leaks), copies ? fmt::format(", but {} of its cells are copies of real ones", copies) : ""));
+    html += item(leaks.empty() && !copies, "Does the file give cells away?", fmt::format("Membership inference from its cells alone: AUC {}{}; {}{}.", area_of(audit, "expression", " to "), highest(&ProductClass::expression_area), verdict(leaks), copies ? fmt::format(", but {} of its cells are copies of real ones", copies) : ""));
   }
   if (audit.contains("membership_auc")) {
     auto const leaks = names("leaks");
-    html += item(leaks.empty(), "And with foundation/?", fmt::format("Together with the encoder: AUC {} by distance of features, {} by a classifier's confidence{}; {}.{}", area_of(audit, "membership"), area_of(audit, "confidence"), highest(&ProductClass::membership_area), verdict(leaks), leaks.empty() ? "" : " Keep foundation/ private where it matters who was in the atlas."));
+    html += item(leaks.empty(), "And with foundation/?", fmt::format("Together with the encoder: AUC {} by distance of features, {} by a classifier's confidence{}; {}.{}", area_of(audit, "membership", " to "), area_of(audit, "confidence", " to "), highest(&ProductClass::membership_area), verdict(leaks), leaks.empty() ? "" : " Keep foundation/ private where it matters who was in the atlas."));
   }
   return html;
 }

@@ -106,7 +106,7 @@ TEST_F(BaselinesTest, CellsOfLatentsAreTheSameOnAnyNumberOfRanks) {
     latents.values.insert(latents.values.end(), code.const_data_ptr<float>(), code.const_data_ptr<float>() + 3);
   }
   Terms const some{CellValues::counts, {1, 2, 3, 40, 49}, {true, true, true}};
-  auto const cells_by = [&](Communicator const& by, LatentBaseline baseline, Terms const& terms) { return latent_cells(by, baseline, vae, latents, *atlas, kinds, terms, 5); };
+  auto const cells_by = [&](Communicator const& by, LatentBaseline baseline, Terms const& terms) { return latent_cells(by, baseline, vae, latents, train_libraries(by, *atlas, kinds), *atlas, kinds, terms, 5); };
   for (auto const baseline : {LatentBaseline::train_cells, LatentBaseline::gaussian_of_kind, LatentBaseline::standard_normal}) {
     auto const made = cells_by(ranks, baseline, some), alone = cells_by(Communicator::serial(), baseline, some);
     EXPECT_EQ(made.cells.indptr, alone.cells.indptr);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "retort/cells/csr_block.hpp"
@@ -29,5 +30,8 @@ struct VariableGenes {
 // Not collective. Throws Failure(bad_input): fewer than 2 cells, a value that is negative or not finite, and where no span
 // serves.
 VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& options = {});
+
+// The `count` genes of highest value, all where there are fewer; rising. Equal values: the earlier gene first. Not collective.
+std::vector<std::int32_t> highest_genes(std::span<double const> of_gene, std::int64_t count);
 
 }  // namespace retort

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "retort/cells/feature_file.hpp"
+#include "retort/generators/size_factors.hpp"
 #include "retort/likeness/kinds.hpp"
 #include "retort/ranks/communicator.hpp"
 #include "retort/vaes/cell_vae.hpp"
@@ -23,10 +24,13 @@ CellsOfKinds train_cells(Atlas const& atlas, Kinds const& kinds, Terms const& te
 //   standard_normal   N(0, I), the prior of an autoencoder, which knows no kinds
 enum class LatentBaseline { train_cells, gaussian_of_kind, standard_normal };
 
-// Counts of such latents: of each kind that has train cells as many cells as there are test cells, decoded, counts drawn with libraries of the kind's
-// train cells. `latents`: of all cells of the atlas, by this autoencoder, which has a negative binomial head.
+// Libraries of the train cells of each kind. Collective: reads them all.
+SizeFactors train_libraries(Communicator const& ranks, Atlas const& atlas, Kinds const& kinds);
+
+// Counts of such latents: of each kind that has train cells as many cells as there are test cells, decoded, counts drawn with `libraries`, those of
+// train_libraries(). `latents`: of all cells of the atlas, by this autoencoder, which has a negative binomial head.
 // Collective: blocks of 64 cells are shared out; the same bits on any number of ranks.
-CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, CellVae const& vae, Features const& latents, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
+CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, CellVae const& vae, Features const& latents, SizeFactors const& libraries, Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
 
 // A Gaussian prior for log-normalised expression: each gene drawn by itself, with the mean and deviation of the kind's train
 // cells, and cut at 0 as scRDiT cuts its samples. Not collective.

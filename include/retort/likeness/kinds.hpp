@@ -62,7 +62,4 @@ struct GeneratedSet {
 // lacks, the cell and gene of a value that is not finite or a count below 0, or that there are no cells to compare.
 GeneratedSet read_generated(std::filesystem::path const& file, Atlas const& atlas, Kinds const& kinds);
 
-// Columns `genes` (rising) of all. Not collective.
-CsrBlock cut_to_genes(CsrBlock const& cells, std::vector<std::int64_t> const& genes);
-
 }  // namespace retort

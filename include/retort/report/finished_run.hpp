@@ -59,6 +59,9 @@ struct GeneratedFile {
 };
 std::vector<GeneratedFile> generated_sets(nlohmann::json const& generation);
 
+// Whether a row or an audit is of the product's variant, matching and spc.
+bool is_of_product(FinishedRun const& run, nlohmann::json const& row);
+
 // The row of `rows` (see json_of) with this variant, matching and spc; null where there is none.
 nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc);
 
