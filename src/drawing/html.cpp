@@ -136,6 +136,12 @@ std::string figures(std::vector<std::string> const& each, int least) {
   return fmt::format("<div class=\"figures\" style=\"grid-template-columns:repeat(auto-fill,minmax(min({}px,100%),1fr))\">\n{}</div>\n", least, fmt::join(each, ""));
 }
 
+std::string verdict_item(bool is_good, std::string const& subject, std::string const& text) {
+  return fmt::format("<li class=\"{}\"><b>{}</b> {}</li>\n", is_good ? "good" : "weak", escape(subject), escape(text));
+}
+
+std::string verdict_list(std::string const& items) { return "<ul class=\"verdict\">\n" + items + "</ul>\n"; }
+
 std::string folded(std::string const& title, std::string const& body) { return fmt::format("<details><summary>{}</summary>\n{}\n</details>\n", escape(title), body); }
 
 std::string html_of(Table const& table) {

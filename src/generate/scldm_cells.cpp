@@ -30,6 +30,15 @@ std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, Conditions 
   return kinds;
 }
 
+// The same genes in the same order: kinds and their numbers are taken from the atlas that the autoencoder knows.
+void require_genes_of(std::vector<std::string> const& genes, std::filesystem::path const& vae, Atlas const& atlas) {
+  auto const& others = atlas.gene_names();
+  auto const place = static_cast<std::size_t>(std::mismatch(genes.begin(), genes.end(), others.begin(), others.end()).first - genes.begin());
+  if (place == genes.size() && place == others.size()) return;
+  auto const name = [&](std::vector<std::string> const& names) { return place < names.size() ? "'" + names[place] + "'" : "none"; };
+  fail(ExitCode::bad_input, "'{}' knows other genes than '{}' ({} and {}; the first that differs is gene {}, {} and {}) Name the atlas that it was trained on by generate.atlas", vae.string(), atlas.file().string(), genes.size(), others.size(), place, name(genes), name(others));
+}
+
 }  // namespace
 
 ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::path const& vae, std::filesystem::path const& atlas, ScldmDrawing drawing)
@@ -37,7 +46,9 @@ ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::
   if (generator_.encoder != vae_->parameters().hash()) fail(ExitCode::bad_input, "'{}' was trained on latents of another autoencoder than '{}'. Run retort-train-diffusion again", generator.string(), vae.string());
   auto const& shape = generator_.network->shape();
   if (shape.tokens * shape.latent != vae_->width()) fail(ExitCode::bad_input, "'{}' makes {} latents a cell, '{}' reads {}", generator.string(), shape.tokens * shape.latent, vae.string(), vae_->width());
-  kinds_ = kinds_to_draw(drawing_, generator_.conditions, Atlas(atlas));
+  Atlas const opened(atlas);
+  require_genes_of(vae_->origin.gene_names, vae, opened);
+  kinds_ = kinds_to_draw(drawing_, generator_.conditions, opened);
   auto const attributes = shape.attributes.size();
   auto& weights = drawing_.weights;
   if (weights.empty()) weights.assign(attributes, 1);

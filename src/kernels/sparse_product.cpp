@@ -126,6 +126,10 @@ template <typename Weight>
 [[gnu::always_inline]] inline void multiply_any(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
                                                 Weight const* weight, float const* bias, std::int64_t out, float* result) {
   begin_with(bias, first, last, out, result);
+  if (cells.begin[last] - cells.begin[first] < (last - first) * (genes / genes_of_a_group<Weight>)) {  // rows of few genes each, such as a pathway's: most groups would be visited for nothing
+    for (std::int64_t i = first; i < last; ++i) add_to_all_columns(cells, cells.begin[i], cells.begin[i + 1], weight, out, result + i * out);
+    return;
+  }
   for_each_run(cells, first, last, genes, weight, std::is_floating_point_v<Weight> ? out : out / 2, [&](std::int64_t i, std::int64_t begin, std::int64_t end) __attribute__((always_inline)) {
     add_to_all_columns(cells, begin, end, weight, out, result + i * out);
   });

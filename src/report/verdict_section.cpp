@@ -16,10 +16,6 @@ using nlohmann::json;
 
 constexpr std::size_t most_named = 6;  // classes in a sentence
 
-std::string item(bool is_good, std::string const& subject, std::string const& text) {
-  return fmt::format("<li class=\"{}\"><b>{}</b> {}</li>\n", is_good ? "good" : "weak", escape(subject), escape(text));
-}
-
 std::string joined(std::vector<std::string> texts) {
   auto const more = std::ssize(texts) - static_cast<std::ptrdiff_t>(most_named);
   if (more > 0) texts.resize(most_named);
@@ -48,7 +44,7 @@ std::string accuracy_item(FinishedRun const& run, json const& product) {
     text += fmt::format(" Means of real cells, which cost nothing, do as well ({:.2f} %).", means.value("accuracy_mean", 0.0));
     is_good = false;
   }
-  return item(is_good, "Accuracy.", text);
+  return verdict_item(is_good, "Accuracy.", text);
 }
 
 std::string genes_item(FinishedRun const& run, double all_genes) {
@@ -57,7 +53,7 @@ std::string genes_item(FinishedRun const& run, double all_genes) {
   if (own.is_null() || !std::isfinite(all_genes)) return "";
   double const accuracy = own.value("accuracy_mean", 0.0);
   bool const is_good = accuracy >= all_genes - points_that_matter;
-  return item(is_good, "Classifiers of genes.", fmt::format("CellTypist's classifier, trained on the set's expression, reaches {:.2f} %; logistic regression on all train cells {:.2f} %.{}", accuracy, all_genes,
+  return verdict_item(is_good, "Classifiers of genes.", fmt::format("CellTypist's classifier, trained on the set's expression, reaches {:.2f} %; logistic regression on all train cells {:.2f} %.{}", accuracy, all_genes,
                                                            is_good ? "" : " For use with classifiers of genes ask for a set that is made for them: distill.matchings=head+genes."));
 }
 
@@ -73,7 +69,7 @@ std::string classes_item(std::vector<ProductClass> const& classes) {
   std::string text = lost.empty() ? fmt::format("No class loses more than {:.0f} points of recall against all train cells.", points_that_matter)
                                   : fmt::format("Recall falls by more than {:.0f} points against all train cells in {}.", points_that_matter, joined(lost));
   if (!hard.empty()) text += fmt::format(" Found badly with all train cells too: {}.", joined(hard));
-  return item(lost.empty() && hard.empty(), "Classes.", text);
+  return verdict_item(lost.empty() && hard.empty(), "Classes.", text);
 }
 
 std::string leak_items(json const& audit, std::vector<ProductClass> const& classes) {
@@ -89,11 +85,11 @@ std::string leak_items(json const& audit, std::vector<ProductClass> const& class
   if (audit.contains("expression_auc")) {
     auto const leaks = names("expression_leaks");
     auto const copies = audit.value("copies", std::int64_t{0});
-    html += item(leaks.empty() && !copies, "Does the file give cells away?", fmt::format("Membership inference from its cells alone: AUC {}{}; {}{}.", area_of(audit, "expression", " to "), highest(&ProductClass::expression_area), verdict(leaks), copies ? fmt::format(", but {} of its cells are copies of real ones", copies) : ""));
+    html += verdict_item(leaks.empty() && !copies, "Does the file give cells away?", fmt::format("Membership inference from its cells alone: AUC {}{}; {}{}.", area_of(audit, "expression", " to "), highest(&ProductClass::expression_area), verdict(leaks), copies ? fmt::format(", but {} of its cells are copies of real ones", copies) : ""));
   }
   if (audit.contains("membership_auc")) {
     auto const leaks = names("leaks");
-    html += item(leaks.empty(), "And with foundation/?", fmt::format("Together with the encoder: AUC {} by distance of features, {} by a classifier's confidence{}; {}.{}", area_of(audit, "membership", " to "), area_of(audit, "confidence", " to "), highest(&ProductClass::membership_area), verdict(leaks), leaks.empty() ? "" : " Keep foundation/ private where it matters who was in the atlas."));
+    html += verdict_item(leaks.empty(), "And with foundation/?", fmt::format("Together with the encoder: AUC {} by distance of features, {} by a classifier's confidence{}; {}.{}", area_of(audit, "membership", " to "), area_of(audit, "confidence", " to "), highest(&ProductClass::membership_area), verdict(leaks), leaks.empty() ? "" : " Keep foundation/ private where it matters who was in the atlas."));
   }
   return html;
 }
@@ -103,7 +99,7 @@ std::string looks_item(json const& audit) {
   if (!zeros.is_object() || !zeros.value("distilled", json()).is_number() || !zeros.value("real", json()).is_number()) return "";
   double const own = zeros["distilled"], real = zeros["real"];
   bool const is_good = std::abs(own - real) < 0.1;
-  return item(is_good, "Do they look like cells?", fmt::format("{:.0f} % of their values are zero, {:.0f} % of real cells'.{}", 100 * own, 100 * real, is_good ? "" : " Train classifiers with them; do not test genes or model counts on them."));
+  return verdict_item(is_good, "Do they look like cells?", fmt::format("{:.0f} % of their values are zero, {:.0f} % of real cells'.{}", 100 * own, 100 * real, is_good ? "" : " Train classifiers with them; do not test genes or model counts on them."));
 }
 
 }  // namespace
@@ -121,7 +117,7 @@ std::string verdict_section(FinishedRun const& run) {
                  fmt::format("What this page says of the product, in short. A tick: within {:.0f} points of all train cells and better than random cells and means; no class with a membership AUC surely above 0.6 (0.5 is a guess, 1 is certainty; in brackets the 95 % interval); zeros "
                              "within 10 points of real cells'. An exclamation mark: look closer.",
                              points_that_matter),
-                 "<ul class=\"verdict\">\n" + items + "</ul>\n");
+                 verdict_list(items));
 }
 
 std::string usage_section(FinishedRun const& run) {

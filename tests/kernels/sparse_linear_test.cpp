@@ -67,6 +67,25 @@ TEST(SparseLinear, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
+TEST(SparseLinear, RowsOfFewGenesHaveTheBitsOfRowsAmongFullOnes) {
+  auto const few = random_cells(16, 1300, 0.005, 9), full = random_cells(16, 1300, 0.4, 10);
+  auto const weight = torch::randn({1300, 48}), bias = torch::randn({48});
+  auto const alone = sparse_linear(few, weight, bias);
+  EXPECT_LT(largest_difference(alone, torch::mm(dense(few), weight) + bias), 1e-4);
+  auto mixed = few;  // eight of each: enough non-zeros to go gene by gene
+  mixed.indptr = {0};
+  mixed.indices.clear(), mixed.values.clear();
+  for (std::size_t row = 0; row < 16; ++row) {
+    auto const& from = row % 2 ? full : few;
+    auto const begin = static_cast<std::ptrdiff_t>(from.indptr[row]), end = static_cast<std::ptrdiff_t>(from.indptr[row + 1]);
+    mixed.indices.insert(mixed.indices.end(), from.indices.begin() + begin, from.indices.begin() + end);
+    mixed.values.insert(mixed.values.end(), from.values.begin() + begin, from.values.begin() + end);
+    mixed.indptr.push_back(std::ssize(mixed.indices));
+  }
+  auto const among = sparse_linear(mixed, weight, bias);
+  for (std::int64_t row = 0; row < 16; row += 2) EXPECT_TRUE(torch::equal(among[row], alone[row])) << row;
+}
+
 TEST(SparseLinear, HalfWeightsAreThoseOfBfloat16) {
   for (std::int64_t out : {32, 96, 1024}) {
     auto const cells = random_cells(50, 700, 0.1, 10);

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import anndata as ad
+import h5py
 import numpy as np
 
 from foundation_runs import Runs, read_bytes
@@ -100,6 +101,10 @@ with Runs() as runs:
     runs.refused(65, "vae.length is 10", "train-vae", 3, f"--run.base={here}", "--vae.length=10", to)
     runs.refused(2, "cannot be cut into 5 tokens", "train-diffusion", 2, *FLOW, "--diffusion.tokens=5", "--run.base=" + base, f"--diffusion.atlas={here}/atlas.h5ad", to)
     runs.refused(1, "vae.rate", "train-vae", 2, f"--run.base={here}", *VAE, "--vae.rate=1e30", "--vae.clip=0", to)
+    renamed = shutil.copy(os.path.join(here, "atlas.h5ad"), runs.path("renamed.h5ad"))
+    with h5py.File(renamed, "r+") as file:
+        file["var"][file["var"].attrs["_index"]][3] = "OTHER"
+    runs.refused(65, f"the first that differs is gene 3, '{atlas.var_names[3]}' and 'OTHER'", "generate", 2, *flow, f"--generate.atlas={renamed}", to)
     shutil.copytree(runs.path("scldm-1", "vae"), runs.path("torn"))
     with open(runs.path("torn", "scldm_vae.safetensors"), "r+b") as file:
         file.truncate(1000)

@@ -223,6 +223,21 @@ TEST(Generation, HasSetsClassesAndWhatLatentsKeep) {
   EXPECT_EQ(count(html, "class=\"heat\""), 3 * 2 * 2);
 }
 
+TEST(GeneratedVerdict, SaysWhatIsGoodAndWhatIsNot) {
+  EXPECT_EQ(generated_verdict_section(FinishedRun{}), "");
+  auto run = generation_run();
+  auto html = generated_verdict_section(run);
+  for (char const* text : {"<h3>&lt;i&gt;guided</h3>", "<li class=\"good\"><b>Near real cells?</b> W2 to the real test cells 7.12; of real train cells 5.50.", "<li class=\"weak\"><b>Can they be told apart?</b> By its nearest neighbour a cell is known as real or generated in 70 %",
+                           "<li class=\"weak\"><b>Do they look like cells?</b> 88.0 % of their values are zero, 91.0 % of real cells&#39;; 1,700 counts a cell, 1,800 a real one.", "<li class=\"good\"><b>Classes.</b> Farthest from its real cells is &lt;b&gt;T: W2 7.00, of real train cells 5.00."})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  auto& rows = run.generation["rows"];
+  rows.push_back({{"set", "Gaussian"}, {"kind", "prior"}, {"comparison", 0}, {"w2", 7.0}});  // nearer than the generated set
+  rows[1]["zeros"] = 0.9, rows[1]["library"] = 1790, rows[1]["neighbour_accuracy"] = 0.6, rows[1]["of_class"]["w2"][1] = 9.5;
+  html = generated_verdict_section(run);
+  for (char const* text : {"<li class=\"weak\"><b>Near real cells?</b>", "which cost nothing, 7.00.", "<li class=\"good\"><b>Can they be told apart?</b>", "<li class=\"good\"><b>Do they look like cells?</b>", "<li class=\"weak\"><b>Classes.</b> Farthest from its real cells is B: W2 9.50"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
+}
+
 TEST(Latents, HasReconstructionAndClassifiers) {
   EXPECT_EQ(latents_section(FinishedRun{}), "");
   auto const html = latents_section(generation_run());

@@ -18,6 +18,9 @@ std::string figure(std::string const& title, std::string const& svg);
 // Figures side by side where there is room, below each other on a phone; `least` is the width in CSS pixels that one needs. One
 // alone is no wider than one of several.
 std::string figures(std::vector<std::string> const& each, int least);
+// A point of a verdict, ticked or with an exclamation mark, both texts; and the list of them.
+std::string verdict_item(bool is_good, std::string const& subject, std::string const& text);
+std::string verdict_list(std::string const& items);
 // What is folded away until somebody asks.
 std::string folded(std::string const& title, std::string const& body);
 

@@ -41,6 +41,8 @@ std::string generated_map_section(MappedCells const& real, std::vector<MappedSet
 // Class means of the marker genes, real beside distilled; both have the genes of `gene_names`.
 std::string expression_section(ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names);
 
+// Whether generated sets are good enough, each in sentences: distances, telling apart, looks, the worst class.
+std::string generated_verdict_section(FinishedRun const& run);
 // generation.json: sets against each other and against real and Gaussian cells, and class by class; what the latents keep.
 std::string generation_section(FinishedRun const& run);
 std::string latents_section(FinishedRun const& run);
