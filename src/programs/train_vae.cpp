@@ -13,7 +13,6 @@
 #include "retort/run/watchdog.hpp"
 #include "retort/training/checkpoint.hpp"
 #include "retort/training/divergence.hpp"
-#include "retort/training/learning_rate.hpp"
 #include "retort/training/vae_options.hpp"
 
 using namespace retort;
@@ -140,7 +139,7 @@ void train(Session& session, VaeOptions const& options) {
     require_finite(session.ranks, arena, loss, norm, "Lower vae.rate", &checkpoints);
 
     // Step.
-    double const rate = options.is_scvi() ? options.rate : scldm_rate(step, steps, options.rate, AfterWarmUp::hold);
+    double const rate = options.rate_at(step, steps);
     optimiser.step(clipped(gradient, norm, options.largest_norm), rate);
 
     // Log.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "retort/run/error.hpp"
+#include "retort/training/learning_rate.hpp"
 
 namespace retort {
 
@@ -15,7 +16,8 @@ void add_vae_options(OptionTable& table, VaeOptions& options) {
       .add("vae.batch", options.order.batch, "cells a step, over all shards")
       .add("vae.block", options.order.block, "neighbouring cells that are read together")
       .add("vae.window", options.order.window, "blocks whose cells are shuffled among each other")
-      .add("vae.rate", options.rate, "learning rate; scldm's rises at first and falls at the end, scvi's is constant")
+      .add("vae.rate", options.rate, "learning rate; scldm's is the highest of a schedule, scvi's is constant")
+      .add("vae.schedule", options.schedule, "scldm: after the first tenth of the steps the rate is held to the last tenth (hold, as in its code) or falls all the way (cosine)")
       .add("vae.precision", options.precision, "of products in training: float32, or bfloat16 with float32 weights, sums, norms and own kernels")
       .add("vae.clip", options.largest_norm, "largest norm of a gradient; 0: none")
       .add("vae.width", options.scldm.width, "scldm: width of a token")
@@ -47,6 +49,10 @@ AdamwSettings VaeOptions::adamw() const {
   return {.weight_decay = 0, .beta2 = 0.95};
 }
 
+double VaeOptions::rate_at(std::int64_t step, std::int64_t all) const {
+  return is_scvi() ? rate : scldm_rate(step, all, rate, schedule == "hold" ? AfterWarmUp::hold : AfterWarmUp::cosine);
+}
+
 double VaeOptions::kl_weight_at(std::int64_t step, double epoch_steps) const {
   if (!is_scvi()) return kl_weight;
   return kl_epochs > 0 ? std::min(1.0, static_cast<double>(step) / epoch_steps / kl_epochs) : 1;
@@ -71,6 +77,7 @@ void VaeOptions::check() const {
   fusion_of(fusion), token_genes_of(token_genes), likelihood_of(likelihood), precision_of(precision, "vae.precision");
   if (steps < 0) fail(ExitCode::usage, "vae.steps is {} (it must not be negative)", steps);
   if (order.batch < 1) fail(ExitCode::usage, "vae.batch is {} (it must be at least 1)", order.batch);
+  if (schedule != "hold" && schedule != "cosine") fail(ExitCode::usage, "vae.schedule is '{}' (it is hold or cosine)", schedule);
   if (!(rate > 0)) fail(ExitCode::usage, "vae.rate is {} (it must be positive)", rate);
   if (!(largest_norm >= 0)) fail(ExitCode::usage, "vae.clip is {} (it must not be negative)", largest_norm);
   if (!(kl_weight >= 0) || !(kl_epochs >= 0)) fail(ExitCode::usage, "vae.kl_weight {} and vae.scvi_kl_epochs {} must not be negative", kl_weight, kl_epochs);

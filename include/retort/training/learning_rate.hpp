@@ -16,8 +16,8 @@ inline double learning_rate(std::int64_t step, std::int64_t steps, double peak, 
   return peak * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
 }
 
-// scLDM's (methods 3.6): a tenth of the steps rises from a hundredth of `peak`; the autoencoder's rate is then held, and falls in the last tenth
-// by the root of what is done to a tenth; the diffusion's falls as half a cosine to a tenth.
+// scLDM's (methods 3.6): a tenth of the steps rises from a hundredth of `peak`. Held, as its autoencoder's: the rate then falls in the last tenth alone,
+// by the root of what is done to a tenth. As its diffusion's: half a cosine to a tenth.
 enum class AfterWarmUp { hold, cosine };
 inline double scldm_rate(std::int64_t step, std::int64_t steps, double peak, AfterWarmUp after) {
   auto const k = static_cast<double>(step), all = static_cast<double>(steps), warm_up = static_cast<double>(std::max<std::int64_t>(1, steps / 10));

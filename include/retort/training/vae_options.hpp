@@ -22,6 +22,7 @@ struct VaeOptions {
   BatchOrder order{.batch = 128};
   std::int64_t steps = 0;    // 0: steps_for
   double rate = 1e-3;
+  std::string schedule = "hold";
   double largest_norm = 10;  // 0: no clipping
   double kl_weight = 1e-5;   // of scldm with a posterior; scvi's is 1 after kl_epochs
   double kl_epochs = 400;
@@ -31,6 +32,8 @@ struct VaeOptions {
   std::int64_t steps_for(std::int64_t fit_cells) const;
   // scLDM's AdamW with betas 0.9 and 0.95; scvi-tools' Adam with epsilon 0.01 and weight decay 1e-6.
   AdamwSettings adamw() const;
+  // The learning rate of step `step` of `steps`: scvi's is constant.
+  double rate_at(std::int64_t step, std::int64_t steps) const;
   // Of step `step`, where an epoch has `epoch_steps`.
   double kl_weight_at(std::int64_t step, double epoch_steps) const;
   // A new model. Throws Failure(usage).
