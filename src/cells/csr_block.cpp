@@ -2,6 +2,9 @@
 
 #include <array>
 #include <cmath>
+#include <vector>
+
+#include "retort/cells/csr_rows.hpp"
 
 namespace retort {
 
@@ -28,6 +31,32 @@ void log_normalise(CsrBlock& cells, double target_sum) {
       value = of_count[count];
     }
   }
+}
+
+void append_rows(CsrBlock& to, CsrBlock const& what) {
+  auto const before = to.nonzeros();
+  to.genes = what.genes;
+  for (std::size_t i = 1; i < what.indptr.size(); ++i) to.indptr.push_back(before + what.indptr[i]);
+  to.indices.insert(to.indices.end(), what.indices.begin(), what.indices.end());
+  to.values.insert(to.values.end(), what.values.begin(), what.values.end());
+}
+
+CsrBlock cut_to_genes(CsrBlock const& cells, std::span<std::int64_t const> genes) {
+  if (std::ssize(genes) == cells.genes) return cells;
+  std::vector<std::int32_t> place(static_cast<std::size_t>(cells.genes), -1);
+  for (std::size_t i = 0; i < genes.size(); ++i) place[static_cast<std::size_t>(genes[i])] = static_cast<std::int32_t>(i);
+  CsrBlock cut;
+  cut.genes = std::ssize(genes);
+  for (std::size_t row = 0; row + 1 < cells.indptr.size(); ++row) {
+    for (auto k = static_cast<std::size_t>(cells.indptr[row]); k < static_cast<std::size_t>(cells.indptr[row + 1]); ++k) {
+      auto const to = place[static_cast<std::size_t>(cells.indices[k])];
+      if (to < 0) continue;
+      cut.indices.push_back(to);
+      cut.values.push_back(cells.values[k]);
+    }
+    cut.indptr.push_back(std::ssize(cut.indices));
+  }
+  return cut;
 }
 
 }  // namespace retort

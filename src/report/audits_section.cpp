@@ -6,7 +6,6 @@
 
 #include "retort/drawing/html.hpp"
 #include "retort/drawing/plot.hpp"
-#include "retort/report/result_numbers.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/run_folder.hpp"
 

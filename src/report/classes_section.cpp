@@ -6,7 +6,6 @@
 
 #include "retort/drawing/html.hpp"
 #include "retort/report/product_classes.hpp"
-#include "retort/report/result_numbers.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "retort/report/result_numbers.hpp"
 
 namespace retort {
 namespace {

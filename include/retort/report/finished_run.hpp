@@ -65,4 +65,15 @@ bool is_of_product(FinishedRun const& run, nlohmann::json const& row);
 // The row of `rows` (see json_of) with this variant, matching and spc; null where there is none.
 nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc);
 
+// Numbers of results.json and generation.json, which may be missing, and how a page shows them.
+
+// NaN where `object` is none, has no such key, or has no number there.
+double number_in(nlohmann::json const& object, std::string const& key);
+
+// A dash for what is not finite.
+std::string fixed(double value, int digits);
+
+// "0.53 (0.49–0.57)", with `between` for the line: an audit's area under the curve of `attack` and its interval, where it has one.
+std::string area_of(nlohmann::json const& audit, std::string const& attack, std::string const& between);
+
 }  // namespace retort
