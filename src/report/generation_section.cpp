@@ -51,14 +51,18 @@ std::string text_of(Metric const& metric, json const& row) {
   return metric.is_share && std::isfinite(value) ? fmt::format("{:.3f}", value) : text_of(value);
 }
 
+std::string kind_of(json const& row) { return row.value("kind", ""); }
+
+bool is_prior(json const& row) { return kind_of(row) == "prior" || kind_of(row) == "standard prior"; }
+
 std::string title_of(json const& row) {
-  std::string const set = row.value("set", ""), kind = row.value("kind", "");
-  return kind == "floor" ? set + " (real: the floor)" : kind == "autoencoder" ? set + " (a perfect generator's)" : kind == "prior" || kind == "standard prior" ? set + " (prior)" : set;
+  std::string const set = row.value("set", ""), kind = kind_of(row);
+  return kind == "floor" ? set + " (real: the floor)" : kind == "autoencoder" ? set + " (a perfect generator's)" : is_prior(row) ? set + " (prior)" : set;
 }
 
 std::string colour_of(json const& row) {
-  std::string const kind = row.value("kind", "");
-  return kind == "floor" ? "var(--good)" : kind == "prior" || kind == "standard prior" || kind == "autoencoder" ? "var(--soft)" : colour(0);
+  std::string const kind = kind_of(row);
+  return kind == "floor" ? "var(--good)" : is_prior(row) || kind == "autoencoder" ? "var(--soft)" : colour(0);
 }
 
 std::vector<json> rows_of(json const& generation, std::size_t comparison) {
@@ -91,7 +95,7 @@ std::string bars_of(std::vector<json> const& rows) {
     BarPlot plot;
     for (auto const& row : rows) {
       plot.bars.push_back({title_of(row), number_in(row, metric.key), colour_of(row), 0});
-      if (row.value("kind", "") == "floor") plot.level = number_in(row, metric.key);
+      if (kind_of(row) == "floor") plot.level = number_in(row, metric.key);
     }
     if (auto const svg = svg_of(plot); !svg.empty()) pictures.push_back(figure(metric.title, svg));
   }
@@ -118,7 +122,7 @@ std::string classes_of(json const& generation, std::vector<json> const& rows) {
   for (auto const& metric : {distances[0], distances[1], distances[2]}) {
     HeatMap map{.rows = {}, .columns = {}, .cell_width = 46, .cell_height = 20};
     double highest = 0;
-    for (auto const& row : rows) map.columns.push_back(row.value("kind", "") == "floor" ? "train cells (floor)" : row.value("set", ""));
+    for (auto const& row : rows) map.columns.push_back(kind_of(row) == "floor" ? "train cells (floor)" : row.value("set", ""));
     std::vector<double> values;
     for (std::size_t c = 0; c < names.size(); ++c) {
       std::vector<double> of_class;
@@ -171,10 +175,6 @@ std::string meanings() {
 // The verdict.
 
 constexpr double zeros_that_matter = 0.02, library_that_matters = 0.1, told_apart = 0.65;
-
-std::string kind_of(json const& row) { return row.value("kind", ""); }
-
-bool is_prior(json const& row) { return kind_of(row) == "prior" || kind_of(row) == "standard prior"; }
 
 // Nearer to the real test cells than what costs nothing.
 std::string nearness_item(json const& row, std::vector<json> const& beside) {
@@ -230,7 +230,7 @@ std::string generation_section(FinishedRun const& run) {
     std::string const values = comparison.value("values", "") == "counts" ? "counts" : "log-normalised expression";
     std::vector<std::string> sets;  // sets on other terms have a section of their own
     for (auto const& row : rows)
-      if (row.value("kind", "") == "generated") sets.push_back(row.value("set", ""));
+      if (kind_of(row) == "generated") sets.push_back(row.value("set", ""));
     std::string const of = generation["comparisons"].size() > 1 ? fmt::format(": {}", fmt::join(sets, ", ")) : "";
     html += section("Generated cells beside real ones" + of,
                     fmt::format("Distances between as many real test cells and generated ones, {} (lower is better), on {} of {} genes. Real train cells in the place of generated ones are the floor: nothing can be expected below it. A Gaussian "
@@ -259,9 +259,7 @@ std::string generated_verdict_section(FinishedRun const& run) {
   for (auto const& row : generation["rows"]) {
     if (kind_of(row) != "generated") continue;
     auto const place = row.value("comparison", std::size_t{0});
-    std::vector<json> beside;
-    for (auto const& other : generation["rows"])
-      if (other.value("comparison", std::size_t{0}) == place) beside.push_back(other);
+    auto const beside = rows_of(generation, place);
     html += fmt::format("<h3>{}</h3>\n", escape(row.value("set", ""))) +
             verdict_list(nearness_item(row, beside) + apart_item(row) + looks_item(row, generation["comparisons"].at(place).value("real", json::object())) + classes_item(row, beside, generation.value("classes", json::array())));
   }
