@@ -14,6 +14,7 @@
 #include "retort/training/checkpoint.hpp"
 #include "retort/training/divergence.hpp"
 #include "retort/training/vae_options.hpp"
+#include "retort/vaes/gene_components.hpp"
 
 using namespace retort;
 
@@ -56,6 +57,22 @@ void require_length(Session& session, Atlas const& atlas, std::int64_t length) {
   });
 }
 
+// Vectors of genes begin at how genes vary together in the first cells to train on, whose order ingest drew.
+void start_at_components(Session const& session, ShardPlan const& plan, Atlas const& atlas, CellVae const& vae) {
+  constexpr std::size_t most_cells = 10'000;
+  std::vector<CsrBlock> counts;  // of each shard
+  session.ranks.together([&] {
+    auto rows = rows_of_part(atlas, Part::fit);
+    rows.resize(std::min(rows.size(), most_cells));
+    for (int shard = plan.begin(); shard < plan.end(); ++shard) {
+      auto const share = share_of(std::ssize(rows), shard, plan.shards());
+      counts.push_back(atlas.read(std::span(rows).subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()))));
+    }
+  });
+  auto const vectors = vae.gene_vectors();
+  vectors.copy_(gene_components(session.ranks, plan, counts, vectors));
+}
+
 void train(Session& session, VaeOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const folder = session.product(options.vae, "vae");
@@ -94,6 +111,9 @@ void train(Session& session, VaeOptions const& options) {
   }
 
   if (!options.is_scvi() && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
+  Checkpoints const checkpoints(session);
+  auto const saved = checkpoints.newest();
+  if (!saved && options.starts_at_components()) start_at_components(session, plan, atlas, *vae);
   auto held = std::make_unique<GradientArena>(session.ranks, plan, vae->parameters().tensors(), vae->statistics());
   GradientArena& arena = *held;
   arena.broadcast_weights();
@@ -102,11 +122,10 @@ void train(Session& session, VaeOptions const& options) {
   auto progress = session.progress("train-vae", steps * options.order.batch, "cells");
   double recent = 0;
 
-  Checkpoints const checkpoints(session);
   auto state = optimiser.state();
   state.merge(vae->running());
   std::int64_t first_step = 0;
-  if (auto const saved = checkpoints.newest()) {
+  if (saved) {
     session.ranks.together([&] { restore(saved->tensors, state); });
     first_step = saved->step;
     recent = saved->facts.at("recent_error");

@@ -26,6 +26,7 @@ void add_vae_options(OptionTable& table, VaeOptions& options) {
       .add("vae.blocks", options.scldm.blocks, "scldm: transformer blocks on either side")
       .add("vae.heads", options.scldm.heads, "scldm: heads of a block")
       .add("vae.cross_heads", options.scldm.cross_heads, "scldm: heads between genes and latents")
+      .add("vae.start", options.start, "scldm: vectors of genes begin at the components of how genes vary together in up to 10,000 cells (components) or at random (random, as in its code)")
       .add("vae.fusion", options.fusion, "scldm: gene and count become a token by concat (the paper) or log1p (its code)")
       .add("vae.token_genes", options.token_genes, "scldm: genes that are tokens: expressed or all")
       .add("vae.length", options.scldm.length, "scldm: expressed genes of a cell are padded to so many tokens, as the paper's code does; 0: no pads")
@@ -77,6 +78,7 @@ void VaeOptions::check() const {
   fusion_of(fusion), token_genes_of(token_genes), likelihood_of(likelihood), precision_of(precision, "vae.precision");
   if (steps < 0) fail(ExitCode::usage, "vae.steps is {} (it must not be negative)", steps);
   if (order.batch < 1) fail(ExitCode::usage, "vae.batch is {} (it must be at least 1)", order.batch);
+  if (start != "components" && start != "random") fail(ExitCode::usage, "vae.start is '{}' (it is components or random)", start);
   if (schedule != "hold" && schedule != "cosine") fail(ExitCode::usage, "vae.schedule is '{}' (it is hold or cosine)", schedule);
   if (!(rate > 0)) fail(ExitCode::usage, "vae.rate is {} (it must be positive)", rate);
   if (!(largest_norm >= 0)) fail(ExitCode::usage, "vae.clip is {} (it must not be negative)", largest_norm);

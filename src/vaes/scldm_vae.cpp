@@ -86,6 +86,8 @@ ScldmVae::ScldmVae(ScldmVaeShape const& shape, std::uint64_t seed) : shape_(shap
 
 Parameters const& ScldmVae::parameters() const { return weights_->all; }
 
+at::Tensor ScldmVae::gene_vectors() const { return weights_->genes.detach().narrow(0, 1, shape_.genes); }
+
 at::Tensor ScldmVae::encode(CsrBlock const& counts) const {
   Weights const& w = *weights_;
   auto const n = shape_.width, heads = shape_.cross_heads;

@@ -26,9 +26,12 @@ TEST(VaeOptions, ScldmsRateIsHeldAsInItsCodeOrFallsAllTheWay) {
   EXPECT_DOUBLE_EQ(options.rate_at(999, 1000), 0.01);
 }
 
-TEST(VaeOptions, RefusesAScheduleThatItDoesNotKnow) {
-  VaeOptions options;
+TEST(VaeOptions, RefusesAScheduleOrAStartThatItDoesNotKnow) {
+  VaeOptions options, other;
   options.check();
   options.schedule = "step";
   EXPECT_THROW(options.check(), Failure);
+  EXPECT_TRUE(other.starts_at_components());
+  other.start = "zero";
+  EXPECT_THROW(other.check(), Failure);
 }

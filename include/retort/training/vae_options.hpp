@@ -16,7 +16,7 @@ namespace retort {
 struct VaeOptions {
   std::string atlas, vae, latents;
   std::string model = "scldm", precision = "float32";
-  std::string fusion = "concat", token_genes = "expressed", likelihood = "nb";
+  std::string fusion = "concat", token_genes = "expressed", likelihood = "nb", start = "components";
   ScldmVaeShape scldm;
   ScviShape scvi;
   BatchOrder order{.batch = 128};
@@ -28,6 +28,8 @@ struct VaeOptions {
   double kl_epochs = 400;
 
   bool is_scvi() const { return model == "scvi"; }
+  // Whether the vectors of genes begin at how genes vary together (vaes/gene_components.hpp).
+  bool starts_at_components() const { return !is_scvi() && start == "components"; }
   // The steps that `steps` 0 stands for: ten epochs, but no fewer than 2,000 steps.
   std::int64_t steps_for(std::int64_t fit_cells) const;
   // scLDM's AdamW with betas 0.9 and 0.95; scvi-tools' Adam with epsilon 0.01 and weight decay 1e-6.

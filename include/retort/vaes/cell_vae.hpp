@@ -42,6 +42,8 @@ class CellVae {
   virtual Parameters const& parameters() const = 0;
   // Numbers of an embedding.
   virtual std::int64_t width() const = 0;
+  // [genes, numbers of a gene's vector], memory of a parameter; none where genes have no vectors.
+  virtual at::Tensor gene_vectors() const { return {}; }
 
   // A shard's mean loss over its cells, differentiable; `statistics` [statistics()] gets loss, reconstruction error and KL, then what running() needs.
   virtual at::Tensor shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) = 0;

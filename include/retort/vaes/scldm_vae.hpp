@@ -54,6 +54,7 @@ class ScldmVae : public CellVae {
 
   Parameters const& parameters() const override;
   std::int64_t width() const override { return shape_.tokens * shape_.latent; }
+  at::Tensor gene_vectors() const override;
   at::Tensor shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) override;
   at::Tensor embed(CsrBlock const& counts) const override;
   GenePrediction decode(at::Tensor const& latents) const override;
