@@ -57,7 +57,7 @@ class SetRuns:
 
     def trained(self, verb: str, name: str, config: str, **settings: object) -> pathlib.Path:
         """A network: settings as SECTION_KEY=value."""
-        return self.run(verb, self.folder / f"seed-{self.seed}" / name, {"run.base": self.atlas().parent, "run.seed": self.seed} | {key.replace("_", ".", 1): value for key, value in settings.items()}, config)
+        return self.run(verb, self.folder / f"seed-{self.seed}" / name, {"run.base": self.atlas().parent, "run.seed": self.seed, "run.shards": self.ranks} | {key.replace("_", ".", 1): value for key, value in settings.items()}, config)
 
     # scLDM
 

@@ -105,7 +105,15 @@ class AtlasRuns:
     def with_foundation(self, name: str, foundation: pathlib.Path, gene_column: str) -> list[dict]:
         """Rows of a run of its own, as ./tools/distill FILE LABEL --foundation FOLDER makes it."""
         settings = {"ingest.input": self.source(), "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
-        return self.rows(f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",))
+        return self.rows(f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",)) + self.by_gradients(f"foundation-{name}-gradients", self.folder / "tables" / f"foundation-{name}")
+
+    def with_own_foundation(self) -> list[dict]:
+        return self.by_size() + self.by_gradients("foundation-own-gradients", self.base())
+
+    def by_gradients(self, name: str, base: pathlib.Path) -> list[dict]:
+        """Rows of sets whose networks and features lie in `base`, by gradient and by head matching."""
+        settings = {"run.base": base, "distill.matchings": "dc,head", "distill.spc": "1,10", "evaluate.rows": "distilled"}
+        return self.rows(name, SETS_AND_ROWS, settings, ("table-vi",))
 
     def rows(self, name: str, verbs: str, settings: dict[str, object], configs: tuple[str, ...]) -> list[dict]:
         folder = self.folder / "tables" / name

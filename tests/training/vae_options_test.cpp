@@ -26,7 +26,7 @@ TEST(VaeOptions, ScldmsRateIsHeldAsInItsCodeOrFallsAllTheWay) {
   EXPECT_DOUBLE_EQ(options.rate_at(999, 1000), 0.01);
 }
 
-TEST(VaeOptions, RefusesAScheduleOrAStartThatItDoesNotKnow) {
+TEST(VaeOptions, RefusesWhatItDoesNotKnow) {
   VaeOptions options, other;
   options.check();
   options.schedule = "step";
