@@ -99,7 +99,7 @@ class AtlasRuns:
         verbs = SETS_AND_ROWS
         if label:
             more |= {f"{section}.label": label for section in ("diffusion", "distill", "evaluate")}
-            verbs = f"train-diffusion,{SETS_AND_ROWS}"
+            verbs = SETS_AND_ROWS if "distill.generator" in more else f"train-diffusion,{SETS_AND_ROWS}"
         return self.rows(name, verbs, {"run.base": self.base()} | more, configs)
 
     def with_foundation(self, name: str, foundation: pathlib.Path, gene_column: str) -> list[dict]:
@@ -132,8 +132,9 @@ class AtlasRuns:
         return self.distilled("sizes", ("table-vi",))
 
     def of_label(self, label: str) -> list[dict]:
-        through_heads = {"distill_variants": "scdd", "distill_matchings": "head", "evaluate_rows": "distilled"}
-        return self.distilled(f"label-{label}", ("table-iii",), label) + self.distilled(f"label-{label}-heads", ("table-iii",), label, **through_heads)
+        rows = self.distilled(f"label-{label}", ("table-iii",), label)
+        through_heads = {"distill_variants": "scdd", "distill_matchings": "head", "distill_generator": self.folder / "tables" / f"label-{label}" / "generator", "evaluate_rows": "distilled"}
+        return rows + self.distilled(f"label-{label}-heads", ("table-iii",), label, **through_heads)
 
     def pathways(self) -> dict:
         return {"evaluate.pathways": SHARED / "data" / "genes" / "tosica_reactome.gmt"} if self.name in PATHWAYS else {}

@@ -11,6 +11,7 @@ import json
 import pathlib
 import time
 
+from claims import WHY
 from foundation_table import NOTE, TARGETS, foundation_table
 from paper_tables import CHOSEN, TABLES
 from provenance import ROOT, commit, cpu
@@ -37,7 +38,7 @@ def main() -> None:
 
     run = {"title": "The paper's tables", "command": "build/python/bin/python bench/tables.py" + "".join(f" --{name} {value}" for name, value in asked_for.items()), "commit": commit(), "cpu": cpu(),
            "date": datetime.date.today().isoformat()}
-    tables, checks, notes = [], [], [f"{arguments.draws} draws of initial cells, 10 fresh heads each, {arguments.ranks} ranks; accuracy on the real test part. {CHOSEN}"]
+    tables, checks, notes = [], [], [f"{arguments.draws} draws of initial cells, 10 fresh heads each, {arguments.ranks} ranks; accuracy on the real test part. {CHOSEN}", *WHY]
     for name in arguments.tables.split(","):
         begin = time.monotonic()
         if name == "foundations":
