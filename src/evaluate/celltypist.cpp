@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "retort/evaluate/lbfgs.hpp"
+#include "retort/evaluate/logistic_regression.hpp"
 #include "retort/matching/regression_loss.hpp"
 
 namespace retort {
@@ -29,12 +30,7 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
   at::Tensor const scale = at::where(sd > 0, 1 / sd, 1.0) * (x.sum(0) > 0);  // as sklearn: a gene that never changes is only centred
   at::Tensor const scaled = ((x - mean) * scale).clamp_max(static_cast<double>(largest_value));  // [n, genes]
 
-  // In the span of the cells: scaled = basis @ axes, basis [n, n]; the penalty of weights axes^T v is that of v.
-  auto const [eigenvalues, vectors] = at::linalg_eigh(at::mm(scaled, scaled.t()));
-  at::Tensor const length = eigenvalues.clamp_min(0).sqrt();
-  at::Tensor const inverse = at::where(length > length.max() * 1e-7, 1 / length, 0.0);
-  at::Tensor const basis = vectors * length;                       // [n, n]
-  at::Tensor const axes = at::mm((vectors * inverse).t(), scaled);  // [n, genes]
+  auto const [basis, axes] = span_of(scaled);
   at::Tensor const sign = at::full({cells.size(0), classes}, -1.0, at::kDouble).scatter_(1, labels.unsqueeze(1), 1.0);
 
   // sum of log(1 + exp(-sign f)) + |v|^2 / 2 over all classes, f = basis v + b: classes do not meet in it.

@@ -6,6 +6,8 @@
 #include <span>
 
 #include "retort/evaluate/celltypist.hpp"
+#include "retort/evaluate/logistic_regression.hpp"
+#include "retort/matching/regression_loss.hpp"
 #include "retort/run/stopwatch.hpp"
 
 namespace retort {
@@ -100,6 +102,22 @@ std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground con
   auto const classes = ground.labels.classes();
   Learner const learner{[&](DistilledSet const& set, std::uint64_t) { return numbers_of(train_celltypist(set.cells, set.labels, classes)); },
                         [&](std::vector<float> const& learned, CsrBlock const& cells) { return predict(celltypist_of(learned, cells.genes, classes), cells); }};
+  auto rows = judge(ranks, ground, sets, own_test_cells(ranks, ground), learner, tick);
+  add_headroom(rows);
+  return rows;
+}
+
+std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
+  auto const classes = static_cast<std::size_t>(ground.labels.classes());
+  Learner const learner{[&](DistilledSet const& set, std::uint64_t) {
+                          auto model = train_logistic_regression(set.cells, set.labels, ground.labels.classes());
+                          model.weight.insert(model.weight.end(), model.bias.begin(), model.bias.end());
+                          return model.weight;
+                        },
+                        [&](std::vector<float> const& learned, CsrBlock const& cells) {
+                          auto const numbers = std::span(learned);
+                          return predict_classes(cells, numbers.first(numbers.size() - classes), numbers.last(classes));
+                        }};
   auto rows = judge(ranks, ground, sets, own_test_cells(ranks, ground), learner, tick);
   add_headroom(rows);
   return rows;

@@ -12,17 +12,27 @@ namespace retort {
 namespace {
 
 // The combination of each cell to draw, kinds one after the other.
-std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, Conditions const& conditions, Atlas const& atlas) {
+std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, ScldmGenerator const& generator, Atlas const& atlas) {
+  auto const& conditions = generator.conditions;
   std::vector<std::string> columns;
   for (auto const& column : conditions.columns()) columns.push_back(column.name);
   auto const conditioned = conditions_of(atlas, columns);
   std::vector<std::int64_t> counts(static_cast<std::size_t>(conditions.combinations()), drawing.cells);
   if (drawing.cells == 0) {
-    for (std::size_t row = 0; row < conditioned.combination.size(); ++row)
-      if (atlas.parts()[row] == Part::test) ++counts[static_cast<std::size_t>(conditions.of_name(conditioned.conditions.name(conditioned.combination[row])))];
+    std::vector<std::int64_t> in_test(static_cast<std::size_t>(conditioned.conditions.combinations()));
+    for (std::size_t row = 0; row < conditioned.combination.size(); ++row) in_test[static_cast<std::size_t>(conditioned.combination[row])] += atlas.parts()[row] == Part::test;
+    for (std::size_t combination = 0; combination < in_test.size(); ++combination)
+      if (in_test[combination]) counts[static_cast<std::size_t>(conditions.of_name(conditioned.conditions.name(static_cast<std::int64_t>(combination))))] = in_test[combination];
   }
   std::vector<bool> wanted(counts.size(), drawing.only.empty());
   for (auto const& name : drawing.only) wanted[static_cast<std::size_t>(conditions.of_name(name))] = true;
+  for (auto const combination : generator.unseen) {
+    auto const place = static_cast<std::size_t>(combination);
+    if (generator.conditioning != Conditioning::joint || !wanted[place] || counts[place] == 0) continue;
+    bool const is_asked_for = drawing.cells == 0 || !drawing.only.empty();
+    if (is_asked_for) fail(ExitCode::usage, "'{}' is not among what the generator was trained on (joint conditioning knows whole combinations alone) Name others by generate.only, or train with diffusion.conditioning=summed or additive", conditions.name(combination));
+    wanted[place] = false;
+  }
   std::vector<std::int64_t> kinds;
   for (std::size_t combination = 0; combination < counts.size(); ++combination)
     if (wanted[combination]) kinds.insert(kinds.end(), static_cast<std::size_t>(counts[combination]), static_cast<std::int64_t>(combination));
@@ -48,7 +58,7 @@ ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::
   if (shape.tokens * shape.latent != vae_->width()) fail(ExitCode::bad_input, "'{}' makes {} latents a cell, '{}' reads {}", generator.string(), shape.tokens * shape.latent, vae.string(), vae_->width());
   Atlas const opened(atlas);
   require_genes_of(vae_->origin.gene_names, vae, opened);
-  kinds_ = kinds_to_draw(drawing_, generator_.conditions, opened);
+  kinds_ = kinds_to_draw(drawing_, generator_, opened);
   auto const attributes = shape.attributes.size();
   auto& weights = drawing_.weights;
   if (weights.empty()) weights.assign(attributes, 1);

@@ -27,7 +27,7 @@ ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
 }  // namespace
 
 ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training, ShardPlan const& plan)
-    : seed_(static_cast<std::uint64_t>(session.run.seed)), unlabelled_(training.unlabelled), generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity()} {
+    : seed_(static_cast<std::uint64_t>(session.run.seed)), unlabelled_(training.unlabelled), generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity(), {}} {
   std::vector<std::int64_t> rows;
   std::vector<std::int32_t> combinations;
   std::vector<std::int64_t> first_classes;  // of each combination
@@ -41,6 +41,10 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     for (std::int64_t const row : rows_of_part(atlas, Part::fit))
       if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end()) rows.push_back(row);
     if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
+    std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()));
+    for (std::int64_t const row : rows) seen[static_cast<std::size_t>(combinations[static_cast<std::size_t>(row)])] = true;
+    for (std::size_t combination = 0; combination < seen.size(); ++combination)
+      if (!seen[combination]) generator_.unseen.push_back(static_cast<std::int64_t>(combination));
     for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) first_classes.push_back(conditions.classes(combination).front());
 
     Features const first = read_features(latents, {0, 1});
@@ -95,11 +99,11 @@ void ScldmGenerator::save(std::filesystem::path const& folder) const {
   for (auto const& column : conditions.columns()) columns.push_back({{"name", column.name}, {"classes", column.classes}});
   save_network(folder, network->parameters(),
                {{"model", "scldm"}, {"tokens", shape.tokens}, {"latent", shape.latent}, {"width", shape.width}, {"blocks", shape.blocks}, {"heads", shape.heads}, {"columns", columns},
-                {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}});
+                {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}, {"unseen", unseen}});
 }
 
 ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
-  ScldmGenerator generator{nullptr, Conditions({}), Conditioning::joint, {}, {}, {}};
+  ScldmGenerator generator{nullptr, Conditions({}), Conditioning::joint, {}, {}, {}, {}};
   ScldmTransformerShape shape;
   read_network_config(folder, "scldm", "generator", [&](nlohmann::json const& config) {
     std::vector<Attribute> columns;
@@ -108,6 +112,7 @@ ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
     generator.conditioning = conditioning_of(config.at("conditioning"));
     shape.tokens = config.at("tokens"), shape.latent = config.at("latent"), shape.width = config.at("width"), shape.blocks = config.at("blocks"), shape.heads = config.at("heads");
     generator.encoder = config.at("encoder"), generator.atlas = config.at("atlas");
+    generator.unseen = config.value("unseen", std::vector<std::int64_t>());
     generator.sizes = size_factors_of(config.at("size_factors"), generator.conditions.combinations(), (folder / "config.json").string());
   });
   // A hostile file must not ask for any amount of memory: what these sizes multiply to is in the weights' file.

@@ -43,7 +43,7 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.heads", options.heads, "fresh heads trained on each set")
       .add("evaluate.draws", options.draws, "draws of random cells")
       .add("evaluate.spc", options.spc, "cells a class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")
-      .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (on frozen features, see [head]), celltypist (logistic regression on genes), cnn (convolutions on images of genes, in scDeepInsight's place), tosica (transformer of pathways)")
+      .add("evaluate.classifiers", options.classifiers, "what is trained on the sets: head (on frozen features, see [head]), celltypist (logistic regression on standardised genes, one class against the rest), logistic (scikit-learn's, on genes as they are), cnn (convolutions on images of genes, in scDeepInsight's place), tosica (transformer of pathways)")
       .add("evaluate.audits", options.audits, "audit the sets: membership inference, zeros and detected genes, marker genes, rare classes, paired tests")
       .add("evaluate.cnn_steps", options.cnn.steps, "steps of 32 cells that a cnn is trained for, on every set and on all cells")
       .add("evaluate.cnn_rate", options.cnn.rate, "its learning rate at the first step")
@@ -58,8 +58,8 @@ void check(EvaluateOptions const& options) {
   for (auto const& row : options.rows)
     if (std::find(known.begin(), known.end(), row) == known.end()) fail(ExitCode::usage, "evaluate.rows has '{}' (the rows are {})", row, fmt::join(known, ", "));
   for (auto const& classifier : options.classifiers)
-    if (classifier != "head" && classifier != "celltypist" && classifier != "cnn" && classifier != "tosica")
-      fail(ExitCode::usage, "evaluate.classifiers has '{}' (the classifiers are head, celltypist, cnn and tosica)", classifier);
+    if (classifier != "head" && classifier != "celltypist" && classifier != "logistic" && classifier != "cnn" && classifier != "tosica")
+      fail(ExitCode::usage, "evaluate.classifiers has '{}' (the classifiers are head, celltypist, logistic, cnn and tosica)", classifier);
   if (!(options.cnn.rate > 0 && options.tosica.rate > 0)) fail(ExitCode::usage, "evaluate.cnn_rate is {} and evaluate.tosica_rate is {} (both must be above 0)", options.cnn.rate, options.tosica.rate);
   if (options.cnn.steps < 1 || options.tosica.steps < 1) fail(ExitCode::usage, "evaluate.cnn_steps is {} and evaluate.tosica_steps is {} (both must be at least 1)", options.cnn.steps, options.tosica.steps);
   if (options.heads < 1 || options.draws < 1) fail(ExitCode::usage, "evaluate.heads is {} and evaluate.draws is {} (both must be at least 1)", options.heads, options.draws);
@@ -205,6 +205,8 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
   if (trains("celltypist") && !sets.empty())
     judge("celltypist", "CellTypist's classifier on the same sets", trainings, [&](auto const& tick) { return judge_by_celltypist(session.ranks, ground, sets, tick); });
+  if (trains("logistic") && !sets.empty())
+    judge("logistic", "Logistic regression on genes as they are, on the same sets", trainings, [&](auto const& tick) { return judge_by_logistic_regression(session.ranks, ground, sets, tick); });
   if (trains("cnn")) {
     GeneLayout layout;
     session.ranks.together([&] { layout = lay_out_genes(some_train_cells(ground), image_side); });

@@ -35,7 +35,7 @@ void add_generate_options(OptionTable& table, GenerateOptions& options) {
       .add("generate.generator", options.generator, "folder of the generator, which says whether it is scldm's or scrdit's; empty: RUN/flow, or RUN/denoiser where there is no flow")
       .add("generate.output", options.output, "h5ad to write; empty: RUN/generated.h5ad")
       .add("generate.cells", options.cells, "cells of each kind, of scrdit in all; 0: as many as the test part has")
-      .add("generate.only", options.only, "scldm: kinds to draw, CLASS or CLASS/CLASS; empty: all that the test part has, or all where generate.cells is set")
+      .add("generate.only", options.only, "scldm: kinds to draw, CLASS or CLASS/CLASS; empty: all that the test part has, or where generate.cells is set all (of joint conditioning: all that were trained on)")
       .add("generate.weight", options.weights, "scldm: weight of the guidance, one a label column; empty: 1 each; 0: no labels")
       .add("generate.guidance", options.guidance, "scldm: joint (all labels at once) or additive (a term a column)")
       .add("generate.solver", options.solver, "scldm: dopri5 (adaptive), heun or euler; scrdit: ddim or ddpm; empty: the first")

@@ -81,6 +81,7 @@ bool are_rows(nlohmann::json const& value) {
 std::string judge_title(std::string const& key) {
   if (key == "rows") return "Linear head on frozen features";
   if (key == "celltypist") return "CellTypist's classifier on genes";
+  if (key == "logistic") return "Logistic regression on genes";
   if (key == "cnn") return "Convolutional network on genes";
   if (key == "tosica") return "TOSICA, a transformer on genes";
   return key;

@@ -73,7 +73,7 @@ TEST(Conditions, OfAnAtlas) {
 }
 
 ScldmGenerator some_generator(Conditioning conditioning) {
-  ScldmGenerator generator{nullptr, both, conditioning, {std::vector<SizeFactors::LogNormal>(6, {7, 0.5, 3}), {7, 0.6, 18}}, "encoder 1", "atlas 1"};
+  ScldmGenerator generator{nullptr, both, conditioning, {std::vector<SizeFactors::LogNormal>(6, {7, 0.5, 3}), {7, 0.6, 18}}, "encoder 1", "atlas 1", {1, 4}};
   generator.network = std::make_unique<ScldmTransformer>(ScldmTransformerShape{.tokens = 3, .latent = 5, .width = 16, .blocks = 2, .heads = 4, .attributes = both.attributes(conditioning)}, 3);
   return generator;
 }
@@ -94,6 +94,7 @@ TEST(ScldmGenerator, IsReadAsItWasWritten) {
     EXPECT_EQ(json_of(read.sizes), json_of(generator.sizes));
     EXPECT_EQ(read.encoder, "encoder 1");
     EXPECT_EQ(read.atlas, "atlas 1");
+    EXPECT_EQ(read.unseen, (std::vector<std::int64_t>{1, 4}));
   }
 }
 

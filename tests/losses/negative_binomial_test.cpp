@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "../numpy_verdict.hpp"
 #include "../small_cells.hpp"
 #include "retort/run/error.hpp"
 
@@ -67,7 +68,20 @@ TEST(NegativeBinomialLoss, IsItsFormula) {
   }
 }
 
-TEST(NegativeBinomialLoss, IsPyTorchsDistribution) {
+TEST(NegativeBinomialLoss, IsScipysDistribution) {
+  at::manual_seed(5);
+  auto const counts = some_counts(6, 50, 20);
+  auto const logits = at::randn({6, 50}), log_theta = at::randn({50});
+  EXPECT_TRUE(numpy_agrees("scipy_nbinom", {{"counts", dense(*counts)}, {"logits", logits}, {"log_theta", log_theta}, {"found", negative_binomial_loss(counts, logits, log_theta)}}, R"py(
+from scipy import special, stats
+mean = c['counts'].sum(1, keepdims=True) * special.softmax(c['logits'], axis=1)
+theta = np.exp(c['log_theta'])
+filled = mean[:, 0] > 0  # the last cell has no counts, hence no mean
+near(c['found'][filled], -stats.nbinom.logpmf(c['counts'], theta, theta / (theta + mean)).sum(1)[filled], rtol=1e-5)
+)py"));
+}
+
+TEST(NegativeBinomialLoss, IsOneValueByHand) {
   // -log p with e = 0, gene by gene from factorials: theta = 3, one gene, so the mean is its own count.
   CsrBlock one;
   one.genes = 1, one.indptr = {0, 1}, one.indices = {0}, one.values = {4};

@@ -91,11 +91,11 @@ with Runs() as runs:
     for code in variants["generator-none-spc2-draw0.h5ad"].obsm["X_latent"]:
         assert np.abs(fit_features - code).max(1).min() == 0, "the generator does not start from a real cell's latent"
     runs.must("evaluate", 2, f"--evaluate.atlas={folder}/atlas.h5ad", f"--evaluate.features={folder}/features.h5ad", f"--evaluate.foundation={folder}/foundation",
-              "--evaluate.rows=full,random,distilled", "--evaluate.heads=2", "--head.epochs=50", f"--run.folder={other}")
+              "--evaluate.rows=full,random,distilled", "--evaluate.classifiers=head,celltypist,logistic", "--evaluate.heads=2", "--head.epochs=50", f"--run.folder={other}")
     rows = {(row["variant"], row["matching"]): row for row in json.load(open(os.path.join(other, "results.json")))["rows"]}
     assert ("features", "head") in rows and ("random", "none") in rows, list(rows)
-    # CellTypist's classifier is scikit-learn's on the same files: standardised, cut at 10, one against the rest.
-    others = {(row["variant"], row["matching"]): row["accuracy_mean"] for row in json.load(open(os.path.join(other, "results.json")))["celltypist"]}
+    # CellTypist's classifier is scikit-learn's on the same files: standardised, cut at 10, one against the rest. Logistic regression takes its defaults.
+    others, plain = ({(row["variant"], row["matching"]): row["accuracy_mean"] for row in json.load(open(os.path.join(other, "results.json")))[key]} for key in ("celltypist", "logistic"))
     assert ("features", "dm") not in others and ("decoder", "head") in others, list(others)
     test = (atlas.obs["split"] == "test").values
     for variant, matching in (("random", "none"), ("decoder", "dm")):
@@ -105,6 +105,9 @@ with Runs() as runs:
         model = OneVsRestClassifier(LogisticRegression(C=1, max_iter=1000, tol=1e-6)).fit(scaled(train.X), train.obs["cell_type"])
         accuracy = 100 * (model.predict(scaled(log[test])) == atlas.obs["cell_type"][test]).mean()
         assert abs(accuracy - others[variant, matching]) <= 100 / test.sum() + 1e-6, (variant, accuracy, others)
+        model = LogisticRegression(max_iter=1000, tol=1e-6).fit(train.X.astype(np.float64), train.obs["cell_type"])
+        accuracy = 100 * (model.predict(log[test]) == atlas.obs["cell_type"][test]).mean()
+        assert abs(accuracy - plain[variant, matching]) <= 100 / test.sum() + 1e-6, (variant, accuracy, plain)
     runs.refused(2, "features alone", "distill", 1, "--distill.variants=features", *inputs, "--run.again=true", f"--run.folder={other}")
 
     # Cells outside the fit part change no weight: with their features replaced the generator is the same.

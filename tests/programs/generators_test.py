@@ -57,13 +57,13 @@ with Runs() as runs:
     # The flow, and cells from it: as many of each kind as the test part has.
     base = runs.path("scldm-1")
     drawn = {}
-    for ranks in (1, 2, 3):
+    for ranks in (1, 2, 4, 3):
         folder = runs.path(f"flow-{ranks}")
         own = ["--run.base=" + base, f"--diffusion.atlas={here}/atlas.h5ad", f"--run.folder={folder}"]
-        runs.must("train-diffusion", min(ranks, 2), *FLOW, *own)
+        runs.must("train-diffusion", 2 if ranks == 3 else ranks, *FLOW, *own)
         runs.must("generate", ranks, f"--generate.atlas={here}/atlas.h5ad", f"--run.base={base}", f"--run.folder={folder}", "--run.shards=4")
         drawn[ranks] = read_bytes(folder, "flow", "scldm.safetensors"), read_bytes(folder, "generated.h5ad")
-    assert drawn[1] == drawn[2] == drawn[3], "what is generated depends on the number of ranks"
+    assert drawn[1] == drawn[2] == drawn[4] == drawn[3], "what is generated depends on the number of ranks"
     cells, atlas = ad.read_h5ad(runs.path("flow-1", "generated.h5ad")), ad.read_h5ad(os.path.join(here, "atlas.h5ad"))
     test = atlas[atlas.obs["split"] == "test"]
     kinds = lambda obs: obs.groupby(["cell_type", "condition"], observed=True).size().to_dict()
@@ -77,6 +77,15 @@ with Runs() as runs:
     for name, more in (("only", ["--generate.only=t1/treated", "--generate.cells=5"]), ("free", ["--generate.weight=0", "--generate.cells=30"]), ("guided", ["--generate.weight=2", "--generate.solver=heun", "--generate.steps=5"])):
         runs.must("generate", 2, *flow, *more, f"--run.folder={runs.path(name)}")
     assert kinds(ad.read_h5ad(runs.path("only", "generated.h5ad")).obs) == {("t1", "treated"): 5}
+
+    # A combination that was not trained on: joint conditioning knows nothing of it.
+    without = ["--run.base=" + base, f"--diffusion.atlas={here}/atlas.h5ad", f"--run.folder={runs.path('without')}"]
+    runs.must("train-diffusion", 2, *FLOW, *without, "--diffusion.leave_out=t1/treated", "--diffusion.steps=10")
+    own = ["--run.base=" + base, f"--generate.generator={runs.path('without', 'flow')}", f"--generate.atlas={here}/atlas.h5ad"]
+    for more in ([], ["--generate.only=t1/treated", "--generate.cells=5"]):
+        runs.refused(2, "'t1/treated' is not among what the generator was trained on", "generate", 2, *own, *more, f"--run.folder={runs.path('refused')}")
+    runs.must("generate", 2, *own, "--generate.cells=3", f"--run.folder={runs.path('others-of-without')}")
+    assert ("t1", "treated") not in kinds(ad.read_h5ad(runs.path("others-of-without", "generated.h5ad")).obs)
 
     # Scores: the floor is below the generated sets, and the rank count changes nothing.
     for ranks in (1, 2, 3):
@@ -96,6 +105,8 @@ with Runs() as runs:
     runs.refused(2, "generate.weight has 3 numbers", "generate", 2, *flow, "--generate.weight=1,2,3", to)
     runs.refused(2, "generate.solver is 'rk4'", "generate", 1, *flow, "--generate.solver=rk4", to)
     runs.refused(2, "cannot be shared by", "train-vae", 2, f"--run.base={here}", "--vae.width=30", "--vae.heads=8", to)
+    runs.must("train-vae", 2, *VAE, f"--run.base={here}", "--vae.steps=3", "--vae.start=random", f"--run.folder={runs.path('random')}")
+    runs.refused(2, "vae.start is 'zero'", "train-vae", 1, f"--run.base={here}", "--vae.start=zero", to)
     runs.refused(2, "vae.model is 'vq'", "train-vae", 2, f"--run.base={here}", "--vae.model=vq", to)
     runs.refused(65, "vae.length is 10", "train-vae", 3, f"--run.base={here}", "--vae.length=10", to)
     runs.refused(2, "cannot be cut into 5 tokens", "train-diffusion", 2, *FLOW, "--diffusion.tokens=5", "--run.base=" + base, f"--diffusion.atlas={here}/atlas.h5ad", to)

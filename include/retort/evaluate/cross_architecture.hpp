@@ -16,6 +16,9 @@ namespace retort {
 // of ranks. `tick` is called after every draw.
 std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick);
 
+// Collective: the same of logistic regression without scaling (see LogisticRegression).
+std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick);
+
 // A fresh network `index` of the run's seed.
 using MakeStudent = std::function<std::unique_ptr<Student>(std::uint64_t index)>;
 

@@ -13,7 +13,7 @@ namespace retort {
 
 struct ScldmDrawing {
   std::int64_t cells = 0;             // of each kind; 0: as many as the test part has
-  std::vector<std::string> only;      // kinds, CLASS or CLASS/CLASS; empty: all that the test part has, or all where `cells` is set
+  std::vector<std::string> only;      // kinds, CLASS or CLASS/CLASS; empty: all that the test part has, or where `cells` is set all (of a joint generator: all that it was trained on)
   std::vector<double> weights;        // of the guidance, one a label column, or one for all; empty: 1 each; 0: no labels
   Guidance guidance = Guidance::joint;
   FlowSettings flow;

@@ -20,6 +20,7 @@ struct ScldmGenerator {
   SizeFactors sizes;    // a combination each; one that has no cells has those of its first column's class
   std::string encoder;  // hash of the autoencoder's weights
   std::string atlas;    // identity of the cells it was trained on
+  std::vector<std::int64_t> unseen;  // combinations that it was not trained on; a joint network knows nothing of them
 
   // scldm.safetensors and config.json. Not collective. Throws Failure(cannot_write); Failure(missing_input, bad_input).
   void save(std::filesystem::path const& folder) const;

@@ -18,7 +18,8 @@ namespace retort {
 // The components come from subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4) that begins at `start` [genes,
 // width] and keeps the cells sparse; what the cells do not decide, where they are fewer than components, stays as in `start`.
 //
-// `counts`: the cells of each of this rank's shards, in their order. Collective; the same bits on any number of ranks.
+// `counts`: the cells of each of this rank's shards, in their order. On the CPU. Collective; the same bits on any number of ranks.
+// Throws Failure(failed) where cells have another number of genes than `start`.
 at::Tensor gene_components(Communicator const& ranks, ShardPlan const& plan, std::vector<CsrBlock> const& counts, at::Tensor const& start);
 
 }  // namespace retort
