@@ -120,6 +120,10 @@ class AtlasRuns:
         self.run(verbs, folder, {"distill.draws": self.draws, "evaluate.draws": self.draws} | settings, configs)
         return json.loads((folder / "results.json").read_text())["rows"]
 
+    def results(self, name: str) -> dict:
+        """results.json of a run that was made."""
+        return json.loads((self.folder / "tables" / name / "results.json").read_text())
+
     # Sets that several tables share.
 
     def matched(self) -> list[dict]:
@@ -149,12 +153,12 @@ class AtlasRuns:
         """results.json of classifiers that are trained on sets of other runs; `wanted`: patterns of sets by run."""
         links = self.folder / "tables" / name / "distilled"
         links.mkdir(parents=True, exist_ok=True)
-        for link in links.iterdir():
-            link.unlink()
-        for source, patterns in wanted.items():
-            for pattern in patterns:
-                for file in (self.folder / "tables" / source / "distilled").glob(f"{pattern}.h5ad"):
-                    (links / file.name).symlink_to(file.resolve())
+        files = {file.name: file.resolve() for source, patterns in wanted.items() for pattern in patterns for file in (self.folder / "tables" / source / "distilled").glob(f"{pattern}.h5ad")}
+        if {link.name: link.resolve() for link in links.iterdir()} != files:  # else the folder's time of change stays, and what was judged need not be again
+            for link in links.iterdir():
+                link.unlink()
+            for name, file in files.items():
+                (links / name).symlink_to(file)
         self.run("evaluate", links.parent, {"run.base": self.base()} | settings | self.pathways(), configs)
         return json.loads((links.parent / "results.json").read_text())
 
@@ -163,7 +167,8 @@ class AtlasRuns:
         rows = self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn", evaluate_rows="full,random,class_mean,distilled")
         results = json.loads((self.folder / "tables" / "students" / "results.json").read_text())
         transformer = self.judged("students-transformer", {"students": ("*-spc1-*",)}, {"evaluate.classifiers": "tosica", "evaluate.spc": 1, "evaluate.rows": "full,random,class_mean,distilled"})
-        return {"head": rows, "celltypist": results["celltypist"], "cnn": results["cnn"], "tosica": transformer["tosica"]}
+        unscaled = self.judged("students-logistic", {"students": ("*",)}, {"evaluate.classifiers": "logistic", "evaluate.rows": "random,class_mean,distilled"})
+        return {"head": rows, "celltypist": results["celltypist"], "logistic": unscaled["logistic"], "cnn": results["cnn"], "tosica": transformer["tosica"]}
 
     def trace(self, encoder: str) -> list[tuple[int, float, float]]:
         """Step, loss and held-out accuracy of gradient matching at one rate."""
