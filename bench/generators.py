@@ -113,8 +113,9 @@ def main() -> None:
     for name in arguments.only.split(","):
         for one in {"scldm": scldm, "scvi": scvi, "flow": flow, "scrdit": scrdit}[name](arguments.work):
             print(json.dumps(one), flush=True)
-            figures[one["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()}
-        target.write_text(json.dumps({"title": "Speed of the generators", "command": "build/python/bin/python bench/generators.py", "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
+            figures[one["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()} | {"commit": commit()}
+        commits = dict.fromkeys(one["commit"] for one in figures.values())
+        target.write_text(json.dumps({"title": "Speed of the generators", "command": "build/python/bin/python bench/generators.py", "commit": ", ".join(commits), "cpu": cpu(), "date": datetime.date.today().isoformat(),
                                       "figures": list(figures.values())}, indent=1) + "\n")
 
 
