@@ -67,6 +67,7 @@ th,td{padding:.22em .6em;text-align:right;border-bottom:1px solid var(--line);wh
 th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 .l{text-align:left}
 td.l{white-space:normal;min-width:6em;max-width:26em}
+td.w{white-space:normal;min-width:12em}
 @media (max-width:700px){.scroll th:first-child,.scroll td:first-child{position:sticky;left:0;background:var(--paper)}}
 tr.strong td{font-weight:650}
 details{margin:.5em 0}
@@ -145,6 +146,7 @@ std::string verdict_list(std::string const& items) { return "<ul class=\"verdict
 std::string folded(std::string const& title, std::string const& body) { return fmt::format("<details><summary>{}</summary>\n{}\n</details>\n", escape(title), body); }
 
 std::string html_of(Table const& table) {
+  constexpr std::size_t long_text = 32;  // such as lists of classes: these wrap
   std::string html = "<div class=\"scroll\"><table>\n<thead><tr>";
   auto const side = [&](std::size_t column) { return column < table.words ? " class=\"l\"" : ""; };
   for (std::size_t i = 0; i < table.header.size(); ++i) html += fmt::format("<th{}>{}</th>", side(i), escape(table.header[i]));
@@ -152,7 +154,8 @@ std::string html_of(Table const& table) {
   for (auto const& row : table.rows) {
     bool const is_strong = !row.empty() && row[0].starts_with('*');
     html += is_strong ? "<tr class=\"strong\">" : "<tr>";
-    for (std::size_t i = 0; i < row.size(); ++i) html += fmt::format("<td{}>{}</td>", side(i), escape(i == 0 && is_strong ? row[i].substr(1) : row[i]));
+    for (std::size_t i = 0; i < row.size(); ++i)
+      html += fmt::format("<td{}>{}</td>", i >= table.words && row[i].size() > long_text ? " class=\"w\"" : side(i), escape(i == 0 && is_strong ? row[i].substr(1) : row[i]));
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
