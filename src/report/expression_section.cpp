@@ -4,61 +4,78 @@
 #include <cmath>
 #include <limits>
 
+#include "retort/cells/variable_genes.hpp"
 #include "retort/drawing/heat_map.hpp"
 #include "retort/drawing/html.hpp"
 #include "retort/report/sections.hpp"
 
 namespace retort {
+namespace {
 
-std::string expression_section(ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names) {
-  auto const markers = marker_genes(real, 3);
+struct ShownGene {
+  std::size_t gene;
+  std::string note;  // after the value, where somebody points at it
+};
+
+// A picture of real class means and one of distilled ones; one scale a gene, of the real means, for both.
+std::string twice(std::vector<ShownGene> const& shown, std::vector<std::size_t> const& rules, ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names) {
   auto const genes = static_cast<std::size_t>(real.genes), classes = class_names.size();
-  std::vector<std::size_t> shown;
-  std::vector<std::string> rows, marked_for;
-  std::vector<std::size_t> groups;
-  for (std::size_t c = 0; c < classes; ++c) {
-    for (auto const gene : markers[c]) {
-      shown.push_back(static_cast<std::size_t>(gene));
-      rows.push_back(gene_names[static_cast<std::size_t>(gene)]);
-      marked_for.push_back(class_names[c]);
-    }
-    if (!shown.empty()) groups.push_back(shown.size() - 1);
-  }
-  if (shown.empty()) return "";
-
-  // One scale a gene, of the real means, for both pictures.
-  std::vector<std::string> pictures;
+  std::vector<std::string> rows, pictures;
+  for (auto const& one : shown) rows.push_back(gene_names[one.gene]);
   for (auto const* means : {&real, &distilled}) {
-    HeatMap map{.rows = rows, .columns = class_names, .cell_width = classes > 16 ? 12 : 20, .cell_height = 14, .rules = groups};
-    for (std::size_t i = 0; i < shown.size(); ++i) {
+    HeatMap map{.rows = rows, .columns = class_names, .cell_width = classes > 16 ? 12 : 20, .cell_height = 14, .rules = rules};
+    for (auto const& [gene, note] : shown) {
       double low = std::numeric_limits<double>::infinity(), high = 0;
       for (std::size_t c = 0; c < classes; ++c) {
         if (!real.cells[c]) continue;
-        low = std::min(low, real.mean[c * genes + shown[i]]);
-        high = std::max(high, real.mean[c * genes + shown[i]]);
+        low = std::min(low, real.mean[c * genes + gene]);
+        high = std::max(high, real.mean[c * genes + gene]);
       }
       for (std::size_t c = 0; c < classes; ++c) {
-        double const value = means->mean[c * genes + shown[i]];
+        double const value = means->mean[c * genes + gene];
         map.shade.push_back(means->cells[c] ? std::clamp((value - low) / std::max(high - low, 1e-9), 0.0, 1.0) : std::nan(""));
-        map.titles.push_back(fmt::format("{} in {}: {:.2f} (marks {})", rows[i], class_names[c], value, marked_for[i]));
+        map.titles.push_back(fmt::format("{} in {}: {:.2f}{}", gene_names[gene], class_names[c], value, note));
       }
     }
     pictures.push_back(figure(means == &real ? "Real cells" : "Distilled cells", svg_of(map)));
   }
+  return figures(pictures, 380);
+}
 
-  // How far the two agree over what is shown.
+// How far real and distilled means agree over what is shown.
+std::string agreement(std::vector<ShownGene> const& shown, ClassMeans const& real, ClassMeans const& distilled) {
+  auto const genes = static_cast<std::size_t>(real.genes);
   double n = 0, sum_a = 0, sum_b = 0, aa = 0, bb = 0, ab = 0;
-  for (auto const gene : shown)
-    for (std::size_t c = 0; c < classes; ++c) {
+  for (auto const& one : shown)
+    for (std::size_t c = 0; c < real.cells.size(); ++c) {
       if (!real.cells[c] || !distilled.cells[c]) continue;
-      double const a = real.mean[c * genes + gene], b = distilled.mean[c * genes + gene];
+      double const a = real.mean[c * genes + one.gene], b = distilled.mean[c * genes + one.gene];
       ++n, sum_a += a, sum_b += b, aa += a * a, bb += b * b, ab += a * b;
     }
   double const correlation = (n * ab - sum_a * sum_b) / std::sqrt((n * aa - sum_a * sum_a) * (n * bb - sum_b * sum_b));
+  return std::isfinite(correlation) ? fmt::format("; the values shown correlate with {:.2f}", correlation) : "";
+}
+
+}  // namespace
+
+std::string expression_section(ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names) {
+  auto const markers = marker_genes(real, 3);
+  std::vector<ShownGene> marking, varying;
+  std::vector<std::size_t> groups;
+  for (std::size_t c = 0; c < class_names.size(); ++c) {
+    for (auto const gene : markers[c]) marking.push_back({static_cast<std::size_t>(gene), fmt::format(" (marks {})", class_names[c])});
+    if (!marking.empty()) groups.push_back(marking.size() - 1);
+  }
+  if (marking.empty()) return "";
+  constexpr std::int64_t most_varying = 30;
+  for (auto const gene : highest_genes(real.variance, most_varying)) varying.push_back({static_cast<std::size_t>(gene), ""});
+  std::stable_sort(varying.begin(), varying.end(), [&](auto const& a, auto const& b) { return real.variance[a.gene] > real.variance[b.gene]; });
   return section("Marker genes",
-                 fmt::format("Mean log-normalised expression of up to three genes a class that stand out most in it among the 2,000 most variable ones, each gene from its lowest (empty) to its highest (full) real class mean. Good is the same picture twice{}.",
-                             std::isfinite(correlation) ? fmt::format("; the values shown correlate with {:.2f}", correlation) : ""),
-                 figures(pictures, 380));
+                 fmt::format("Mean log-normalised expression of up to three genes a class that stand out most in it among the 2,000 most variable ones, each gene from its lowest (empty) to its highest (full) real class mean. Good is the same picture twice{}.", agreement(marking, real, distilled)),
+                 twice(marking, groups, real, distilled, gene_names, class_names)) +
+         section("Most variable genes",
+                 fmt::format("The same of the {} genes whose log-normalised expression varies most over real cells, whatever their class{}.", varying.size(), agreement(varying, real, distilled)),
+                 twice(varying, {}, real, distilled, gene_names, class_names));
 }
 
 }  // namespace retort

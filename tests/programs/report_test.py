@@ -50,7 +50,7 @@ with Runs() as runs:
     assert pages[0] == pages[1] == pages[2], "the page depends on the ranks"
     page = Page(pages[0])
     assert len(page.links) > 10, page.links
-    for title in ("Is distilled.h5ad good enough?", "Class by class", "How to use it", "What each set gives away", "Rare classes", "Accuracy against size", "Map of cells", "Which classes are taken for which", "Marker genes", "Training of the networks", "Distillation, set by set", "All rows", "What the names mean", "How it was made"):
+    for title in ("Is distilled.h5ad good enough?", "Class by class", "How to use it", "What each set gives away", "Rare classes", "Accuracy against size", "Map of cells", "Which classes are taken for which", "Marker genes", "Most variable genes", "Training of the networks", "Distillation, set by set", "All rows", "What the names mean", "How it was made"):
         assert page.says(title), title
     assert page.says(HOSTILE), "a name is not there as it is written"
     assert page.count["svg"] > 10 and page.count["circle"] > 12 and not page.says("Not on this page"), page.count
