@@ -11,7 +11,7 @@ import sys
 
 from launch import BIN, ENVIRONMENT, launcher
 from provenance import ROOT
-from table_runs import SETS, SHARED
+from table_runs import SETS, SHARED, kept_copy
 
 SIMULATED = {"cells": 100_000, "genes": 1000, "types": 8, "batches": 1, "conditions": 2, "de_genes": 100, "lfc": 1.5, "nonzeros": 150}
 COMPARED = {  # name: the share of a condition's changes that are each type's own (simulated), or the set of table_runs.py; label columns
@@ -52,7 +52,7 @@ class SetRuns:
         if self.is_simulated:
             self.run("simulate", folder, {f"simulate.{key}": value for key, value in SIMULATED.items()} | {"simulate.interaction": self.source})
         else:
-            self.run("ingest", folder, {"ingest.input": SHARED / "data" / f"{SETS[self.source][0]}.h5ad", "ingest.label": self.label})
+            self.run("ingest", folder, {"ingest.input": kept_copy(SHARED / "data" / f"{SETS[self.source][0]}.h5ad", self.folder), "ingest.label": self.label})
         return folder / "atlas.h5ad"
 
     def trained(self, verb: str, name: str, config: str, **settings: object) -> pathlib.Path:

@@ -13,7 +13,7 @@ from statistics import mean
 
 from claims import above, below, check, over, shown, table
 from comparison_runs import COMPARED, LEFT_OUT, SetRuns, cells_shown, row_of, steps_of, training_seconds
-from provenance import ROOT, commit, cpu
+from provenance import ROOT, command, commit, cpu
 from scrdit_comparisons import scrdit
 
 DISTANCES = {"W2": "w2", "MMD²": "mmd2", "FD": "frechet"}
@@ -102,7 +102,6 @@ def main() -> None:
             parser.error(f"unknown {', '.join(sorted(unknown))} (known are {', '.join(known)})")
     runs = lambda name, seed: SetRuns(name, seed, arguments.work, arguments.ranks)
     sets = arguments.sets.split(",")
-    asked = {name: getattr(arguments, name) for name in ("only", "sets", "seeds", "ranks") if getattr(arguments, name) != parser.get_default(name)}
     earlier = json.loads(arguments.out.read_text())["parts"] if arguments.out.exists() else {}
     for part in arguments.only.split(","):
         begin = time.monotonic()
@@ -114,7 +113,7 @@ def main() -> None:
             print(f"{'yes' if one['holds'] else 'NO '}  {one['what']}: {one['figures']}")
         print(f"{part}: {time.monotonic() - begin:.0f} s\n", flush=True)
         made = [earlier[name] for name in PARTS if name in earlier]
-        run = {"title": "Generators compared", "command": "build/python/bin/python bench/comparisons.py" + "".join(f" --{name} {value}" for name, value in asked.items()), "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
+        run = {"title": "Generators compared", "command": command("comparisons.py", parser, arguments), "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
                "notes": [f"{arguments.seeds} seeds, mean ± sd; {arguments.ranks} ranks, as many shards; settings of configs/scldm.ini and configs/scrdit.ini; one atlas and split a set.",
                          f"Settings and the guidance weight {GUIDED} were chosen on kang_stim, by runs of seeds 0 and 1 against the same test cells: its guided rows are not free of that choice, those of the other sets are."],
                "checks": [one for part in made for one in part["checks"]], "tables": [one for part in made for one in part["tables"]], "parts": earlier}

@@ -174,4 +174,4 @@ def students(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
     return table("Matching through the training of students, accuracy ± sd over draws (%)", header, lines), checks
 
 
-TABLES = {"II": table_ii, "III": table_iii, "IV": table_iv, "V": table_v, "VI": table_vi, "VII": table_vii, "4": figure_4, "students": students}
+PAPER_TABLES = {"II": table_ii, "III": table_iii, "IV": table_iv, "V": table_v, "VI": table_vi, "VII": table_vii, "4": figure_4, "students": students}

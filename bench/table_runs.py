@@ -38,6 +38,15 @@ def start(command: list) -> None:
         sys.exit(f"tables: error: this failed: {' '.join(str(part) for part in command)}")
 
 
+def kept_copy(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Of the data: its time of change, by which ingest knows whether it must run, stays when the data are unpacked again."""
+    copy = folder / file.name
+    if not copy.exists() or not filecmp.cmp(file, copy, shallow=False):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    return copy
+
+
 def named(rows: list[dict], variant: str, matching: str = "", spc: int = 0) -> dict:
     found = [row for row in rows if (row["variant"], row["matching"], row["spc"]) == (variant, matching, spc)]
     if not found:
@@ -79,17 +88,9 @@ class AtlasRuns:
         (folder / "settings.ini").write_text(text)
         start([ROOT / "jobs" / "submit.sh", verbs, folder / "settings.ini", "--local", self.ranks])
 
-    def source(self) -> pathlib.Path:
-        """A copy of the data: its time of change, by which ingest knows whether it must run, stays when the data are unpacked again."""
-        copy = self.folder / self.file.name
-        if not copy.exists() or not filecmp.cmp(self.file, copy, shallow=False):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.file, copy)
-        return copy
-
     def base(self) -> pathlib.Path:
         if not self.has_base:
-            self.run(NETWORKS, self.folder, {"ingest.input": self.source(), "ingest.label": self.label})
+            self.run(NETWORKS, self.folder, {"ingest.input": kept_copy(self.file, self.folder), "ingest.label": self.label})
             self.has_base = True
         return self.folder
 
@@ -104,7 +105,7 @@ class AtlasRuns:
 
     def with_foundation(self, name: str, foundation: pathlib.Path, gene_column: str) -> list[dict]:
         """Rows of a run of its own, as ./tools/distill FILE LABEL --foundation FOLDER makes it."""
-        settings = {"ingest.input": self.source(), "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
+        settings = {"ingest.input": kept_copy(self.file, self.folder), "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
         return self.rows(f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",)) + self.by_gradients(f"foundation-{name}-gradients", self.folder / "tables" / f"foundation-{name}")
 
     def with_own_foundation(self) -> list[dict]:
@@ -118,7 +119,7 @@ class AtlasRuns:
     def rows(self, name: str, verbs: str, settings: dict[str, object], configs: tuple[str, ...]) -> list[dict]:
         folder = self.folder / "tables" / name
         self.run(verbs, folder, {"distill.draws": self.draws, "evaluate.draws": self.draws} | settings, configs)
-        return json.loads((folder / "results.json").read_text())["rows"]
+        return self.results(name)["rows"]
 
     def results(self, name: str) -> dict:
         """results.json of a run that was made."""
@@ -157,15 +158,15 @@ class AtlasRuns:
         if {link.name: link.resolve() for link in links.iterdir()} != files:  # else the folder's time of change stays, and what was judged need not be again
             for link in links.iterdir():
                 link.unlink()
-            for name, file in files.items():
-                (links / name).symlink_to(file)
+            for link, file in files.items():
+                (links / link).symlink_to(file)
         self.run("evaluate", links.parent, {"run.base": self.base()} | settings | self.pathways(), configs)
-        return json.loads((links.parent / "results.json").read_text())
+        return self.results(name)
 
     def taught_by_heads(self) -> dict[str, list[dict]]:
         """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes. The transformer, which trains longest, has sets of one cell a class alone."""
         rows = self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn", evaluate_rows="full,random,class_mean,distilled")
-        results = json.loads((self.folder / "tables" / "students" / "results.json").read_text())
+        results = self.results("students")
         transformer = self.judged("students-transformer", {"students": ("*-spc1-*",)}, {"evaluate.classifiers": "tosica", "evaluate.spc": 1, "evaluate.rows": "full,random,class_mean,distilled"})
         unscaled = self.judged("students-logistic", {"students": ("*",)}, {"evaluate.classifiers": "logistic", "evaluate.rows": "random,class_mean,distilled"})
         return {"head": rows, "celltypist": results["celltypist"], "logistic": unscaled["logistic"], "cnn": results["cnn"], "tosica": transformer["tosica"]}

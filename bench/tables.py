@@ -13,30 +13,30 @@ import time
 
 from audit_table import audit_table
 from foundation_table import NOTE, TARGETS, foundation_table
-from paper_tables import CHOSEN, TABLES, WHY
-from provenance import ROOT, commit, cpu
+from paper_tables import CHOSEN, PAPER_TABLES, WHY
+from provenance import ROOT, command, commit, cpu
 from table_runs import SIX, AtlasRuns
 
+TABLES = PAPER_TABLES | {"audits": audit_table}
 SETS_OF = {"III": ["kang_stim", "oligo", "onek1k"], "VII": ["kidney", "kang", "zheng"], "4": ["kidney", "kang", "zheng"]}  # the paper has one set for the last two; VII is one draw a set
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--tables", default=",".join([*TABLES, "audits", "foundations"]))
+    parser.add_argument("--tables", default=",".join([*TABLES, "foundations"]))
     parser.add_argument("--sets", default="")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "accuracy")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "results" / "tables.json")
     arguments = parser.parse_args()
-    asked_for = {name: getattr(arguments, name) for name in ("tables", "sets", "draws", "ranks") if getattr(arguments, name) != parser.get_default(name)}
-    unknown = set(arguments.tables.split(",")) - {*TABLES, "audits", "foundations"}
+    unknown = set(arguments.tables.split(",")) - {*TABLES, "foundations"}
     if unknown:
-        parser.error(f"unknown tables {', '.join(sorted(unknown))} (known are {', '.join(TABLES)}, audits and foundations)")
+        parser.error(f"unknown tables {', '.join(sorted(unknown))} (known are {', '.join(TABLES)} and foundations)")
     make = functools.cache(lambda name: AtlasRuns(name, arguments.work, arguments.ranks, arguments.draws))
     asked = arguments.sets.split(",") if arguments.sets else []
 
-    run = {"title": "The paper's tables", "command": "build/python/bin/python bench/tables.py" + "".join(f" --{name} {value}" for name, value in asked_for.items()), "commit": commit(), "cpu": cpu(),
+    run = {"title": "The paper's tables", "command": command("tables.py", parser, arguments), "commit": commit(), "cpu": cpu(),
            "date": datetime.date.today().isoformat()}
     tables, checks, notes = [], [], [f"{arguments.draws} draws of initial cells, 10 fresh heads each, {arguments.ranks} ranks; accuracy on the real test part. {CHOSEN}", *WHY]
     for name in arguments.tables.split(","):
@@ -46,7 +46,7 @@ def main() -> None:
             notes.append(NOTE)
         else:
             sets = [make(one) for one in asked or SETS_OF.get(name, SIX)]
-            made, claims = {**TABLES, "audits": audit_table}[name]([one for one in sets if one.further] if name == "III" else sets)
+            made, claims = TABLES[name]([one for one in sets if one.further] if name == "III" else sets)
         tables.append(made)
         checks += claims
         print("\n".join("  ".join(line) for line in [[made["title"]], made["header"], *made["lines"]]))
