@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from provenance import ROOT, commit, cpu
-from table_runs import SIX, AtlasRuns, accuracy
+from table_runs import SIX, AtlasRuns, accuracy, kept_copy
 
 TARGET = ROOT / "docs" / "results" / "accuracy.json"
 SETTINGS = ["distill.draws=5", "distill.variants=scdd,cells"]
@@ -21,7 +21,7 @@ SETTINGS = ["distill.draws=5", "distill.variants=scdd,cells"]
 
 def distil(name: str, ranks: int, work: pathlib.Path) -> dict:
     atlas = AtlasRuns(name, work, ranks, draws=5)
-    command = [ROOT / "tools" / "distill", atlas.source(), atlas.label, "--ranks", ranks, "--run-folder", atlas.folder]
+    command = [ROOT / "tools" / "distill", kept_copy(atlas.file, atlas.folder), atlas.label, "--ranks", ranks, "--run-folder", atlas.folder]
     for setting in SETTINGS:
         command += ["--set", setting]
     if subprocess.run(list(map(str, command)), stdout=sys.stderr).returncode:
