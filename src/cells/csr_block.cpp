@@ -41,6 +41,16 @@ void append_rows(CsrBlock& to, CsrBlock const& what) {
   to.values.insert(to.values.end(), what.values.begin(), what.values.end());
 }
 
+CsrBlock cut_to_rows(CsrBlock const& cells, RowRange rows) {
+  auto const from = cells.indptr[static_cast<std::size_t>(rows.begin)], to = cells.indptr[static_cast<std::size_t>(rows.end)];
+  CsrBlock cut;
+  cut.genes = cells.genes;
+  cut.indices.assign(cells.indices.begin() + from, cells.indices.begin() + to);
+  cut.values.assign(cells.values.begin() + from, cells.values.begin() + to);
+  for (auto row = rows.begin + 1; row <= rows.end; ++row) cut.indptr.push_back(cells.indptr[static_cast<std::size_t>(row)] - from);
+  return cut;
+}
+
 CsrBlock cut_to_genes(CsrBlock const& cells, std::span<std::int64_t const> genes) {
   if (std::ssize(genes) == cells.genes) return cells;
   std::vector<std::int32_t> place(static_cast<std::size_t>(cells.genes), -1);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "retort/cells/csr_rows.hpp"
 #include "retort/cells/dense_cells.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/run/error.hpp"
@@ -12,17 +13,6 @@
 #include "retort/training/learning_rate.hpp"
 
 namespace retort {
-namespace {
-
-CsrBlock rows_of(CsrBlock const& cells, std::int64_t first, std::int64_t end) {
-  auto const from = cells.indptr[static_cast<std::size_t>(first)], to = cells.indptr[static_cast<std::size_t>(end)];
-  CsrBlock block{cells.genes, {}, {cells.indices.begin() + from, cells.indices.begin() + to}, {cells.values.begin() + from, cells.values.begin() + to}};
-  for (auto row = first; row <= end; ++row) block.indptr.push_back(cells.indptr[static_cast<std::size_t>(row)] - from);
-  return block;
-}
-
-}  // namespace
-
 TeachingCells teaching_cells(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes) {
   TeachingCells teaching{std::vector<std::vector<std::int64_t>>(static_cast<std::size_t>(classes)), {}};
   for (std::int64_t row = 0; row < labels.size(0); ++row) teaching.by_class[static_cast<std::size_t>(labels[row].item<std::int64_t>())].push_back(row);
@@ -72,7 +62,7 @@ std::vector<std::int64_t> predict(Student const& student, CsrBlock const& cells)
   at::NoGradGuard const no_graph;
   std::vector<std::int64_t> predicted;
   for (std::int64_t begin = 0; begin < cells.rows(); begin += rows_of_a_prediction) {
-    at::Tensor const scores = student.scores(rows_of(cells, begin, std::min(cells.rows(), begin + rows_of_a_prediction)), nullptr).contiguous();
+    at::Tensor const scores = student.scores(cut_to_rows(cells, {begin, std::min(cells.rows(), begin + rows_of_a_prediction)}), nullptr).contiguous();
     float const* const score = scores.const_data_ptr<float>();
     for (std::int64_t i = 0, classes = scores.size(1); i < scores.size(0); ++i)
       predicted.push_back(std::max_element(score + i * classes, score + (i + 1) * classes) - (score + i * classes));

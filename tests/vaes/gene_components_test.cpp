@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "../small_cells.hpp"
+#include "retort/cells/csr_rows.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {
@@ -27,20 +28,10 @@ CsrBlock grouped_cells() {
   return block;
 }
 
-CsrBlock rows_of(CsrBlock const& block, RowRange rows) {
-  CsrBlock part;
-  part.genes = block.genes;
-  for (auto row = static_cast<std::size_t>(rows.begin); row < static_cast<std::size_t>(rows.end); ++row) {
-    for (auto k = static_cast<std::size_t>(block.indptr[row]); k < static_cast<std::size_t>(block.indptr[row + 1]); ++k) part.indices.push_back(block.indices[k]), part.values.push_back(block.values[k]);
-    part.indptr.push_back(std::ssize(part.indices));
-  }
-  return part;
-}
-
 at::Tensor components_of(CsrBlock const& block, at::Tensor const& start, Communicator const& ranks) {
   ShardPlan const plan(4, ranks.rank(), ranks.size());
   std::vector<CsrBlock> counts;
-  for (int shard = plan.begin(); shard < plan.end(); ++shard) counts.push_back(rows_of(block, share_of(block.rows(), shard, plan.shards())));
+  for (int shard = plan.begin(); shard < plan.end(); ++shard) counts.push_back(cut_to_rows(block, share_of(block.rows(), shard, plan.shards())));
   return gene_components(ranks, plan, counts, start);
 }
 
@@ -73,7 +64,7 @@ TEST(GeneComponents, HaveTheSameBitsOnAnyNumberOfRanks) {
 }
 
 TEST(GeneComponents, WhatTheCellsDoNotDecideStays) {
-  auto const two = rows_of(grouped_cells(), {0, 2});  // they differ in one direction
+  auto const two = cut_to_rows(grouped_cells(), {0, 2});  // they differ in one direction
   at::Tensor const start = random_start(), found = components_of(two, start, Communicator::world());
   EXPECT_FALSE(at::equal(found.select(1, 1), start.select(1, 1)));
   for (std::int64_t k = 2; k < width; ++k) EXPECT_TRUE(at::equal(found.select(1, k), start.select(1, k))) << k;

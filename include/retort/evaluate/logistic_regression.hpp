@@ -16,6 +16,9 @@ struct CellSpan {
 };
 CellSpan span_of(at::Tensor const& x);
 
+// A tensor's values as float32, row after row.
+std::vector<float> floats_of(at::Tensor const& tensor);
+
 // Multinomial, C = 1, unscaled log-normalised genes, an intercept without penalty: scikit-learn's LogisticRegression().
 struct LogisticRegression {
   std::vector<float> weight;  // [genes, classes]
