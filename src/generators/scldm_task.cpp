@@ -43,9 +43,10 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
     std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()));
     for (std::int64_t const row : rows) seen[static_cast<std::size_t>(combinations[static_cast<std::size_t>(row)])] = true;
-    for (std::size_t combination = 0; combination < seen.size(); ++combination)
-      if (!seen[combination]) generator_.unseen.push_back(static_cast<std::int64_t>(combination));
-    for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) first_classes.push_back(conditions.classes(combination).front());
+    for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) {
+      if (!seen[static_cast<std::size_t>(combination)]) generator_.unseen.push_back(combination);
+      first_classes.push_back(conditions.classes(combination).front());
+    }
 
     Features const first = read_features(latents, {0, 1});
     require_features_of(atlas, latents, first);
@@ -118,9 +119,10 @@ ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
   // A hostile file must not ask for any amount of memory: what these sizes multiply to is in the weights' file.
   constexpr std::int64_t widest = 1 << 14;
   auto const numbers = numbers_in(folder, "scldm");
+  auto const is_combination = [&](std::int64_t combination) { return combination >= 0 && combination < generator.conditions.combinations(); };
   bool const sane = shape.width > 0 && shape.width <= widest && shape.width % 2 == 0 && shape.heads > 0 && shape.width % shape.heads == 0 && shape.blocks > 0 && shape.blocks <= widest &&
                     shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 && shape.latent <= numbers / shape.width && shape.tokens > 0 && shape.tokens <= widest &&
-                    generator.conditions.combinations() > 0;
+                    generator.conditions.combinations() > 0 && std::ranges::all_of(generator.unseen, is_combination);
   if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
   shape.attributes = generator.conditions.attributes(generator.conditioning);
   generator.network = std::make_unique<ScldmTransformer>(shape, 0);

@@ -119,6 +119,7 @@ TEST(ScldmGenerator, RefusesBrokenFolders) {
   refused([](nlohmann::json& config) { config["columns"][0]["classes"] = nlohmann::json::array(); });
   refused([](nlohmann::json& config) { config["columns"][0]["classes"].push_back("d"); });
   refused([](nlohmann::json& config) { config["size_factors"]["classes"].erase(2); });
+  for (auto const& unseen : {nlohmann::json{6}, nlohmann::json{-1}, nlohmann::json("all")}) refused([&](nlohmann::json& config) { config["unseen"] = unseen; });
   refused([](nlohmann::json& config) { config.erase("encoder"); });
   refused([](nlohmann::json& config) { config["model"] = "scdg"; });
   std::ofstream(file) << whole.substr(0, 100);
