@@ -15,11 +15,6 @@ namespace {
 
 constexpr float largest_value = 10;
 
-std::vector<float> values_of(at::Tensor const& tensor) {
-  at::Tensor const flat = tensor.to(at::kFloat).contiguous();
-  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
-}
-
 }  // namespace
 
 CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes) {
@@ -46,10 +41,10 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
   };
   Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)), {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
   at::Tensor const v = at::tensor(found.x, at::kDouble).view({n + 1, classes});
-  model.weight = values_of(at::mm(axes.t(), v.narrow(0, 0, n)));
-  model.bias = values_of(at::where((sign > 0).any(0), v[n], -std::numeric_limits<double>::infinity()));
-  model.mean = values_of(mean);
-  model.scale = values_of(scale);
+  model.weight = floats_of(at::mm(axes.t(), v.narrow(0, 0, n)));
+  model.bias = floats_of(at::where((sign > 0).any(0), v[n], -std::numeric_limits<double>::infinity()));
+  model.mean = floats_of(mean);
+  model.scale = floats_of(scale);
   return model;
 }
 

@@ -7,20 +7,16 @@
 #include "retort/evaluate/lbfgs.hpp"
 
 namespace retort {
-namespace {
-
-std::vector<float> values_of(at::Tensor const& tensor) {
-  at::Tensor const flat = tensor.to(at::kFloat).contiguous();
-  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
-}
-
-}  // namespace
-
 CellSpan span_of(at::Tensor const& x) {
   auto const [eigenvalues, vectors] = at::linalg_eigh(at::mm(x, x.t()));
   at::Tensor const length = eigenvalues.clamp_min(0).sqrt();
   at::Tensor const inverse = at::where(length > length.max() * 1e-7, 1 / length, 0.0);
   return {vectors * length, at::mm((vectors * inverse).t(), x)};
+}
+
+std::vector<float> floats_of(at::Tensor const& tensor) {
+  at::Tensor const flat = tensor.to(at::kFloat).contiguous();
+  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
 }
 
 LogisticRegression train_logistic_regression(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes) {
@@ -43,7 +39,7 @@ LogisticRegression train_logistic_regression(at::Tensor const& cells, at::Tensor
   };
   Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)), {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
   at::Tensor const v = at::tensor(found.x, at::kDouble).view({n + 1, classes});
-  return {values_of(at::mm(axes.t(), v.narrow(0, 0, n))), values_of(at::where(is_there, v[n], -std::numeric_limits<double>::infinity()))};
+  return {floats_of(at::mm(axes.t(), v.narrow(0, 0, n))), floats_of(at::where(is_there, v[n], -std::numeric_limits<double>::infinity()))};
 }
 
 }  // namespace retort
