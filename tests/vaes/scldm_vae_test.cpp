@@ -98,6 +98,9 @@ TEST(ScldmVae, TenLossesAsInPyTorch) {
   }
   shape.likelihood = CellLikelihood::shared_dispersion, shape.posterior = true;
   write_ten_losses(folder, "posterior", shape);
+  ScldmVaeShape public_sizes;  // on few genes: only tables are as long as these
+  public_sizes.genes = genes;
+  write_ten_losses(folder, "public_sizes", public_sizes);
   EXPECT_TRUE(ten_adamw_losses_agree(folder));
 }
 
@@ -138,6 +141,8 @@ TEST(ScldmVae, Sizes) {
   };
   EXPECT_EQ(count(17'002, 32, 16), 790'892);
   EXPECT_NEAR(static_cast<double>(count(36'130, 256, 256)) / 1e6, 23.6, 0.05);
+  EXPECT_NEAR(static_cast<double>(count(36'130, 512, 256)) / 1e6, 75.4, 0.05);
+  EXPECT_NEAR(static_cast<double>(count(36'130, 1024, 256)) / 1e6, 264.0, 0.05);
 }
 
 TEST(ScldmVae, GenesHaveNoOrder) {
