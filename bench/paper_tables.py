@@ -8,7 +8,7 @@ CHOSEN = "The better of gradient (dc) and distribution matching (dm) stands for 
 # Of tables.json, where a direction of the paper does not hold here; the figures are those of its rows.
 WHY = [
     "Why plain DC and DM are not beaten under the head (tables II and V): here they too go through the trained encoder and are judged by heads on it, which leaves them little below full data. "
-    "A set that must come out of a generator and a decoder can only lose there; what these are for shows where the judge sees genes (table IV).",
+    "A set that must come out of a generator and a decoder can only lose there; what these are for shows where the judge sees genes (table IV). FeatDistill moves the features themselves and ends where DC and DM end: they are equal.",
     "Why table III stays far below full data: the encoder was trained for cell types, and a condition or a source is spread over all of them; what matches class means or a head's first gradients says little of where such classes "
     "meet, and differs by draws. Matching through the training of the head does see it.",
     "Why accuracy does not rise with cells a class (table VI): dm matches the same class means with more cells, whose spread a head has to put up with. The same holds with the encoder of another atlas (foundations), where matching "
