@@ -18,6 +18,8 @@ WHY = [
     "CellTypist's classifier standardises genes by the mean and deviation of the set it is given. Where that is one smooth cell a class, chance differences of rare genes weigh as much as markers: this sinks class means and plain scDD "
     "on zheng, pbmc3k and worm (table IV), and what is above class means under it (students) is above means so sunk. evaluate.classifiers=logistic judges without scaling.",
     "Why class means stay ahead under cnn and tosica on some sets (students): what is matched is a linear head and a regression on genes; docs/decisions.md, \"The student `genes`\", says what was tried, on kidney and kang.",
+    "Where membership shows (audits), most of it is what the encoder remembers of small atlases: random real cells and class means are the controls beside each set, "
+    "and the attack on cells alone finds nothing. The column of classes says which leak; the run's report says so too.",
     "Table IV and students: tosica's pathways are Reactome's on zheng and pbmc3k, whose genes have human symbols, and random gene sets elsewhere; it trains longest, and students have it at one cell a class alone.",
 ]
 
