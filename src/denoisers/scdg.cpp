@@ -7,6 +7,7 @@
 #include "retort/kernels/frozen_linear.hpp"
 #include "retort/products/shard_parameters.hpp"
 #include "retort/layers/layers.hpp"
+#include "retort/layers/silu_of_norm.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/run/error.hpp"
 
@@ -20,26 +21,12 @@ struct PackedLinear {
   at::Tensor operator()(at::Tensor const& x, std::int64_t shards) const { return frozen ? (*frozen)(x) : linear(x, shards); }
 };
 
-// `shards` 0 is a batch of one piece; otherwise how many shards the rows belong to. Exponentials and sums over rows are taken shard by shard.
-at::Tensor silu(at::Tensor const& x, std::int64_t shards) {
-  if (shards < 2) return at::silu(x);
-  return by_shard(x, shards, [](std::int64_t, at::Tensor const& part) { return at::silu(part); });
-}
-
-at::Tensor silu_of_norm(LayerNorm const& norm, at::Tensor const& x, std::int64_t shards) {
-  if (shards < 2) return at::silu(norm(x));
-  auto const scales = shard_copies(norm.scale, shards), shifts = shard_copies(norm.shift, shards);
-  return by_shard(x, shards, [&](std::int64_t s, at::Tensor const& part) {
-    return at::silu(LayerNorm{scales[static_cast<std::size_t>(s)], shifts[static_cast<std::size_t>(s)], norm.width, norm.epsilon}(part));
-  });
-}
-
-// SiLU(LayerNorm(Linear(x) + Linear(SiLU(embedding)))); the second product is the layer's condition.
+// SiLU(LayerNorm(Linear(x) + Linear(SiLU(embedding)))); the second product is the layer's condition. `shards` 0 is a batch of one piece; otherwise how many shards the rows belong to.
 struct Layer {
   PackedLinear input;
   Linear condition;
   LayerNorm norm;
-  at::Tensor operator()(at::Tensor const& x, at::Tensor const& added, std::int64_t shards) const { return silu_of_norm(norm, input(x, shards) + added, shards); }
+  at::Tensor operator()(at::Tensor const& x, at::Tensor const& added, std::int64_t shards) const { return silu_of_norm(norm, input(x, shards), added, shards); }
 };
 
 constexpr double epsilon = 1e-5;
@@ -118,7 +105,7 @@ at::Tensor Scdg::denoise(at::Tensor const& latents, std::vector<at::Tensor> cons
     x = layer(x, conditions[i++], shards) + passed.back();
     passed.pop_back();
   }
-  return w.head_out(silu_of_norm(w.head_norm, w.head_in(x, shards), shards), shards);
+  return w.head_out(silu_of_norm(w.head_norm, w.head_in(x, shards), {}, shards), shards);
 }
 
 at::Tensor Scdg::denoise(at::Tensor const& latents, at::Tensor const& t, at::Tensor const& classes, std::int64_t shards) const {
