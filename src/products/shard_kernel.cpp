@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "retort/products/packed_kernel.hpp"
@@ -19,7 +20,7 @@ constexpr std::int64_t rows_of_a_group = 48;    // outputs that are packed at on
 constexpr std::int64_t floats_of_a_tile = block_rows * panel_columns;
 
 // The transpose of eight rows of eight.
-[[gnu::always_inline]] inline void transpose(Lanes8 const* row, Lanes8* column) {
+[[gnu::always_inline]] inline void transpose_block(Lanes8 const* row, Lanes8* column) {
   Lanes8 pair[8], four[8];
   for (int i = 0; i < 8; i += 2) {
     pair[i] = __builtin_shufflevector(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -36,18 +37,31 @@ constexpr std::int64_t floats_of_a_tile = block_rows * panel_columns;
   }
 }
 
-[[gnu::always_inline]] inline void pack_transposed_any(float const* matrix, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* panel) {
-  std::int64_t const whole_columns = columns / 8 * 8, whole_depth = depth / 8 * 8;
-  if (columns < panel_columns) std::memset(panel, 0, static_cast<std::size_t>(depth * panel_columns) * sizeof(float));
-  for (std::int64_t c = 0; c < whole_columns; c += 8)
-    for (std::int64_t k = 0; k < whole_depth; k += 8) {
+[[gnu::always_inline]] inline void transpose_any(float const* matrix, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* result, std::int64_t result_stride) {
+  std::int64_t const whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
+  for (std::int64_t r = 0; r < whole_rows; r += 8)
+    for (std::int64_t c = 0; c < whole_columns; c += 8) {
       Lanes8 row[8], column[8];
-      for (int i = 0; i < 8; ++i) row[i] = *reinterpret_cast<Lanes8 const*>(matrix + (c + i) * stride + k);
-      transpose(row, column);
-      for (int i = 0; i < 8; ++i) *reinterpret_cast<Lanes8*>(panel + (k + i) * panel_columns + c) = column[i];
+      for (int i = 0; i < 8; ++i) row[i] = *reinterpret_cast<Lanes8 const*>(matrix + (r + i) * stride + c);
+      transpose_block(row, column);
+      for (int i = 0; i < 8; ++i) *reinterpret_cast<Lanes8*>(result + (c + i) * result_stride + r) = column[i];
     }
-  for (std::int64_t c = 0; c < columns; ++c)
-    for (std::int64_t k = c < whole_columns ? whole_depth : 0; k < depth; ++k) panel[k * panel_columns + c] = matrix[c * stride + k];
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c) result[c * result_stride + r] = matrix[r * stride + c];
+}
+
+[[gnu::always_inline]] inline void pack_panels_any(float const* matrix, std::int64_t depth, std::int64_t columns, float* packed) {
+  std::int64_t const whole = columns / panel_columns * panel_columns, rest = columns - whole;
+  for (std::int64_t k = 0; k < depth; ++k) {  // whole rows, one after the other, as memory likes them
+    float const* const row = matrix + k * columns;
+    for (std::int64_t column = 0; column < whole; column += panel_columns)
+      for (std::int64_t c = 0; c < panel_columns; c += 8)
+        *reinterpret_cast<Lanes8*>(packed + column * depth + k * panel_columns + c) = *reinterpret_cast<Lanes8 const*>(row + column + c);
+    if (!rest) continue;
+    float* const last = packed + whole * depth + k * panel_columns;
+    std::memcpy(last, row + whole, static_cast<std::size_t>(rest) * sizeof(float));
+    std::memset(last + rest, 0, static_cast<std::size_t>(panel_columns - rest) * sizeof(float));
+  }
 }
 
 // One tile: to [R][64] = add + sum over `rows` of left [rows][6] x right [rows][64]; without `add` the sum alone. Rows of `add` lie 64
@@ -110,26 +124,35 @@ template <class Lanes, std::size_t C>
   }
 }
 
+// left [ceil(columns / 6)][rows][6] = the first `columns` of upstream, whose rows lie `stride` floats apart.
+[[gnu::always_inline]] inline void pack_left(float const* upstream, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* left) {
+  std::int64_t const whole = columns / block_rows * block_rows;
+  for (std::int64_t k = 0; k < rows; ++k) {
+    float const* const from = upstream + k * stride;
+    for (std::int64_t o = 0; o < whole; o += block_rows) std::memcpy(left + o * rows + k * block_rows, from + o, block_rows * sizeof(float));
+    for (std::int64_t o = whole; o < columns; ++o) left[whole * rows + k * block_rows + o - whole] = from[o];
+  }
+}
+
 template <class Lanes, std::size_t C>
 [[gnu::always_inline]] inline void weight_gradient_any(float const* upstream, float const* input, std::int64_t rows, std::int64_t shards, std::int64_t out,
                                                        std::int64_t in, float* gradient) {
   std::int64_t const panels = (in + panel_columns - 1) / panel_columns;
-  std::vector<float> right(static_cast<std::size_t>(panels * rows * panel_columns)), left(static_cast<std::size_t>(rows * rows_of_a_group));
+  auto const right = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(panels * rows * panel_columns));
+  auto const left = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(rows * rows_of_a_group));
   std::vector<float> levels(static_cast<std::size_t>((std::countr_zero(static_cast<std::uint64_t>(shards)) + 1) * floats_of_a_tile));
-  for (std::int64_t p = 0; p < panels; ++p)
-    pack_straight(input + p * panel_columns, in, rows, std::min(panel_columns, in - p * panel_columns), right.data() + p * rows * panel_columns);
+  pack_panels(input, rows, in, right.get());
   float beside[floats_of_a_tile];
   for (std::int64_t group = 0; group < out; group += rows_of_a_group) {
     std::int64_t const group_rows = std::min(rows_of_a_group, out - group);
-    for (std::int64_t k = 0; k < rows; ++k)
-      for (std::int64_t o = 0; o < group_rows; ++o) left[static_cast<std::size_t>((o / block_rows * rows + k) * block_rows + o % block_rows)] = upstream[k * out + group + o];
+    pack_left(upstream + group, out, rows, group_rows, left.get());
     for (std::int64_t o = 0; o < group_rows; o += block_rows) {
       std::int64_t const height = std::min(block_rows, group_rows - o);
       for (std::int64_t p = 0; p < panels; ++p) {
         std::int64_t const columns = std::min(panel_columns, in - p * panel_columns);
         float* const to = gradient + (group + o) * in + p * panel_columns;
         bool const whole = columns == panel_columns;
-        add_shards<Lanes, C>(height, left.data() + o * rows, right.data() + p * rows * panel_columns, rows, shards, levels.data(), whole ? to : beside,
+        add_shards<Lanes, C>(height, left.get() + o * rows, right.get() + p * rows * panel_columns, rows, shards, levels.data(), whole ? to : beside,
                              whole ? in : panel_columns);
         for (std::int64_t r = 0; r < height && !whole; ++r)
           std::memcpy(to + r * in, beside + r * panel_columns, static_cast<std::size_t>(columns) * sizeof(float));
@@ -147,24 +170,35 @@ template <class Lanes, std::size_t C>
                                                       std::int64_t in, float* gradient) {
   weight_gradient_any<Lanes8, 2>(upstream, input, rows, shards, out, in, gradient);
 }
-[[gnu::target("avx2")]] void pack_transposed_avx2(float const* matrix, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* panel) {
-  pack_transposed_any(matrix, stride, depth, columns, panel);
+[[gnu::target("avx2")]] void transpose_avx2(float const* matrix, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* result, std::int64_t result_stride) {
+  transpose_any(matrix, stride, rows, columns, result, result_stride);
+}
+[[gnu::target("avx2")]] void pack_panels_avx2(float const* matrix, std::int64_t depth, std::int64_t columns, float* packed) {
+  pack_panels_any(matrix, depth, columns, packed);
 }
 #endif
 
 }  // namespace
 
-void pack_transposed(float const* matrix, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* panel) {
+void transpose(float const* matrix, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* result, std::int64_t result_stride) {
 #if defined(__x86_64__)
   static bool const avx2 = __builtin_cpu_supports("avx2");
-  if (avx2) return pack_transposed_avx2(matrix, stride, depth, columns, panel);
+  if (avx2) return transpose_avx2(matrix, stride, rows, columns, result, result_stride);
 #endif
-  pack_transposed_any(matrix, stride, depth, columns, panel);
+  transpose_any(matrix, stride, rows, columns, result, result_stride);
 }
 
-void pack_straight(float const* matrix, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* panel) {
+void pack_transposed(float const* matrix, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* panel) {
   if (columns < panel_columns) std::memset(panel, 0, static_cast<std::size_t>(depth * panel_columns) * sizeof(float));
-  for (std::int64_t k = 0; k < depth; ++k) std::memcpy(panel + k * panel_columns, matrix + k * stride, static_cast<std::size_t>(columns) * sizeof(float));
+  transpose(matrix, stride, columns, depth, panel, panel_columns);
+}
+
+void pack_panels(float const* matrix, std::int64_t depth, std::int64_t columns, float* packed) {
+#if defined(__x86_64__)
+  static bool const avx2 = __builtin_cpu_supports("avx2");
+  if (avx2) return pack_panels_avx2(matrix, depth, columns, packed);
+#endif
+  pack_panels_any(matrix, depth, columns, packed);
 }
 
 void weight_gradient(float const* upstream, float const* input, std::int64_t rows, std::int64_t shards, std::int64_t out, std::int64_t in, float* gradient) {

@@ -35,7 +35,7 @@ struct Shape {
 
 TEST(ShardLinear, IsLinearByAutogradAtOddSizes) {
   at::manual_seed(1);
-  for (auto const& [n, in, out, shards] : {Shape{1, 1, 1, 1}, Shape{6, 5, 3, 2}, Shape{8, 64, 64, 8}, Shape{7, 63, 65, 1}, Shape{28, 130, 49, 4}, Shape{12, 1030, 97, 2}, Shape{20, 77, 1100, 4}}) {
+  for (auto const& [n, in, out, shards] : {Shape{1, 1, 1, 1}, Shape{6, 5, 3, 2}, Shape{8, 64, 64, 8}, Shape{7, 63, 65, 1}, Shape{28, 130, 49, 4}, Shape{12, 1030, 97, 2}, Shape{20, 77, 1100, 4}, Shape{60, 77, 101, 4}, Shape{121, 130, 200, 1}, Shape{256, 64, 96, 8}}) {
     Layer layer(in, out);
     at::Tensor const rows = at::randn({n, in}), upstream = at::randn({n, out});
     auto const own = pass(layer, rows, upstream, shards);
@@ -51,17 +51,20 @@ TEST(ShardLinear, IsLinearByAutogradAtOddSizes) {
   }
 }
 
+// 37 rows are multiplied by panels of the weight, 122 as panels of rows, 11 of them by panels of the weight again.
 TEST(ShardLinear, RowsDoNotDependOnOtherRows) {
   at::manual_seed(2);
   std::int64_t const in = 600, out = 530;
   Layer layer(in, out);
-  at::Tensor const rows = at::randn({37, in}), upstream = at::randn({37, out});
-  auto const all = pass(layer, rows, upstream, 1);
-  for (std::int64_t begin : {0, 1, 13, 36}) {
-    std::int64_t const count = std::min<std::int64_t>(37 - begin, 11);
-    auto const some = pass(layer, rows.narrow(0, begin, count), upstream.narrow(0, begin, count), 1);
-    EXPECT_TRUE(at::equal(some.result, all.result.narrow(0, begin, count))) << begin;
-    EXPECT_TRUE(at::equal(some.input, all.input.narrow(0, begin, count))) << begin;
+  for (std::int64_t n : {37, 122}) {
+    at::Tensor const rows = at::randn({n, in}), upstream = at::randn({n, out});
+    auto const all = pass(layer, rows, upstream, 1);
+    for (std::int64_t begin : {std::int64_t{0}, std::int64_t{1}, std::int64_t{13}, n - 1}) {
+      std::int64_t const count = std::min<std::int64_t>(n - begin, 11);
+      auto const some = pass(layer, rows.narrow(0, begin, count), upstream.narrow(0, begin, count), 1);
+      EXPECT_TRUE(at::equal(some.result, all.result.narrow(0, begin, count))) << begin << " of " << n;
+      EXPECT_TRUE(at::equal(some.input, all.input.narrow(0, begin, count))) << begin << " of " << n;
+    }
   }
 }
 
