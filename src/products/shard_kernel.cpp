@@ -39,8 +39,8 @@ constexpr std::int64_t floats_of_a_tile = block_rows * panel_columns;
 
 [[gnu::always_inline]] inline void transpose_any(float const* matrix, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* result, std::int64_t result_stride) {
   std::int64_t const whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
-  for (std::int64_t r = 0; r < whole_rows; r += 8)
-    for (std::int64_t c = 0; c < whole_columns; c += 8) {
+  for (std::int64_t c = 0; c < whole_columns; c += 8)  // whole lines of the result one after the other
+    for (std::int64_t r = 0; r < whole_rows; r += 8) {
       Lanes8 row[8], column[8];
       for (int i = 0; i < 8; ++i) row[i] = *reinterpret_cast<Lanes8 const*>(matrix + (r + i) * stride + c);
       transpose_block(row, column);

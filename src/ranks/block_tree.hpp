@@ -30,8 +30,12 @@ class BlockTree {
 
   // out = elements [from, from + count) of the sum.
   void sum(std::int64_t from, std::int64_t count, Value* out) {
-    constexpr std::int64_t piece = 16384;  // stays in the first-level caches while the tree walks over it
-    for (std::int64_t at = 0; at < count; at += piece) walk(0, from + at, std::min(piece, count - at), out + at, 0);
+    constexpr std::int64_t piece = 4096;  // stays in the first-level cache while the tree walks over it
+    for (std::int64_t at = 0; at < count; at += piece) {
+      std::int64_t const now = std::min(piece, count - at);
+      Value const* const values = sum_of(0, from + at, now, out + at, 0);
+      if (values != out + at) std::memcpy(out + at, values, static_cast<std::size_t>(now) * sizeof(Value));
+    }
   }
 
  private:
@@ -55,24 +59,15 @@ class BlockTree {
     build({shards.begin + half, half}, held);
   }
 
-  void walk(std::size_t node, std::int64_t from, std::int64_t count, Value* out, std::size_t depth) {
-    if (HeldBlock<Value> const& block = nodes_[node].block; block.values) {
-      std::memcpy(out, block.values + (from - block.origin), static_cast<std::size_t>(count) * sizeof(Value));
-      return;
-    }
-    std::size_t const right = nodes_[node].right;
-    walk(node + 1, from, count, out, depth);
-    Value const* add = nullptr;
-    if (HeldBlock<Value> const& block = nodes_[right].block; block.values) {
-      add = block.values + (from - block.origin);
-    } else {
-      if (scratch_.size() <= depth) scratch_.resize(depth + 1);
-      if (std::ssize(scratch_[depth]) < count) scratch_[depth].resize(static_cast<std::size_t>(count));
-      Value* const sum = scratch_[depth].data();
-      walk(right, from, count, sum, depth + 1);
-      add = sum;
-    }
-    for (std::int64_t i = 0; i < count; ++i) out[i] += add[i];
+  // A node's sum of those elements: where it is held, or in `out`.
+  Value const* sum_of(std::size_t node, std::int64_t from, std::int64_t count, Value* out, std::size_t depth) {
+    if (HeldBlock<Value> const& block = nodes_[node].block; block.values) return block.values + (from - block.origin);
+    if (scratch_.size() <= depth) scratch_.resize(depth + 1);
+    if (std::ssize(scratch_[depth]) < count) scratch_[depth].resize(static_cast<std::size_t>(count));
+    Value const* const left = sum_of(node + 1, from, count, out, depth + 1);
+    Value const* const right = sum_of(nodes_[node].right, from, count, scratch_[depth].data(), depth + 1);
+    for (std::int64_t i = 0; i < count; ++i) out[i] = left[i] + right[i];
+    return out;
   }
 
   std::vector<Node> nodes_;
