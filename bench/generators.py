@@ -36,19 +36,28 @@ def best(lines: list[dict], stage: str, key: str) -> float:
     return max(line[key] for line in lines if line.get("stage") == stage)
 
 
+def losses(ours: float, lines: list[dict], stage: str, steps: int) -> str:
+    theirs = next(line["loss"] for line in lines if line.get("stage") == stage)
+    return f"mean loss of the last tenth of {steps} steps {ours:.4g}, of the peer's {theirs:.4g}"
+
+
 def prepared(work: pathlib.Path) -> pathlib.Path:
     if not (work / "run" / "atlas.h5ad").exists():
         run_program("ingest", 2, work / "run", ingest__input=SOURCE, ingest__label=LABEL)
     return work / "run"
 
 
-def rate_of_steps(folder: pathlib.Path, verb: str, ranks: int, steps: int, warm: int, batch: int, **settings: object) -> float:
-    """Cells a second of training after the first `warm` steps."""
-    run_program(verb, ranks, folder, **settings)
-    with open(folder / verb / "steps.tsv") as table:
-        seconds = [sum(float(row[key]) for key in row if key.endswith("_seconds")) for row in csv.DictReader(table, delimiter="\t")]
-    assert len(seconds) == steps
-    return batch * (steps - warm) / sum(seconds[warm:])
+def trained(folder: pathlib.Path, verb: str, steps: int, warm: int, batch: int, **settings: object) -> tuple[dict[int, float], float]:
+    """Cells a second of training after the first `warm` steps, on one rank and on two; the mean loss of the last tenth of the steps."""
+    rates: dict[int, float] = {}
+    for ranks in (1, 2):
+        run_program(verb, ranks, folder, **settings)
+        with open(folder / verb / "steps.tsv") as table:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(table, delimiter="\t")]
+        assert len(rows) == steps
+        rates[ranks] = batch * (steps - warm) / sum(row[key] for row in rows[warm:] for key in row if key.endswith("_seconds"))
+    last = [row["loss"] for row in rows[-max(1, steps // 10):]]
+    return rates, sum(last) / len(last)
 
 
 def figure(what: str, ours: float, theirs: float, target: float, peer_is: str, note: str = "") -> dict:
@@ -61,11 +70,11 @@ def on_two_ranks(what: str, one: float, two: float) -> dict:
 
 def scldm(work: pathlib.Path) -> list[dict]:
     folder, steps = prepared(work), 16
-    rates = {ranks: rate_of_steps(folder, "train-vae", ranks, steps, 4, 128, vae__steps=steps) for ranks in (1, 2)}
+    rates, loss = trained(folder, "train-vae", steps, 4, 128, vae__steps=steps)
     encode = events_of(folder, "train-vae", "embedded")[-1]["cells_per_second"]
     lines = peer("scldm_torch.py", LABEL, "--vae_steps", steps, "--dit_steps", 2, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
     name = "scldm_torch.py, best of 1 and 2 threads"
-    return [figure("scLDM's autoencoder, a whole step, 6,998 genes, batch 128, two cores", rates[2], best(lines, "vae_train", "cells_per_s"), 1.2, name),
+    return [figure("scLDM's autoencoder, a whole step, 6,998 genes, batch 128, two cores", rates[2], best(lines, "vae_train", "cells_per_s"), 1.2, name, losses(loss, lines, "vae_train", steps)),
             figure("scLDM's encoder, 6,998 genes, two cores", encode, best(lines, "encode", "cells_per_s"), 3, name),
             on_two_ranks("scLDM's autoencoder", rates[1], rates[2])]
 
@@ -73,7 +82,7 @@ def scldm(work: pathlib.Path) -> list[dict]:
 def scvi(work: pathlib.Path) -> list[dict]:
     epochs = 30
     settings = {"run__base": prepared(work), "vae__model": "scvi", "vae__scvi_layers": 2, "vae__scvi_latent": 30, "vae__steps": 400}
-    rates = {ranks: rate_of_steps(work / "scvi", "train-vae", ranks, 400, 50, 128, **settings) for ranks in (1, 2)}
+    rates, _ = trained(work / "scvi", "train-vae", 400, 50, 128, **settings)
     lines = peer("scvi_train.py", "--cells", 0, "--genes", 0, "--batch_sizes", 128, "--epochs", epochs)
     return [figure("the scVI-shaped autoencoder, 6,998 genes, batch 128, two cores", max(rates.values()), best(lines, "scvi", "train_cells_per_s"), 3, "scvi-tools, best of 1 and 2 threads"),
             on_two_ranks("the scVI-shaped autoencoder", rates[1], rates[2])]
@@ -83,10 +92,10 @@ def flow(work: pathlib.Path) -> list[dict]:
     folder, steps = prepared(work), 24
     if not (folder / "vae").exists():
         run_program("train-vae", 2, folder, vae__steps=16)
-    rates = {ranks: rate_of_steps(folder, "train-diffusion", ranks, steps, 4, 128, diffusion__model="scldm", diffusion__steps=steps) for ranks in (1, 2)}
+    rates, loss = trained(folder, "train-diffusion", steps, 4, 128, diffusion__model="scldm", diffusion__steps=steps)
     lines = peer("scldm_torch.py", LABEL, "--vae_steps", 2, "--dit_steps", steps, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
     theirs = [line["cells_per_s"] for line in lines if line.get("stage") == "dit_train"]  # 1 thread, then 2
-    return [figure("scLDM's diffusion transformer, batch 128, one core", rates[1], theirs[0], 1, "scldm_torch.py, one thread"),
+    return [figure("scLDM's diffusion transformer, batch 128, one core", rates[1], theirs[0], 1, "scldm_torch.py, one thread", losses(loss, lines, "dit_train", steps)),
             figure("scLDM's diffusion transformer, batch 128, two cores", max(rates.values()), max(theirs), 1, "scldm_torch.py, best of 1 and 2 threads"),
             on_two_ranks("scLDM's diffusion transformer", rates[1], rates[2])]
 
@@ -94,10 +103,10 @@ def flow(work: pathlib.Path) -> list[dict]:
 def scrdit(work: pathlib.Path) -> list[dict]:
     folder, steps, figures = prepared(work), 6, []
     for what, ours, theirs in (("transformer", "transformer", "dit"), ("U-Net", "unet", "unet")):
-        rates = {ranks: rate_of_steps(folder, "train-diffusion", ranks, steps, 1, 16, diffusion__model="scrdit", diffusion__network=ours, diffusion__steps=steps) for ranks in (1, 2)}
+        rates, loss = trained(folder, "train-diffusion", steps, 1, 16, diffusion__model="scrdit", diffusion__network=ours, diffusion__steps=steps)
         lines = peer("scrdit_torch.py", LABEL, "--class", "all", "--net", theirs, "--steps", steps, "--samples", 16, "--samplers", "ddim500")
         of_peer = [line["cells_per_s"] for line in lines if line.get("stage") == "train"]  # 1 thread, then 2
-        figures += [figure(f"scRDiT's {what}, 2,000 genes, batch 16, one core", rates[1], of_peer[0], 1, "scrdit_torch.py, one thread"),
+        figures += [figure(f"scRDiT's {what}, 2,000 genes, batch 16, one core", rates[1], of_peer[0], 1, "scrdit_torch.py, one thread", losses(loss, lines, "train", steps)),
                     figure(f"scRDiT's {what}, 2,000 genes, batch 16, two cores", max(rates.values()), max(of_peer), 1, "scrdit_torch.py, best of 1 and 2 threads"),
                     on_two_ranks(f"scRDiT's {what}", rates[1], rates[2])]
     return figures
