@@ -9,7 +9,7 @@ from foundation_runs import SMALL, Runs, read_bytes
 # Long enough to be cut, short enough for many cuts.
 SETTINGS = {
     "train-foundation": ["--foundation.hidden=48,40", "--foundation.latent=16", "--foundation.batch=32", "--foundation.steps=500", "--run.shards=4"],
-    "train-diffusion": ["--diffusion.steps=900", "--diffusion.hidden=64,64,32,32", "--run.shards=4"],
+    "train-diffusion": ["--diffusion.steps=900", "--diffusion.ema=0.99", "--diffusion.hidden=64,64,32,32", "--run.shards=4"],
     "train-vae": ["--vae.width=8", "--vae.tokens=4", "--vae.latent=4", "--vae.blocks=1", "--vae.heads=2", "--vae.cross_heads=2", "--vae.batch=16", "--vae.steps=250", "--run.shards=4"],
     "distill": ["--distill.variants=scdd,cells", "--distill.matchings=dm,dc,head+genes", "--distill.head_steps=20", "--distill.spc=1,12", "--distill.iterations=24", "--distill.score_steps=0,12",
                 "--distill.rates=0.01,0.05", "--head.epochs=10", "--run.shards=4"],
