@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "retort/generators/scdg_task.hpp"
 #include "retort/generators/scldm_task.hpp"
@@ -18,6 +19,7 @@
 #include "retort/training/divergence.hpp"
 #include "retort/training/flat_adamw.hpp"
 #include "retort/training/learning_rate.hpp"
+#include "retort/training/moving_average.hpp"
 
 using namespace retort;
 
@@ -167,13 +169,14 @@ void train(Session& session, DiffusionOptions& options) {
   GradientArena arena(session.ranks, plan, task->parameters(), 1);
   arena.broadcast_weights();
   FlatAdamw optimiser(arena, {.weight_decay = options.weight_decay});
-  at::Tensor average = options.ema > 0 ? arena.weights().clone() : at::Tensor();
+  std::optional<MovingAverage> average;
+  if (options.ema > 0) average.emplace(arena, options.ema);
   auto progress = session.progress("train-diffusion", steps * options.batch, "cells");
   double recent = 0;
 
   Checkpoints const checkpoints(session);
   auto state = optimiser.state();
-  if (average.defined()) state["average"] = average;
+  if (average) state["average"] = average->values();
   std::int64_t first_step = 0;
   if (auto const saved = checkpoints.newest()) {
     session.ranks.together([&] { restore(saved->tensors, state); });
@@ -218,7 +221,7 @@ void train(Session& session, DiffusionOptions& options) {
     // Step.
     double const rate = recipe.rate_at(step, steps, options.rate);
     optimiser.step(clipped(gradient, norm, options.clip), rate);
-    if (average.defined()) average.lerp_(arena.weights(), 1 - options.ema);
+    if (average) average->update();
 
     // Log.
     recent = step ? 0.99 * recent + 0.01 * loss : loss;
@@ -234,7 +237,7 @@ void train(Session& session, DiffusionOptions& options) {
   }
   progress.finish();
 
-  if (average.defined()) arena.weights().copy_(average);
+  if (average) average->take_over();
   session.ranks.together([&] {
     if (session.ranks.is_root()) task->save(folder);
   });
