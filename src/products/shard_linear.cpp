@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t depth_of_a_piece = 512;  // a panel of it is 128 KB: it stays in the second-level cache while all rows pass
 
 constexpr std::int64_t outputs_of_a_group = 96;  // times 64 rows are 24 KB of sums
+constexpr std::int64_t most_floats_of_rows = 1 << 18;  // 1 MB, the second-level cache: panels of rows are read again for each group
 
 constexpr std::int64_t depth_of_a_backward_piece = 128;  // all panels of it, 512 KB at 1,024 inputs
 
@@ -62,7 +63,8 @@ at::Tensor multiply_panels_of_rows(at::Tensor const& input, at::Tensor const& we
 at::Tensor multiply_rows(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias) {
   std::int64_t const n = input.size(0), in = weight.size(1), out = weight.size(0);
   std::int64_t const row_panels = (n + kernel::panel_columns - 1) / kernel::panel_columns;
-  if (5 * n >= 4 * row_panels * kernel::panel_columns) return multiply_panels_of_rows(input, weight, bias);
+  bool const rows_fill_panels = 5 * n >= 4 * row_panels * kernel::panel_columns, stay_in_cache = row_panels * kernel::panel_columns * in <= most_floats_of_rows;
+  if (rows_fill_panels && stay_in_cache) return multiply_panels_of_rows(input, weight, bias);
   at::Tensor const result = at::empty({n, out}, at::kFloat), start = bias.defined() ? bias : at::zeros({out}, at::kFloat);
   std::vector<float> panel(static_cast<std::size_t>(std::min(in, depth_of_a_piece) * kernel::panel_columns));
   for (std::int64_t column = 0; column < out; column += kernel::panel_columns) {
