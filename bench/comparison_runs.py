@@ -2,14 +2,13 @@
 
 A run is a folder with its own settings.ini, of one program; one that is whole with the same settings is not run again.
 """
-import csv
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
-from launch import BIN, ENVIRONMENT, launcher
+from launch import BIN, ENVIRONMENT, events_of, launcher, seconds_of, steps_of
 from provenance import ROOT
 from table_runs import SETS, SHARED, kept_copy
 
@@ -106,24 +105,21 @@ class SetRuns:
 
 def training_seconds(folder: pathlib.Path) -> float:
     """Of train-vae's steps alone, without starting the program and without the latents."""
-    with open(folder / "train-vae" / "steps.tsv") as table:
-        return sum(float(row[key]) for row in csv.DictReader(table, delimiter="\t") for key in row if key.endswith("_seconds"))
+    return seconds_of(steps_of(folder, "train-vae"))
 
 
 def cells_shown(folder: pathlib.Path) -> int:
     """To an autoencoder in its training."""
     batch = next(line.split("=")[1] for line in (folder / "train-vae" / "options.ini").read_text().splitlines() if line.startswith("batch"))
-    return steps_of(folder) * int(batch)
+    return step_count(folder) * int(batch)
 
 
-def steps_of(folder: pathlib.Path) -> int:
-    with open(folder / "train-vae" / "steps.tsv") as table:
-        return sum(1 for _ in table) - 1
+def step_count(folder: pathlib.Path) -> int:
+    return len(steps_of(folder, "train-vae"))
 
 
 def sampling_seconds(file: pathlib.Path) -> float:
-    notes = [json.loads(line) for line in open(file.parent / "generate" / "log.jsonl")]
-    return [note["seconds"] for note in notes if note["event"] == "generated"][-1]
+    return events_of(file.parent, "generate", "generated")[-1]["seconds"]
 
 
 def row_of(results: dict, name: str) -> dict:

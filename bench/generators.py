@@ -4,16 +4,14 @@ usage: generators.py [--only scldm,scvi,flow,scrdit] [--work DIR]
 The peers' files are ../shared/peers; scvi-tools is asked of the Python that RETORT_PEER_PYTHON names. Real cells: kang_stim, 1,975 cells of 6,998 genes.
 """
 import argparse
-import csv
-import datetime
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
-from launch import events_of, run_program
-from provenance import ROOT, commit, cpu
+from launch import events_of, run_program, seconds_of, steps_of
+from provenance import ROOT, record_figures
 
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 PYTHON = os.environ.get("RETORT_PEER_PYTHON", ROOT / "build" / "python" / "bin" / "python")
@@ -52,10 +50,9 @@ def trained(folder: pathlib.Path, verb: str, steps: int, warm: int, batch: int, 
     rates: dict[int, float] = {}
     for ranks in (1, 2):
         run_program(verb, ranks, folder, **settings)
-        with open(folder / verb / "steps.tsv") as table:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(table, delimiter="\t")]
+        rows = steps_of(folder, verb)
         assert len(rows) == steps
-        rates[ranks] = batch * (steps - warm) / sum(row[key] for row in rows[warm:] for key in row if key.endswith("_seconds"))
+        rates[ranks] = batch * (steps - warm) / seconds_of(rows[warm:])
     last = [row["loss"] for row in rows[-max(1, steps // 10):]]
     return rates, sum(last) / len(last)
 
@@ -117,15 +114,9 @@ def main() -> None:
     parser.add_argument("--only", default="scldm,scvi,flow,scrdit")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench" / "generators")
     arguments = parser.parse_args()
-    target = ROOT / "docs" / "results" / "generators.json"
-    figures = {f["what"]: f for f in json.loads(target.read_text())["figures"]} if target.exists() else {}
     for name in arguments.only.split(","):
-        for one in {"scldm": scldm, "scvi": scvi, "flow": flow, "scrdit": scrdit}[name](arguments.work):
-            print(json.dumps(one), flush=True)
-            figures[one["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()} | {"commit": commit()}
-        commits = dict.fromkeys(one["commit"] for one in figures.values())
-        target.write_text(json.dumps({"title": "Speed of the generators", "command": "build/python/bin/python bench/generators.py", "commit": ", ".join(commits), "cpu": cpu(), "date": datetime.date.today().isoformat(),
-                                      "figures": list(figures.values())}, indent=1) + "\n")
+        made = {"scldm": scldm, "scvi": scvi, "flow": flow, "scrdit": scrdit}[name](arguments.work)
+        record_figures("generators.json", "Speed of the generators", "build/python/bin/python bench/generators.py", made)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Runs the programs of retort for a benchmark: under mpirun here, under srun inside a Slurm job, or on the two nodes of the test
 cluster; and reads what they log."""
+import csv
 import json
 import os
 import pathlib
@@ -60,3 +61,14 @@ def events_of(folder: pathlib.Path, verb: str, name: str) -> list[dict]:
 def stage_seconds(folder: pathlib.Path, verb: str) -> float:
     """From the last start of a stage to its end, without starting the program."""
     return events_of(folder, verb, "end")[-1]["time"] - events_of(folder, verb, "start")[-1]["time"]
+
+
+def steps_of(folder: pathlib.Path, verb: str) -> list[dict[str, float]]:
+    """The rows of a training program's steps.tsv."""
+    with open(folder / verb / "steps.tsv") as table:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(table, delimiter="\t")]
+
+
+def seconds_of(steps: list[dict[str, float]]) -> float:
+    """Of the steps alone, without starting the program."""
+    return sum(step[key] for step in steps for key in step if key.endswith("_seconds"))

@@ -10,14 +10,14 @@ STRIDES = (2, 5, 10, 20)
 UNET, SHORT = {"diffusion_network": "unet", "diffusion_channels": 16}, {"diffusion_steps": 1000}
 NETWORKS = {  # name: settings of train-diffusion beside configs/scrdit.ini
     "transformer": {},
-    "U-Net, equal time": UNET | {"diffusion_steps": 410},  # a step of it takes as long as 7.3 of the transformer's, on one core
+    "unet, equal time": UNET | {"diffusion_steps": 410},  # a step of it takes as long as 7.3 of the transformer's, on one core
     "zeros stay": {"diffusion_zero_value": 0},
     "zero value -5": {"diffusion_zero_value": -5},
     "zero value -20": {"diffusion_zero_value": -20},
 }
 OF_ONE_SEED = {  # what takes long, a third of the steps
     "transformer, 1,000 steps": SHORT,
-    "U-Net, 1,000 steps": UNET | SHORT,
+    "unet, 1,000 steps": UNET | SHORT,
     **{f"{genes:,} genes, 1,000 steps": {"diffusion_genes": genes} | SHORT for genes in (1000, 2000, 3000)},
 }
 MEASURES = {"scRDiT's MMD": "scrdit_mmd", "W1": "w1", "KL": "kl", "zeros": "zeros"}
@@ -27,7 +27,7 @@ def of_seed(one: SetRuns) -> dict[str, dict]:
     """Measures of each network under DDIM at 10, and of the transformer under all samplers."""
     files, seconds = {}, {}
     for name, settings in (NETWORKS | (OF_ONE_SEED if one.seed == 1 else {})).items():
-        folder = one.denoiser(f"scrdit-{name.lower().replace('u-net', 'unet').replace(' ', '-').replace(',', '')}", CLASS, **settings)
+        folder = one.denoiser(f"scrdit-{name.replace(' ', '-').replace(',', '')}", CLASS, **settings)
         file = one.expression(folder, f"{folder.name}-ddim-10")
         files[name], seconds[name] = file, sampling_seconds(file)
         if name != "transformer":
@@ -49,12 +49,13 @@ def scrdit(sets: list[str], seeds: int, runs: Callable) -> tuple[list[dict], lis
         return [], []
     lines, checks = [], []
     for name, all_seeds in found.items():
-        value = lambda who, key: mean(one[who][key] for one in all_seeds if who in one)
-        lines += [[name, who if who in all_seeds[-1] else f"{who} (one seed)", *(shown([one[who][key] for one in all_seeds if who in one]) for key in (*MEASURES.values(), "real", "seconds"))] for who in all_seeds[0]]
+        values = lambda who, key: [one[who][key] for one in all_seeds if who in one]
+        value = lambda who, key: mean(values(who, key))
+        lines += [[name, who if who in all_seeds[-1] else f"{who} (one seed)", *(shown(values(who, key)) for key in (*MEASURES.values(), "real", "seconds"))] for who in all_seeds[0]]
         gap = lambda who: abs(value(who, "zeros") - value(who, "real"))
         mmd = lambda who: value(who, "scrdit_mmd")
-        checks += [check("scRDiT's transformer has no higher MMD than its U-Net after equal time", mmd("transformer") <= mmd("U-Net, equal time"), f"{mmd('transformer'):.4g} against {mmd('U-Net, equal time'):.4g}"),
-                   check("scRDiT's transformer has no higher MMD than its U-Net after equal steps (one seed)", mmd("transformer, 1,000 steps") <= mmd("U-Net, 1,000 steps"), f"{mmd('transformer, 1,000 steps'):.4g} against {mmd('U-Net, 1,000 steps'):.4g}"),
+        checks += [check("scRDiT's transformer has no higher MMD than its U-Net after equal time", mmd("transformer") <= mmd("unet, equal time"), f"{mmd('transformer'):.4g} against {mmd('unet, equal time'):.4g}"),
+                   check("scRDiT's transformer has no higher MMD than its U-Net after equal steps (one seed)", mmd("transformer, 1,000 steps") <= mmd("unet, 1,000 steps"), f"{mmd('transformer, 1,000 steps'):.4g} against {mmd('unet, 1,000 steps'):.4g}"),
                    check("DDIM at 10x is within 10 % of DDPM in MMD", mmd("DDIM, 10x") <= 1.1 * mmd("DDPM"), f"{mmd('DDIM, 10x'):.4g} against {mmd('DDPM'):.4g}"),
                    check("DDIM at 10x is at least 5 times as fast as DDPM", 5 * value("DDIM, 10x", "seconds") <= value("DDPM", "seconds"), f"{value('DDIM, 10x', 'seconds'):.3g} s against {value('DDPM', 'seconds'):.3g} s"),
                    check("with zero-negation the share of zeros is within 0.02 of the real cells'", gap("transformer") <= 0.02, f"{value('transformer', 'zeros'):.3f}, real {value('transformer', 'real'):.3f}"),

@@ -4,8 +4,6 @@ usage: speed.py [--only ingest,scaling,matching,embed,wide,start] [--cells 10000
 Each figure is a median; the peers run with the allocator settings that keep large blocks, as retort sets for itself.
 """
 import argparse
-import csv
-import datetime
 import json
 import os
 import pathlib
@@ -16,8 +14,8 @@ import subprocess
 import sys
 import time
 
-from launch import ENVIRONMENT, events_of, launcher, program, run_program, stage_seconds
-from provenance import ROOT, commit, cpu
+from launch import ENVIRONMENT, events_of, launcher, program, run_program, seconds_of, stage_seconds, steps_of
+from provenance import ROOT, record_figures
 
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 PYTHON = ROOT / "build" / "python" / "bin" / "python"
@@ -49,9 +47,7 @@ def scaling(work: pathlib.Path) -> list[dict]:
     def cells_per_second(ranks: int) -> float:
         steps, batch, warm = 40, 256 * ranks, 10
         run_program("train-foundation", ranks, folder, foundation__steps=steps, foundation__batch=batch, run__shards=4 * ranks, foundation__model=work / "scratch_model")
-        with open(folder / "train-foundation" / "steps.tsv") as table:
-            seconds = [sum(float(row[key]) for key in row if key.endswith("_seconds")) for row in csv.DictReader(table, delimiter="\t")]
-        return batch * (steps - warm) / sum(seconds[warm:])
+        return batch * (steps - warm) / seconds_of(steps_of(folder, "train-foundation")[warm:])
 
     one, two = zip(*((cells_per_second(1), cells_per_second(2)) for _ in range(REPEATS)))
     ratio = statistics.median(b / a for a, b in zip(one, two))
@@ -119,15 +115,14 @@ def wide(work: pathlib.Path) -> list[dict]:
     def training_rates() -> dict[str, float]:
         steps, warm = 12, 4
         run_program("train-foundation", 2, folder, foundation__steps=steps, foundation__batch=256)
-        with open(folder / "train-foundation" / "steps.tsv") as table:
-            seconds = [sum(float(row[key]) for key in row if key.endswith("_seconds")) for row in csv.DictReader(table, delimiter="\t")]
+        foundation = 256 * (steps - warm) / seconds_of(steps_of(folder, "train-foundation")[warm:])
         run_program("embed", 2, folder)
 
         def diffusion_seconds(count: int) -> float:
             run_program("train-diffusion", 2, folder, diffusion__steps=count, diffusion__batch=128)
             return stage_seconds(folder, "train-diffusion")
 
-        return {"foundation": 256 * (steps - warm) / sum(seconds[warm:]), "scdg": 128 * 400 / (diffusion_seconds(500) - diffusion_seconds(100))}
+        return {"foundation": foundation, "scdg": 128 * 400 / (diffusion_seconds(500) - diffusion_seconds(100))}
 
     def peer_figures() -> dict[str, float]:
         best: dict[str, float] = {}
@@ -209,16 +204,9 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    target = ROOT / "docs" / "results" / "speed.json"
-    figures = {f["what"]: f for f in json.loads(target.read_text())["figures"]} if target.exists() else {}
     for name in arguments.only.split(","):
         made = ingest(arguments.work, arguments.cells) if name == "ingest" else {"scaling": scaling, "matching": matching, "embed": embed, "wide": wide, "start": start}[name](arguments.work)
-        for figure in made:
-            print(json.dumps(figure), flush=True)
-            figures[figure["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in figure.items()}
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"title": "Speed", "command": "build/python/bin/python bench/speed.py", "commit": commit(), "cpu": cpu(),
-                                  "date": datetime.date.today().isoformat(), "figures": list(figures.values())}, indent=1) + "\n")
+        record_figures("speed.json", "Speed", "build/python/bin/python bench/speed.py", made)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ usage: tools/results.py [--check]
 
 A run is {"title", "command", "commit", "cpu", "date", "notes": [...]} with any of
 "rows":    accuracies, as retort-evaluate writes them, each with the name of its "set";
-"figures": {"what", "unit", "retort", "peer", "peer_is", "ratio", "target", "at_most", "note"};
+"figures": {"what", "unit", "retort", "peer", "peer_is", "ratio", "target", "at_most", "note", "commit", "cpu"};
 "checks":  {"what", "holds", "figures"};
 "tables":  {"title", "header", "lines", "left": how many columns are text}.
 """
@@ -61,14 +61,14 @@ def meets_target(figure: dict) -> str:
 
 
 def figure_table(figures: list[dict]) -> list[str]:
-    lines = []
+    lines, several = [], len({figure.get("commit") for figure in figures}) > 1
     for figure in figures:
         target = figure.get("target")
         bound = "–" if target is None else f"{'≤' if figure.get('at_most') else '≥'} {target:g}"
         unit = figure.get("unit", "")
         lines.append([figure["what"], figure.get("peer_is", "–"), f"{number(figure.get('retort'))} {unit}".strip(), f"{number(figure.get('peer'))} {unit}".strip(),
-                      number(figure.get("ratio")), bound, meets_target(figure)])
-    text = table(["what", "peer", "retort", "peer", "ratio", "target", "holds"], lines, left=2)
+                      number(figure.get("ratio")), bound, meets_target(figure), *([figure["commit"]] if several else [])])
+    text = table(["what", "peer", "retort", "peer", "ratio", "target", "holds", *(["commit"] if several else [])], lines, left=2)
     for figure in figures:
         if figure.get("note"):
             text.append(f"- {figure['what']}: {figure['note']}")
