@@ -38,11 +38,14 @@ struct ShardLinear : torch::autograd::Function<ShardLinear> {
   }
 };
 
+// So many rows or columns that they fill panels.
+std::int64_t whole_panels(std::int64_t count) { return (count + kernel::panel_columns - 1) / kernel::panel_columns * kernel::panel_columns; }
+
 // Panels of rows instead of panels of the weight: where rows fill them, the weight is read once, in its own order, and nothing of it
 // is packed. The same sums in the same order as in multiply_rows.
 at::Tensor multiply_panels_of_rows(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias) {
-  std::int64_t const n = input.size(0), in = weight.size(1), out = weight.size(0), floats_of_a_panel = in * kernel::panel_columns;
-  at::Tensor const result = at::empty({n, out}, at::kFloat), packed = at::empty({(n + kernel::panel_columns - 1) / kernel::panel_columns, floats_of_a_panel}, at::kFloat);
+  std::int64_t const n = input.size(0), in = weight.size(1), out = weight.size(0);
+  at::Tensor const result = at::empty({n, out}, at::kFloat), packed = at::empty({in * whole_panels(n)}, at::kFloat);
   for (std::int64_t row = 0; row < n; row += kernel::panel_columns)
     kernel::pack_transposed(input.const_data_ptr<float>() + row * in, in, in, std::min(kernel::panel_columns, n - row), packed.data_ptr<float>() + row * in);
   float const* const starts = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
@@ -62,8 +65,7 @@ at::Tensor multiply_panels_of_rows(at::Tensor const& input, at::Tensor const& we
 
 at::Tensor multiply_rows(at::Tensor const& input, at::Tensor const& weight, at::Tensor const& bias) {
   std::int64_t const n = input.size(0), in = weight.size(1), out = weight.size(0);
-  std::int64_t const row_panels = (n + kernel::panel_columns - 1) / kernel::panel_columns;
-  bool const rows_fill_panels = 5 * n >= 4 * row_panels * kernel::panel_columns, stay_in_cache = row_panels * kernel::panel_columns * in <= most_floats_of_rows;
+  bool const rows_fill_panels = 5 * n >= 4 * whole_panels(n), stay_in_cache = in * whole_panels(n) <= most_floats_of_rows;
   if (rows_fill_panels && stay_in_cache) return multiply_panels_of_rows(input, weight, bias);
   at::Tensor const result = at::empty({n, out}, at::kFloat), start = bias.defined() ? bias : at::zeros({out}, at::kFloat);
   std::vector<float> panel(static_cast<std::size_t>(std::min(in, depth_of_a_piece) * kernel::panel_columns));
@@ -82,8 +84,7 @@ at::Tensor multiply_rows(at::Tensor const& input, at::Tensor const& weight, at::
 at::Tensor multiply_rows_back(at::Tensor const& upstream, at::Tensor const& weight) {
   std::int64_t const n = upstream.size(0), in = weight.size(1), out = weight.size(0);
   at::Tensor const result = at::empty({n, in}, at::kFloat), start = at::zeros({kernel::panel_columns}, at::kFloat);
-  std::int64_t const panels = (in + kernel::panel_columns - 1) / kernel::panel_columns;
-  at::Tensor const packed = at::empty({panels * depth_of_a_backward_piece * kernel::panel_columns}, at::kFloat);
+  at::Tensor const packed = at::empty({depth_of_a_backward_piece * whole_panels(in)}, at::kFloat);
   for (std::int64_t k = 0; k < out; k += depth_of_a_backward_piece) {
     std::int64_t const depth = std::min(depth_of_a_backward_piece, out - k);
     kernel::pack_panels(weight.const_data_ptr<float>() + k * in, depth, in, packed.data_ptr<float>());

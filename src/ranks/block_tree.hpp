@@ -23,14 +23,13 @@ template <class Value>
 class BlockTree {
  public:
   // The sum over `shards`, of the blocks `held`, which must tile it by whole nodes of the tree. The memory must stay.
-  BlockTree(ShardBlock shards, std::vector<HeldBlock<Value>> const& held) { build(shards, held); }
+  BlockTree(ShardBlock shards, std::vector<HeldBlock<Value>> const& held) { build(shards, held, 0); }
 
   // The held block, when the sum is one of them already.
   HeldBlock<Value> const* single() const { return nodes_.size() == 1 ? &nodes_[0].block : nullptr; }
 
   // out = elements [from, from + count) of the sum.
   void sum(std::int64_t from, std::int64_t count, Value* out) {
-    constexpr std::int64_t piece = 4096;  // stays in the first-level cache while the tree walks over it
     for (std::int64_t at = 0; at < count; at += piece) {
       std::int64_t const now = std::min(piece, count - at);
       Value const* const values = sum_of(0, from + at, now, out + at, 0);
@@ -39,12 +38,14 @@ class BlockTree {
   }
 
  private:
+  static constexpr std::int64_t piece = 4096;  // stays in the first-level cache while the tree walks over it
+
   struct Node {
     HeldBlock<Value> block;    // values are null where the node has children:
     std::size_t right = 0;     // the left one is the next node
   };
 
-  void build(ShardBlock shards, std::vector<HeldBlock<Value>> const& held) {
+  void build(ShardBlock shards, std::vector<HeldBlock<Value>> const& held, std::size_t depth) {
     std::size_t const here = nodes_.size();
     nodes_.emplace_back();
     auto const found = std::find_if(held.begin(), held.end(), [&](auto const& one) { return one.shards.begin == shards.begin && one.shards.width == shards.width; });
@@ -53,17 +54,16 @@ class BlockTree {
       return;
     }
     if (shards.width == 1) fail(ExitCode::failed, "no rank holds the sum of shard {}", shards.begin);
+    if (scratch_.size() == depth) scratch_.emplace_back(piece);
     int const half = shards.width / 2;
-    build({shards.begin, half}, held);
+    build({shards.begin, half}, held, depth + 1);
     nodes_[here].right = nodes_.size();
-    build({shards.begin + half, half}, held);
+    build({shards.begin + half, half}, held, depth + 1);
   }
 
   // A node's sum of those elements: where it is held, or in `out`.
   Value const* sum_of(std::size_t node, std::int64_t from, std::int64_t count, Value* out, std::size_t depth) {
     if (HeldBlock<Value> const& block = nodes_[node].block; block.values) return block.values + (from - block.origin);
-    if (scratch_.size() <= depth) scratch_.resize(depth + 1);
-    if (std::ssize(scratch_[depth]) < count) scratch_[depth].resize(static_cast<std::size_t>(count));
     Value const* const left = sum_of(node + 1, from, count, out, depth + 1);
     Value const* const right = sum_of(nodes_[node].right, from, count, scratch_[depth].data(), depth + 1);
     for (std::int64_t i = 0; i < count; ++i) out[i] = left[i] + right[i];
@@ -71,7 +71,7 @@ class BlockTree {
   }
 
   std::vector<Node> nodes_;
-  std::vector<std::vector<Value>> scratch_;
+  std::vector<std::vector<Value>> scratch_;  // [depth][piece]: sums of right children
 };
 
 }  // namespace retort

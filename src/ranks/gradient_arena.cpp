@@ -218,6 +218,11 @@ RowRange GradientArena::own_slice() const {
   return share_of(s.weights_length, s.node.rank(), s.node.size(), floats_of_a_line);
 }
 
+at::Tensor GradientArena::own_part(at::Tensor const& flat) const {
+  RowRange const own = own_slice();
+  return flat.narrow(0, own.begin, own.size());
+}
+
 at::Tensor GradientArena::shared_array() { return state_->shared_array(state_->weights.device()); }
 void GradientArena::fence() const { state_->fence(); }
 at::Tensor GradientArena::weights() const { return state_->weights; }

@@ -19,10 +19,9 @@ std::map<std::string, at::Tensor> FlatAdamw::state() const {
 void FlatAdamw::step(at::Tensor const& gradient, double rate) {
   at::NoGradGuard no_grad;
   steps_.add_(1);  // the operator expects the number of the step that it takes
-  RowRange const own = arena_ ? arena_->own_slice() : RowRange{0, weights_.numel()};
-  auto const mine = [&](at::Tensor const& flat) { return flat.narrow(0, own.begin, own.size()); };
-  if (own.size() > 0)
-    at::_fused_adamw_({mine(weights_)}, {mine(gradient)}, {mine(first_moment_)}, {mine(second_moment_)}, {}, {steps_}, rate, settings_.beta1, settings_.beta2,
+  auto const mine = [&](at::Tensor const& flat) { return arena_ ? arena_->own_part(flat) : flat; };
+  if (at::Tensor const weights = mine(weights_); weights.numel() > 0)
+    at::_fused_adamw_({weights}, {mine(gradient)}, {mine(first_moment_)}, {mine(second_moment_)}, {}, {steps_}, rate, settings_.beta1, settings_.beta2,
                       settings_.weight_decay, settings_.epsilon, false, false);
   if (arena_) arena_->fence();
 }

@@ -4,8 +4,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "retort/training/flat_adamw.hpp"
-
 namespace retort {
 namespace {
 
@@ -21,8 +19,7 @@ TEST(MovingAverage, IsTheAverageOfTheWeightsAfterEachStep) {
   EXPECT_TRUE(at::equal(average.values(), expected));
   arena.fence();  // no rank changes what another still reads
   for (int step = 0; step < 20; ++step) {
-    RowRange const own = arena.own_slice();
-    arena.weights().narrow(0, own.begin, own.size()).add_(step % 3 - 0.7);  // an optimiser's step
+    arena.own_part(arena.weights()).add_(step % 3 - 0.7);  // an optimiser's step
     arena.fence();
     expected = 0.75 * expected + 0.25 * arena.weights();
     average.update();

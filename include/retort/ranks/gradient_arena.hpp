@@ -68,6 +68,8 @@ class GradientArena {
   at::Tensor weights() const;
   // Where in the flat arrays this rank updates for its node: a part on the CPU, everything on a GPU. In multiples of 64 bytes.
   RowRange own_slice() const;
+  // That part of a flat array, a view.
+  at::Tensor own_part(at::Tensor const& flat) const;
   // Collective: one more flat array, [length] of zeros, where weights are; an optimiser's moments.
   at::Tensor shared_array();
   // Collective: what any rank of the node wrote to shared arrays before is seen by all after.

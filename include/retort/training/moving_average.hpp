@@ -21,8 +21,6 @@ class MovingAverage {
   at::Tensor values() const { return values_; }
 
  private:
-  at::Tensor own(at::Tensor const& flat) const;
-
   GradientArena const& arena_;
   double keep_;
   at::Tensor values_;
