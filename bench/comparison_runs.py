@@ -103,9 +103,9 @@ class SetRuns:
         return folder / f"{name}.h5ad"
 
 
-def training_seconds(folder: pathlib.Path) -> float:
-    """Of train-vae's steps alone, without starting the program and without the latents."""
-    return seconds_of(steps_of(folder, "train-vae"))
+def training_seconds(folder: pathlib.Path, verb: str = "train-vae") -> float:
+    """Of the program's steps alone, without its start and without the latents."""
+    return seconds_of(steps_of(folder, verb))
 
 
 def cells_shown(folder: pathlib.Path) -> int:
@@ -114,8 +114,13 @@ def cells_shown(folder: pathlib.Path) -> int:
     return step_count(folder) * int(batch)
 
 
-def step_count(folder: pathlib.Path) -> int:
-    return len(steps_of(folder, "train-vae"))
+def step_count(folder: pathlib.Path, verb: str = "train-vae") -> int:
+    return len(steps_of(folder, verb))
+
+
+def steps_in(seconds: float, like: pathlib.Path, verb: str = "train-vae") -> int:
+    """How many steps of a run like that take so long."""
+    return max(1, round(seconds / (training_seconds(like, verb) / step_count(like, verb))))
 
 
 def sampling_seconds(file: pathlib.Path) -> float:

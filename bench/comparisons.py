@@ -12,7 +12,7 @@ from collections.abc import Callable
 from statistics import mean
 
 from claims import above, below, check, over, shown, table
-from comparison_runs import COMPARED, LEFT_OUT, SetRuns, cells_shown, row_of, step_count, training_seconds
+from comparison_runs import COMPARED, LEFT_OUT, SetRuns, cells_shown, row_of, step_count, steps_in, training_seconds
 from provenance import ROOT, command, commit, cpu
 from scrdit_comparisons import scrdit
 
@@ -26,8 +26,7 @@ def autoencoders(sets: list[str], seeds: int, runs: Callable) -> tuple[list[dict
     def of(one: SetRuns) -> dict:
         ours = one.autoencoder()
         at_epochs = one.scvi("scvi-epochs", max(1, cells_shown(ours) // SCVI_BATCH))
-        seconds = training_seconds(ours)
-        at_time = one.scvi("scvi-time", max(1, round(seconds / (training_seconds(at_epochs) / step_count(at_epochs)))))
+        at_time = one.scvi("scvi-time", steps_in(training_seconds(ours), at_epochs))
         cells = one.samples()
         return {name: {"steps": step_count(vae), "seconds": training_seconds(vae)} | one.scores(f"scores-{name}", [cells], vae)["reconstruction"]
                 for name, vae in (("scLDM", ours), ("scVI, equal epochs", at_epochs), ("scVI, equal time", at_time))}
