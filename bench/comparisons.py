@@ -1,7 +1,7 @@
 """The generators against each other and against what must be beaten: writes docs/results/comparisons.json.
 
 usage: comparisons.py [--only autoencoders,guidance,conditioning,scrdit] [--sets kang_stim,zheng_facs,interaction,no_interaction] [--seeds 3] [--ranks 2] [--work DIR] [--out FILE]
-A part's results replace the same part's in the file; the other parts' stay. Runs that are whole are not run again.
+A part's results replace the same part's in the file; the other parts' stay, each with its commit and CPU. Runs that are whole are not run again.
 """
 import argparse
 import datetime
@@ -13,7 +13,7 @@ from statistics import mean
 
 from claims import above, below, check, over, shown, table
 from comparison_runs import COMPARED, LEFT_OUT, SetRuns, cells_shown, row_of, step_count, steps_in, training_seconds
-from provenance import ROOT, command, commit, cpu
+from provenance import ROOT, command, commit, cpu, origins
 from scrdit_comparisons import scrdit
 
 DISTANCES = {"W2": "w2", "MMD²": "mmd2", "FD": "frechet"}
@@ -105,14 +105,14 @@ def main() -> None:
     for part in arguments.only.split(","):
         begin = time.monotonic()
         tables, checks = PARTS[part](sets, arguments.seeds, runs)
-        earlier[part] = {"tables": tables, "checks": checks}
+        earlier[part] = {"commit": commit(), "cpu": cpu(), "tables": tables, "checks": checks}
         for one in tables:
             print("\n".join("  ".join(line) for line in [[one["title"]], one["header"], *one["lines"]]))
         for one in checks:
             print(f"{'yes' if one['holds'] else 'NO '}  {one['what']}: {one['figures']}")
         print(f"{part}: {time.monotonic() - begin:.0f} s\n", flush=True)
         made = [earlier[name] for name in PARTS if name in earlier]
-        run = {"title": "Generators compared", "command": command("comparisons.py", parser, arguments), "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
+        run = {"title": "Generators compared", "command": command("comparisons.py", parser, arguments), **origins(made), "date": datetime.date.today().isoformat(),
                "notes": [f"{arguments.seeds} seeds, mean ± sd; {arguments.ranks} ranks, as many shards; settings of configs/scldm.ini and configs/scrdit.ini; one atlas and split a set.",
                          f"Settings and the guidance weight {GUIDED} were chosen on kang_stim, by runs of seeds 0 and 1 against the same test cells: its guided rows are not free of that choice, those of the other sets are."],
                "checks": [one for part in made for one in part["checks"]], "tables": [one for part in made for one in part["tables"]], "parts": earlier}

@@ -106,7 +106,7 @@ at::Tensor regression_probabilities(Communicator const& ranks, ShardPlan const& 
   });
   RegressionLoss loss(ranks, plan, own, width, classes);
   double const penalty = 1 / static_cast<double>(cells);
-  auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); }, std::vector<double>(index(loss.size())));
+  auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); }, std::vector<double>(index(loss.size())), {.most_iterations = 100});
   at::Tensor const weight = at::tensor(found.x, at::kDouble);
   return at::softmax(at::addmm(weight.narrow(0, width * classes, classes), (test.to(at::kDouble) - mean) / scale, weight.narrow(0, 0, width * classes).view({width, classes})), 1);
 }

@@ -26,8 +26,8 @@ EmbeddingScores score_of_scores(at::Tensor const& scores, at::Tensor const& trut
 // are fewer than k. Collective: blocks of 256 test cells are shared out; the same bits on any number of ranks.
 at::Tensor neighbour_votes(Communicator const& ranks, LabelledFeatures const& train, at::Tensor const& test, std::int64_t classes, std::int64_t k);
 
-// Multinomial logistic regression with C = 1 (sklearn's default) on latents that are standardised by the train cells:
-// [test, classes] probabilities, float64. Collective; bit-equal on any number of ranks up to the shards.
+// Multinomial logistic regression on latents that are standardised by the train cells, C = 1 and at most 100
+// iterations as sklearn's defaults are: [test, classes] probabilities, float64. Collective; bit-equal on any number of ranks up to the shards.
 at::Tensor regression_probabilities(Communicator const& ranks, ShardPlan const& plan, LabelledFeatures const& train, at::Tensor const& test, std::int64_t classes);
 
 nlohmann::json json_of(EmbeddingScores const& scores);
