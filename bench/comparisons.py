@@ -81,6 +81,9 @@ def conditioning(sets: list[str], seeds: int, runs: Callable) -> tuple[list[dict
                 checks.append(check(f"without an interaction joint conditioning has no lower {title} than additive (within 5 %)", ours > 0.95 * theirs, figures))
             else:
                 checks.append(check(f"joint conditioning has a lower {title} than additive ({name})", ours < theirs, figures))
+        if {"interaction", "no_interaction"} <= found.keys():
+            lead = {name: mean(additive[name]) / mean(joint[name]) - 1 for name in ("interaction", "no_interaction")}
+            checks.append(check(f"joint conditioning's lead over additive in {title} is larger with an interaction than without", lead["interaction"] > lead["no_interaction"], f"{lead['interaction']:.1%} against {lead['no_interaction']:.1%}"))
     return [table("Conditioning on type and condition, means over combinations", ["set", "combinations", "conditioning", *DISTANCES], lines, 3)], checks
 
 
