@@ -73,7 +73,7 @@ Features read_features(fs::path const& file, RowRange rows) {
 
 void require_features_of(Atlas const& atlas, fs::path const& file, Features const& features) {
   if (features.atlas != atlas.identity())
-    fail(ExitCode::bad_input, "'{}' holds features of other cells than '{}' (another file, order or split, so rows would not belong together). Run retort-embed again",
+    fail(ExitCode::bad_input, "'{}' holds features of other cells than '{}' (another file, order or split, so rows would not belong together). Run retort-embed again, for latents retort-train-vae",
          file.string(), atlas.file().string());
 }
 

@@ -145,7 +145,7 @@ Scdg Scdg::load(std::filesystem::path const& folder) {
     sane = sane && width > 0 && width <= widest && width % 2 == 0 && before * width <= values;
     before = width;
   }
-  if (!sane) fail(ExitCode::bad_input, "'{}' has sizes that cannot be (a width, the classes or the scale) train it again", (folder / "config.json").string());
+  if (!sane) fail(ExitCode::bad_input, "'{}' has sizes that cannot be (a width, the classes or the scale). Train it again", (folder / "config.json").string());
   shape.classes = static_cast<std::int64_t>(class_names.size());
 
   Scdg model(std::move(shape), 0);

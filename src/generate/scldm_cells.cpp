@@ -28,9 +28,11 @@ std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, ScldmGenera
   for (auto const& name : drawing.only) wanted[static_cast<std::size_t>(conditions.of_name(name))] = true;
   for (auto const combination : generator.unseen) {
     auto const place = static_cast<std::size_t>(combination);
-    if (generator.conditioning != Conditioning::joint || !wanted[place] || counts[place] == 0) continue;
-    bool const is_asked_for = drawing.cells == 0 || !drawing.only.empty();
-    if (is_asked_for) fail(ExitCode::usage, "'{}' is not among what the generator was trained on (joint conditioning knows whole combinations alone) Name others by generate.only, or train with diffusion.conditioning=summed or additive", conditions.name(combination));
+    if (!wanted[place] || counts[place] == 0 || generator.knows(combination)) continue;
+    bool const is_asked_for = drawing.cells == 0 || !drawing.only.empty(), may_be_summed = generator.conditioning == Conditioning::joint && conditions.columns().size() > 1;
+    if (is_asked_for)
+      fail(ExitCode::usage, "'{}' is not among what the generator was trained on ({}). Name others by generate.only{}", conditions.name(combination),
+           may_be_summed ? "joint conditioning knows whole combinations alone" : "none of its cells had that class", may_be_summed ? ", or train with diffusion.conditioning=summed or additive" : "");
     wanted[place] = false;
   }
   std::vector<std::int64_t> kinds;
@@ -58,12 +60,15 @@ ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::
   if (shape.tokens * shape.latent != vae_->width()) fail(ExitCode::bad_input, "'{}' makes {} latents a cell, '{}' reads {}", generator.string(), shape.tokens * shape.latent, vae.string(), vae_->width());
   Atlas const opened(atlas);
   require_genes_of(vae_->origin.gene_names, vae, opened);
+  if (drawing_.cells == 0 && generator_.atlas != opened.identity()) fail(ExitCode::bad_input, "'{}' was not trained on '{}' (how many cells to draw is told by its test part). Name its atlas by generate.atlas, or set generate.cells", generator.string(), atlas.string());
   kinds_ = kinds_to_draw(drawing_, generator_, opened);
   auto const attributes = shape.attributes.size();
   auto& weights = drawing_.weights;
   if (weights.empty()) weights.assign(attributes, 1);
   if (weights.size() == 1) weights.assign(attributes, weights.front());
-  if (weights.size() != attributes) fail(ExitCode::usage, "generate.weight has {} numbers (the generator has {} label columns)", weights.size(), attributes);
+  if (weights.size() != attributes) fail(ExitCode::usage, "generate.weight has {} numbers ({} conditioning of {} columns takes {})", weights.size(), name_of(generator_.conditioning), generator_.conditions.columns().size(), attributes);
+  bool const asks_for_unlabelled = drawing_.guidance == Guidance::additive || std::ranges::any_of(weights, [](double weight) { return weight != 1; });
+  if (asks_for_unlabelled && generator_.unlabelled == 0) fail(ExitCode::usage, "'{}' cannot be guided (it never saw a cell without labels: diffusion.unlabelled was 0). Train it again, or leave generate.weight at 1", generator.string());
   c10::InferenceMode const no_graph;
   counts_ = vae_->decode(at::zeros({1, vae_->width()})).log_theta.defined();
 }
@@ -98,7 +103,9 @@ std::vector<CellSet::Column> ScldmCells::columns() const {
 }
 
 nlohmann::json ScldmCells::facts() const {
-  return {{"model", "scldm"}, {"weight", drawing_.weights}, {"guidance", drawing_.guidance == Guidance::additive ? "additive" : "joint"}, {"steps", drawing_.flow.steps}, {"conditioning", name_of(generator_.conditioning)}, {"atlas", generator_.atlas}, {"encoder", generator_.encoder}};
+  std::vector<std::string> columns;
+  for (auto const& column : generator_.conditions.columns()) columns.push_back(column.name);
+  return {{"model", "scldm"}, {"columns", columns}, {"weight", drawing_.weights}, {"guidance", drawing_.guidance == Guidance::additive ? "additive" : "joint"}, {"steps", drawing_.flow.steps}, {"conditioning", name_of(generator_.conditioning)}, {"atlas", generator_.atlas}, {"encoder", generator_.encoder}};
 }
 
 }  // namespace retort

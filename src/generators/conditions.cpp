@@ -67,6 +67,7 @@ ConditionedRows conditions_of(Atlas const& atlas, std::vector<std::string> const
   std::vector<Attribute> attributes;
   std::vector<Labels> labels;
   for (auto const& column : columns.empty() ? std::vector<std::string>{""} : columns) {
+    if (std::count(columns.begin(), columns.end(), column) > 1) fail(ExitCode::usage, "the label column '{}' is named twice. Name each once", column);
     labels.push_back(atlas.labels(column));
     attributes.push_back({labels.back().column, labels.back().names});
   }

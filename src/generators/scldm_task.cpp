@@ -19,6 +19,7 @@ namespace {
 
 // Latents of one token each where the autoencoder has no tokens: its width says how they are cut.
 ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
+  if (shape.tokens < 1) fail(ExitCode::usage, "diffusion.tokens is {} (it must be at least 1)", shape.tokens);
   if (width % shape.tokens) fail(ExitCode::usage, "{} latents a cell cannot be cut into {} tokens. Set diffusion.tokens as vae.tokens was (scvi: 1)", width, shape.tokens);
   shape.latent = width / shape.tokens;
   return shape;
@@ -40,6 +41,7 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     for (auto const& name : training.left_out) left_out.push_back(conditions.of_name(name));
     for (std::int64_t const row : rows_of_part(atlas, Part::fit))
       if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end()) rows.push_back(row);
+    if (rows.empty() && !left_out.empty()) fail(ExitCode::usage, "diffusion.leave_out leaves no cell of '{}' to train on. Leave out less", atlas.file().string());
     if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
     std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()));
     for (std::int64_t const row : rows) seen[static_cast<std::size_t>(combinations[static_cast<std::size_t>(row)])] = true;
@@ -53,6 +55,7 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     generator_.encoder = first.encoder;
     auto shape = fitting(training.shape, first.width);
     shape.attributes = conditions.attributes(training.conditioning);
+    generator_.unlabelled = unlabelled_;
     generator_.network = std::make_unique<ScldmTransformer>(shape, seed_);
     for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
       auto const own = rows_of_shard(rows, shard, plan.shards());
@@ -67,7 +70,9 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
 
 std::string ScldmTask::description() const {
   auto const& shape = generator_.network->shape();
-  return fmt::format("{} {} of {}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning), generator_.conditions.attributes(Conditioning::joint).front().name, shape.tokens, shape.latent);
+  auto const& unseen = generator_.unseen;
+  return fmt::format("{} {} of {}{}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning), generator_.conditions.attributes(Conditioning::joint).front().name,
+                     unseen.empty() ? "" : fmt::format(" ({} not trained on)", unseen.size()), shape.tokens, shape.latent);
 }
 
 NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) const {
@@ -100,7 +105,21 @@ void ScldmGenerator::save(std::filesystem::path const& folder) const {
   for (auto const& column : conditions.columns()) columns.push_back({{"name", column.name}, {"classes", column.classes}});
   save_network(folder, network->parameters(),
                {{"model", "scldm"}, {"tokens", shape.tokens}, {"latent", shape.latent}, {"width", shape.width}, {"blocks", shape.blocks}, {"heads", shape.heads}, {"columns", columns},
-                {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}, {"unseen", unseen}});
+                {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}, {"unseen", unseen}, {"unlabelled", unlabelled}});
+}
+
+bool ScldmGenerator::knows(std::int64_t combination) const {
+  std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()), true);
+  for (auto const one : unseen) seen[static_cast<std::size_t>(one)] = false;
+  if (conditioning == Conditioning::joint) return seen[static_cast<std::size_t>(combination)];
+  auto const asked = conditions.classes(combination);
+  std::vector<bool> met(asked.size());
+  for (std::size_t one = 0; one < seen.size(); ++one) {
+    if (!seen[one]) continue;
+    auto const classes = conditions.classes(static_cast<std::int64_t>(one));
+    for (std::size_t column = 0; column < asked.size(); ++column) met[column] = met[column] || classes[column] == asked[column];
+  }
+  return std::ranges::all_of(met, [](bool is_met) { return is_met; });
 }
 
 ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
@@ -114,6 +133,7 @@ ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
     shape.tokens = config.at("tokens"), shape.latent = config.at("latent"), shape.width = config.at("width"), shape.blocks = config.at("blocks"), shape.heads = config.at("heads");
     generator.encoder = config.at("encoder"), generator.atlas = config.at("atlas");
     generator.unseen = config.value("unseen", std::vector<std::int64_t>());
+    generator.unlabelled = config.value("unlabelled", generator.unlabelled);
     generator.sizes = size_factors_of(config.at("size_factors"), generator.conditions.combinations(), (folder / "config.json").string());
   });
   // A hostile file must not ask for any amount of memory: what these sizes multiply to is in the weights' file.
@@ -123,7 +143,7 @@ ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
   bool const sane = shape.width > 0 && shape.width <= widest && shape.width % 2 == 0 && shape.heads > 0 && shape.width % shape.heads == 0 && shape.blocks > 0 && shape.blocks <= widest &&
                     shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 && shape.latent <= numbers / shape.width && shape.tokens > 0 && shape.tokens <= widest &&
                     generator.conditions.combinations() > 0 && std::ranges::all_of(generator.unseen, is_combination);
-  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
+  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again", (folder / "config.json").string());
   shape.attributes = generator.conditions.attributes(generator.conditioning);
   generator.network = std::make_unique<ScldmTransformer>(shape, 0);
   load_parameters(folder, "scldm", generator.network->parameters());

@@ -65,7 +65,7 @@ ScrditGenerator ScrditGenerator::load(std::filesystem::path const& folder) {
     ScrditValues values{config.at("zero_value"), config.at("mean").get<std::vector<double>>(), config.at("scale")};
     auto const numbers = numbers_in(folder, "scrdit");
     if (!std::visit([&](auto const& sizes) { return is_sane(sizes, numbers); }, shape) || !is_sane(values, names.size()))
-      fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
+      fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again", (folder / "config.json").string());
     generator.emplace(ScrditGenerator{ScrditNetwork(shape, 0), std::move(names), std::move(values), config.at("label"), config.at("classes").get<std::vector<std::string>>(), config.at("atlas")});
   });
   load_parameters(folder, "scrdit", generator->network.parameters());

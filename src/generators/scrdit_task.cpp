@@ -43,7 +43,7 @@ std::int64_t width_of(Atlas const& atlas, ScrditTraining const& training) {
   auto const divisor = genes_divisor(training.shape);
   if (divisor < 1 || training.genes < 1) fail(ExitCode::usage, "diffusion.genes {} and diffusion.patch {} must be at least 1", training.genes, divisor);
   auto const width = std::min(training.genes, atlas.genes()) / divisor * divisor;
-  if (width == 0) fail(ExitCode::usage, "{} of {} genes are fewer than the {} that the network takes at once. Lower diffusion.patch, or raise diffusion.genes", training.genes, atlas.genes(), divisor);
+  if (width == 0) fail(ExitCode::usage, "{} of {} genes are fewer than the {} that the network takes at once. {}aise diffusion.genes", training.genes, atlas.genes(), divisor, std::holds_alternative<ScrditTransformerShape>(training.shape) ? "Lower diffusion.patch, or r" : "R");
   return width;
 }
 

@@ -73,10 +73,10 @@ SizeFactors size_factors_of(nlohmann::json const& json, std::int64_t classes, st
     SizeFactors factors;
     for (auto const& values : json.at("classes")) factors.of_class.push_back(one(values));
     factors.of_all = one(json.at("all"));
-    if (std::ssize(factors.of_class) != classes) fail(ExitCode::bad_input, "'{}' has size factors of {} classes (it has {}) train it again", source, factors.of_class.size(), classes);
+    if (std::ssize(factors.of_class) != classes) fail(ExitCode::bad_input, "'{}' has size factors of {} classes (it has {}). Train it again", source, factors.of_class.size(), classes);
     return factors;
   } catch (nlohmann::json::exception const& fault) {
-    fail(ExitCode::bad_input, "'{}' has no size factors ({}) train it again", source, fault.what());
+    fail(ExitCode::bad_input, "'{}' has no size factors ({}). Train it again", source, fault.what());
   }
 }
 

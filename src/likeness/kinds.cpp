@@ -42,6 +42,12 @@ std::vector<std::int64_t> genes_of(std::filesystem::path const& file, CellSet co
   return genes;
 }
 
+void require_drawn_for(std::filesystem::path const& file, Atlas const& atlas) {
+  auto const trained_on = origin_of(file).atlas;
+  if (!trained_on.empty() && trained_on != atlas.identity())
+    fail(ExitCode::bad_input, "'{}' comes of a generator of another atlas than '{}' (cells that it was trained on may be test cells here). Name its atlas, or train on this one", file.string(), atlas.file().string());
+}
+
 // The kind of each cell; nothing where the set has none of the label columns.
 std::optional<std::vector<std::int32_t>> kinds_of_cells(std::filesystem::path const& file, CellSet const& set, Kinds const& kinds) {
   std::vector<CellSet::Column const*> columns;
@@ -82,6 +88,14 @@ std::vector<bool> kinds_without_labels(std::filesystem::path const& file, Kinds 
 }
 
 }  // namespace
+
+SetOrigin origin_of(std::filesystem::path const& file) {
+  auto const opened = Hdf5File::open(file);
+  auto const strings = [&](std::string const& name) { return opened.has("uns/retort/" + name) ? opened.dataset("uns/retort/" + name).read_strings() : std::vector<std::string>(); };
+  auto const first = [](std::vector<std::string> const& of) { return of.empty() ? "" : of.front(); };
+  auto columns = strings("columns");
+  return {first(strings("atlas")), first(strings("encoder")), columns.empty() ? strings("label") : std::move(columns)};
+}
 
 Kinds kinds_of(Atlas const& atlas, std::vector<std::string> const& columns, std::vector<std::string> const& left_out) {
   auto const conditioned = conditions_of(atlas, columns);
@@ -127,6 +141,7 @@ CellsOfKinds real_cells(Atlas const& atlas, Kinds const& kinds, std::span<std::i
 GeneratedSet read_generated(std::filesystem::path const& file, Atlas const& atlas, Kinds const& kinds) {
   auto const set = read_cell_set(file);
   if (!set.cells || !set.genes) fail(ExitCode::bad_input, "'{}' has {} cells of {} genes (nothing to compare)", file.string(), set.cells, set.genes);
+  require_drawn_for(file, atlas);
   auto const numbers = genes_of(file, set, atlas);
   std::vector<std::size_t> order(numbers.size());  // of the set's columns, by the atlas's numbers
   std::iota(order.begin(), order.end(), std::size_t{0});

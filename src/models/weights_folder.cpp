@@ -20,11 +20,11 @@ void read_config(std::filesystem::path const& folder, std::string const& what, s
   try {
     read(nlohmann::json::parse(stream));
   } catch (nlohmann::json::exception const& fault) {
-    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
+    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}). Train it again", file.string(), what, fault.what());
   } catch (Failure const& fault) {
     // A name that no setting has: nobody typed it, the file is broken.
     if (fault.code != ExitCode::usage) throw;
-    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}) train it again", file.string(), what, fault.what());
+    fail(ExitCode::bad_input, "'{}' is no description of a {} ({}). Train it again", file.string(), what, fault.what());
   }
 }
 
@@ -39,7 +39,9 @@ void save_network(std::filesystem::path const& folder, Parameters const& paramet
   Safetensors content;
   for (auto const& [name, tensor] : parameters.named()) content.tensors[name] = tensor.detach().cpu().contiguous();
   write_safetensors(weights_of(pending, config.at("model")), content);
-  write_text(pending / "config.json", json_text(config, 1) + "\n");
+  auto described = config;
+  described["weights"] = parameters.hash();
+  write_text(pending / "config.json", json_text(described, 1) + "\n");
   publish(pending, folder);
 }
 
@@ -73,6 +75,10 @@ void load_parameters(std::filesystem::path const& folder, std::string const& mod
       fail(ExitCode::bad_input, "tensor '{}' of '{}' has another shape or type than config.json says", name, file.string());
     tensor.copy_(found->second);
   }
+  read_config(folder, "model", [&](nlohmann::json const& config) {
+    if (auto const held = config.find("weights"); held != config.end() && *held != parameters.hash())
+      fail(ExitCode::bad_input, "'{}' holds other weights than config.json says (a file was damaged, or edited). Train it again", file.string());
+  });
 }
 
 }  // namespace retort

@@ -32,7 +32,7 @@ void add_options(OptionTable& table, EvaluateGeneratedOptions& options) {
       .add("evaluate_generated.generated", options.generated, "h5ads of generated cells, of counts or of log-normalised expression; empty: RUN/generated.h5ad")
       .add("evaluate_generated.vae", options.vae, "folder of the autoencoder whose reconstruction is scored; empty: RUN/vae, where there is one")
       .add("evaluate_generated.latents", options.latents, "latents of all cells by it, for the Gaussian prior and the classifiers; empty: RUN/latents.h5ad, where there is one")
-      .add("evaluate_generated.label", options.labels, "label columns whose classes, or combinations of classes, are compared; empty: the first that ingest was told")
+      .add("evaluate_generated.label", options.labels, "label columns whose classes, or combinations of classes, are compared; empty: those that the first set was drawn for, or the first that ingest was told")
       .add("evaluate_generated.left_out", options.left_out, "classes or combinations (CLASS/CLASS) that the generators did not see, as diffusion.leave_out; their means are told apart")
       .add("evaluate_generated.most_cells", options.most_cells, "cells at most of each side in one comparison (exact transport takes their cube)")
       .add("evaluate_generated.genes", options.features.variable.count, "variable genes that span the space of comparison")
@@ -49,10 +49,17 @@ struct Given {
   std::optional<Features> latents;
 };
 
-Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path const& atlas_file, std::filesystem::path const& vae_folder, std::filesystem::path const& latents_file) {
+// The run's own cells may be older than its autoencoder.
+void require_decoded_by(CellVae const& vae, std::filesystem::path const& folder, std::filesystem::path const& file) {
+  auto const encoder = origin_of(file).encoder;
+  if (!encoder.empty() && encoder != vae.parameters().hash())
+    fail(ExitCode::bad_input, "'{}' was drawn with another autoencoder than '{}'. Run retort-train-diffusion and retort-generate again, or name the file by evaluate_generated.generated", file.string(), folder.string());
+}
+
+Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path const& atlas_file, std::filesystem::path const& vae_folder, std::filesystem::path const& latents_file, std::vector<std::string> const& labels) {
   Given given{.atlas = std::make_unique<Atlas>(atlas_file), .kinds = {}, .test = {}, .vae = nullptr, .latents = {}};
   auto const& atlas = *given.atlas;
-  given.kinds = kinds_of(atlas, options.labels, options.left_out);
+  given.kinds = kinds_of(atlas, labels, options.left_out);
   given.test = rows_of_part(atlas, Part::test);
   if (given.test.size() < 2) fail(ExitCode::bad_input, "'{}' has {} test cells (nothing to compare with) Ingest with a larger ingest.test_share", atlas_file.string(), given.test.size());
   if (!vae_folder.empty()) {
@@ -164,6 +171,8 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
     if (!path.empty()) inputs.push_back(path);
   session.ranks.together([&] {
     if (options.most_cells < 2) fail(ExitCode::usage, "evaluate_generated.most_cells is {} (it must be at least 2)", options.most_cells);
+    if (options.features.variable.count < 2 || options.features.components < 1)
+      fail(ExitCode::usage, "evaluate_generated.genes {} must be at least 2 and evaluate_generated.components {} at least 1", options.features.variable.count, options.features.components);
     if (options.neighbours < 1) fail(ExitCode::usage, "evaluate_generated.neighbours is {} (it must be at least 1)", options.neighbours);
     require_input(atlas_file, "atlas");
     for (auto const& file : files) require_input(file, "generated cells");
@@ -172,7 +181,10 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
   });
   if (session.is_done(inputs)) return;
   Given given;
-  session.ranks.together([&] { given = read_given(options, atlas_file, vae_folder, latents_file); });
+  session.ranks.together([&] {
+    given = read_given(options, atlas_file, vae_folder, latents_file, options.labels.empty() ? origin_of(files.front()).columns : options.labels);
+    if (options.generated.empty() && given.vae) require_decoded_by(*given.vae, vae_folder, files.front());
+  });
   auto const& kinds = given.kinds;
   if (session.dry_run) {
     if (session.ranks.is_root())

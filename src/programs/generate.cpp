@@ -1,6 +1,8 @@
 // retort-generate: new cells from scLDM's flow of latents, decoded to counts, or from scRDiT's diffusion of expression; each rank draws its share.
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -49,7 +51,10 @@ void check(GenerateOptions const& options, bool is_scrdit) {
   if (is_scrdit && noise_sampler_of(options.solver) == NoiseSampler::ddim) ddim_visits(scrdit_schedule().steps(), options.ddim.stride);
   if (!is_scrdit) flow_solver_of(options.solver);
   if (options.guidance != "joint" && options.guidance != "additive") fail(ExitCode::usage, "generate.guidance is '{}' (it is joint or additive)", options.guidance);
-  if (options.cells < 0 || options.steps < 1) fail(ExitCode::usage, "generate.cells {} must not be negative and generate.steps {} must be at least 1", options.cells, options.steps);
+  if (options.cells < 0) fail(ExitCode::usage, "generate.cells is {} (it must not be negative)", options.cells);
+  if (options.steps < 1) fail(ExitCode::usage, "generate.steps is {} (it must be at least 1)", options.steps);
+  for (double const weight : options.weights)
+    if (!(weight >= 0) || std::isinf(weight)) fail(ExitCode::usage, "generate.weight is {} (it must be finite and not negative)", weight);
   if (!(options.tolerance > 0)) fail(ExitCode::usage, "generate.tolerance is {} (it must be positive)", options.tolerance);
   if (!(options.ddim.eta >= 0 && options.ddim.eta <= 1)) fail(ExitCode::usage, "generate.eta is {} (it lies in [0, 1])", options.ddim.eta);
 }
@@ -69,10 +74,12 @@ void generate(Session& session, GenerateOptions& options) {
   auto const flow = session.input(options.generator, "flow"), denoiser = session.input(options.generator, "denoiser");
   auto const output = session.product(options.output, "generated.h5ad");
   std::error_code missing;
-  auto const folder = std::filesystem::exists(denoiser, missing) && !std::filesystem::exists(flow, missing) ? denoiser : flow;
+  bool const is_flow = std::filesystem::exists(flow, missing), is_denoiser = std::filesystem::exists(denoiser, missing);
+  auto const folder = is_denoiser && !is_flow ? denoiser : flow;
   bool is_scrdit = false;
   std::vector<std::filesystem::path> inputs{folder};
   session.ranks.together([&] {
+    if (options.generator.empty() && is_flow && is_denoiser) fail(ExitCode::usage, "there are '{}' and '{}' to draw from. Name one by generate.generator", flow.string(), denoiser.string());
     auto const model = model_in(folder, "generator");
     is_scrdit = model == "scrdit";
     if (!is_scrdit && model != "scldm") fail(ExitCode::bad_input, "'{}' holds a model {} (new cells are drawn from scldm and scrdit)", folder.string(), model);
@@ -121,6 +128,9 @@ void generate(Session& session, GenerateOptions& options) {
   latents = session.ranks.gather(std::span<float const>(latents));
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
+    constexpr double highest = 14;  // log(1 + 10^6): of a cell that has nothing but one gene, in counts a million
+    if (float const most = x.empty() ? 0 : *std::max_element(x.begin(), x.end()); source->values() == "log_normalised" && most > highest)
+      session.say(fmt::format("warning: values up to {:.0f}, which no log-normalised cell has: the network was trained too shortly", most));
     CellSet set{.cells = cells, .genes = genes, .x = std::move(x), .gene_names = source->gene_names(), .cell_names = {}, .columns = source->columns(), .obsm = {}};
     if (!latents.empty()) set.obsm.push_back({"X_latent", std::ssize(latents) / cells, std::move(latents)});
     auto facts = source->facts();

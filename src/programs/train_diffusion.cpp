@@ -105,12 +105,13 @@ void check(DiffusionOptions const& options, ShardPlan const& plan) {
   if (options.steps < 0) fail(ExitCode::usage, "diffusion.steps is {} (it must not be negative)", options.steps);
   if (!(options.rate >= 0) || !(options.clip >= 0)) fail(ExitCode::usage, "diffusion.rate {} and diffusion.clip {} must not be negative", options.rate, options.clip);
   if (!(options.weight_decay >= 0)) fail(ExitCode::usage, "diffusion.weight_decay is {} (it must not be negative)", options.weight_decay);
-  if (!(options.scldm.unlabelled >= 0 && options.scldm.unlabelled <= 1)) fail(ExitCode::usage, "diffusion.unlabelled is {} (it lies in [0, 1])", options.scldm.unlabelled);
+  if (!(options.scldm.unlabelled >= 0 && options.scldm.unlabelled < 1)) fail(ExitCode::usage, "diffusion.unlabelled is {} (it lies in [0, 1): some cells must keep their labels)", options.scldm.unlabelled);
   conditioning_of(options.conditioning), precision_of(options.precision, "diffusion.precision");
   if (!(options.ema >= 0 && options.ema < 1)) fail(ExitCode::usage, "diffusion.ema is {} (it lies in [0, 1))", options.ema);
   if (!(options.scdg.latent_scale >= 0)) fail(ExitCode::usage, "diffusion.latent_scale is {} (it must not be negative)", options.scdg.latent_scale);
   if (options.network != "transformer" && options.network != "unet") fail(ExitCode::usage, "diffusion.network is '{}' (it is transformer or unet)", options.network);
   if (!(options.scrdit.zero_value <= 0) || std::isinf(options.scrdit.zero_value)) fail(ExitCode::usage, "diffusion.zero_value is {} (it must be below 0, or 0 for zeros that stay)", options.scrdit.zero_value);
+  if (options.model != "scldm" && !options.scldm.left_out.empty()) fail(ExitCode::usage, "diffusion.leave_out is for scldm ({} is not told combinations). Ask scrdit for classes by diffusion.only", options.model);
   if (options.model != "scrdit" && !options.scrdit.classes.empty()) fail(ExitCode::usage, "diffusion.only is for scrdit ({} is told classes)", options.model);
 }
 
@@ -147,7 +148,7 @@ void train(Session& session, DiffusionOptions& options) {
     if (!recipe.features.empty()) require_input(inputs.emplace_back(session.input(options.features, recipe.features)), recipe.what);
   });
   auto const& trained_on = inputs.back();
-  auto const folder = session.product(options.generator, recipe.folder);
+  auto const folder = session.product(options.generator, recipe.folder, {"config.json", recipe.model + ".safetensors"});
   if (session.is_done(inputs)) return;
 
   // Network and cells: the fit part alone, so that held-out and test cells change no weight.

@@ -24,7 +24,7 @@ namespace {
 
 // Takes over the model of another atlas; no cell is read, embedding registers this atlas's genes to the model's.
 void import_model(Session& session, FoundationOptions const& options) {
-  auto const folder = session.product(options.model, "foundation");
+  auto const folder = session.product(options.model, "foundation", {"config.json", "encoder.safetensors", "decoder.safetensors"});
   if (session.is_done({options.import})) return;
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
@@ -61,7 +61,7 @@ std::map<std::string, at::Tensor> training_state(Foundation& model, FlatAdamw co
 
 void train(Session& session, FoundationOptions& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
-  auto const model_folder = session.product(options.model, "foundation");
+  auto const model_folder = session.product(options.model, "foundation", {"config.json", "encoder.safetensors", "decoder.safetensors"});
   session.ranks.together([&] { require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;
 

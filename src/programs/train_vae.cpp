@@ -75,7 +75,7 @@ void start_at_components(Session const& session, ShardPlan const& plan, Atlas co
 
 void train(Session& session, VaeOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
-  auto const folder = session.product(options.vae, "vae");
+  auto const folder = session.product(options.vae, "vae", {"config.json", "scldm_vae.safetensors", "scvi_vae.safetensors"});
   auto const latents_file = session.product(options.latents, "latents.h5ad");
   session.ranks.together([&] { require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;

@@ -4,8 +4,10 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "retort/run/build_info.hpp"
@@ -48,6 +50,7 @@ void keep_large_blocks() {
 
 // What an exception says in one line: LibTorch appends a stack, which helps no user.
 std::string one_line(std::exception const& error) {
+  if (dynamic_cast<std::bad_alloc const*>(&error)) return "there is not enough memory. Ask for less at a time, or for more ranks on more nodes";
   std::string const text = error.what();
   return text.substr(0, text.find('\n'));
 }
@@ -106,10 +109,35 @@ Progress Session::progress(std::string const& what, std::int64_t total, std::str
   return Progress(ranks.is_root(), table.program(), what, total, unit);
 }
 
+void Session::require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs) const {
+  namespace fs = std::filesystem;
+  std::error_code missing;
+  auto const real = [&](fs::path const& path) { return fs::weakly_canonical(fs::absolute(path), missing); };
+  auto const holds = [](fs::path const& outer, fs::path const& path) { return std::mismatch(outer.begin(), outer.end(), path.begin(), path.end()).first == outer.end(); };
+  auto const text = product.path.string();
+  for (auto const& input : inputs)
+    if (holds(real(product.path), real(input))) fail(ExitCode::usage, "'{}' would replace '{}', which is read. Name another path to write", text, input.string());
+  if (holds(real(product.path), real(folder.path()))) fail(ExitCode::usage, "'{}' would replace the run folder. Name another path to write", text);
+  if (fs::exists(product.path, missing)) {
+    bool const is_folder = fs::is_directory(product.path, missing);
+    if (is_folder != product.is_folder || (!is_folder && !fs::is_regular_file(product.path, missing)))
+      fail(ExitCode::usage, "'{}' exists and is no {} that could be replaced. Name another path to write", text, product.is_folder ? "folder" : "file");
+    if (is_folder)
+      for (auto const& entry : fs::directory_iterator(product.path, missing))
+        if (auto const name = entry.path().filename().string(); std::find(product.files.begin(), product.files.end(), name) == product.files.end())
+          fail(ExitCode::usage, "'{}' holds '{}', which would be lost (a model's folder is replaced whole). Name another folder to write", text, name);
+  }
+  std::error_code error;
+  auto const parent = fs::absolute(product.path).parent_path();
+  if (!dry_run && !only_asks_) fs::create_directories(parent, error);
+  if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({}). Name another path to write", parent.string(), error.message());
+}
+
 bool Session::is_done(std::vector<std::filesystem::path> const& inputs) {
   int done = 0;
   ranks.together([&] {
     if (!ranks.is_root()) return;
+    for (auto const& product : named_products_) require_replaceable(product, inputs);
     key_ = stage_key(table.fingerprint(), inputs);
     done = !run.again && folder.is_done(key_);
     if (!done && !dry_run && !only_asks_) {
@@ -168,12 +196,14 @@ void Session::stop(Wish why, std::string const& at) const {
   throw stopped;
 }
 
-std::filesystem::path Session::product(std::string const& setting, std::string const& name) const {
-  return setting.empty() ? folder.path() / name : std::filesystem::path(setting);
+std::filesystem::path Session::product(std::string const& setting, std::string const& name, std::vector<std::string> const& files) {
+  if (setting.empty()) return folder.path() / name;
+  named_products_.push_back({setting, !files.empty(), files});
+  return setting;
 }
 
 std::filesystem::path Session::input(std::string const& setting, std::string const& name) const {
-  auto const own = product(setting, name);
+  auto const own = setting.empty() ? folder.path() / name : std::filesystem::path(setting);
   std::error_code missing;
   bool const is_elsewhere = setting.empty() && !run.base.empty() && !std::filesystem::exists(own, missing);
   return is_elsewhere ? std::filesystem::path(run.base) / name : own;
@@ -208,6 +238,8 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
       Watchdog::start(table.program(), world.rank(), world.size(), run.deadline_seconds > 0 ? run.deadline_seconds : RunOptions{}.deadline_seconds);
       world.together([&] {  // one rank alone may have been refused: a settings file that its node does not see
         if (refused) throw *refused;
+        if (run.device != "auto" && run.device != "cpu" && run.device != "cuda") fail(ExitCode::usage, "run.device is '{}' (it is auto, cpu or cuda)", run.device);
+        if (run.threads < 1) fail(ExitCode::usage, "run.threads is {} (it must be at least 1)", run.threads);
         if (!(run.deadline_seconds > 0)) fail(ExitCode::usage, "run.deadline_seconds is {} (a wait takes time). Give a number above 0", run.deadline_seconds);
         run.shards = ShardPlan(run.shards, world.rank(), world.size()).shards();  // it decides bits: recorded as what it is
       });

@@ -52,7 +52,7 @@ std::unique_ptr<ScldmVae> ScldmVae::load(std::filesystem::path const& folder) {
   bool const sane = shape.genes > 0 && shape.width > 0 && shape.width <= widest && shape.tokens > 0 && shape.tokens <= widest && shape.latent > 1 && shape.latent <= widest && shape.blocks >= 0 &&
                     shape.blocks <= widest && shape.heads > 0 && shape.width % shape.heads == 0 && shape.cross_heads > 0 && shape.width % shape.cross_heads == 0 && shape.length >= 0 &&
                     shape.genes * shape.width <= numbers && shape.blocks * shape.width * shape.width <= numbers && shape.tokens * shape.width <= numbers && shape.latent * shape.width <= numbers;
-  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
+  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again", (folder / "config.json").string());
   auto vae = std::make_unique<ScldmVae>(shape, 0);
   load_parameters(folder, "scldm_vae", vae->parameters());
   vae->origin = std::move(from);

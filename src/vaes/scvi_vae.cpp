@@ -64,8 +64,8 @@ struct ScviVae::Weights {
 };
 
 ScviVae::ScviVae(ScviShape const& shape, std::uint64_t seed) : shape_(shape), weights_(std::make_shared<Weights>(seed)) {
-  if (shape.genes < 1 || shape.hidden < 1 || shape.latent < 1 || shape.layers < 1) fail(ExitCode::usage, "the autoencoder has a size that is not positive (vae.hidden, latent or layers)");
-  if (!(shape.dropout >= 0 && shape.dropout < 1)) fail(ExitCode::usage, "vae.dropout is {} (it lies in [0, 1))", shape.dropout);
+  if (shape.genes < 1 || shape.hidden < 1 || shape.latent < 1 || shape.layers < 1) fail(ExitCode::usage, "the autoencoder has a size that is not positive (vae.scvi_hidden, scvi_latent or scvi_layers)");
+  if (!(shape.dropout >= 0 && shape.dropout < 1)) fail(ExitCode::usage, "vae.scvi_dropout is {} (it lies in [0, 1))", shape.dropout);
   Weights& w = *weights_;
   double const bound = 1 / std::sqrt(static_cast<double>(shape.genes));
   w.first_weight = w.all.uniform("encoder.0.weight", {shape.genes, shape.hidden}, bound);
@@ -191,7 +191,7 @@ std::unique_ptr<ScviVae> ScviVae::load(std::filesystem::path const& folder) {
   auto const numbers = numbers_in(folder, "scvi_vae");
   bool const sane = shape.genes > 0 && shape.hidden > 0 && shape.hidden <= widest && shape.latent > 0 && shape.latent <= widest && shape.layers > 0 && shape.layers <= deepest && shape.dropout >= 0 && shape.dropout < 1 &&
                     shape.genes * shape.hidden <= numbers && shape.hidden * shape.latent <= numbers && (shape.layers - 1) * shape.hidden * shape.hidden <= numbers;
-  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced) train it again", (folder / "config.json").string());
+  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again", (folder / "config.json").string());
   auto vae = std::make_unique<ScviVae>(shape, 0);
   load_parameters(folder, "scvi_vae", vae->parameters());
   vae->origin = std::move(from);

@@ -21,10 +21,13 @@ struct ScldmGenerator {
   std::string encoder;  // hash of the autoencoder's weights
   std::string atlas;    // identity of the cells it was trained on
   std::vector<std::int64_t> unseen;  // combinations that it was not trained on; a joint network knows nothing of them
+  double unlabelled = 0.1;           // share of cells whose labels were dropped; 0: it does not know cells without labels
 
   // scldm.safetensors and config.json. Not collective. Throws Failure(cannot_write); Failure(missing_input, bad_input).
   void save(std::filesystem::path const& folder) const;
   static ScldmGenerator load(std::filesystem::path const& folder);
+  // Whether the embeddings of that combination were trained: of a joint network its own, else one in each column.
+  bool knows(std::int64_t combination) const;
 };
 
 struct ScldmTraining {

@@ -50,6 +50,14 @@ struct CellsOfKinds {
 // those of the terms. Not collective. Throws Failure(bad_input) where the atlas has no counts and the terms ask for them.
 CellsOfKinds real_cells(Atlas const& atlas, Kinds const& kinds, std::span<std::int64_t const> rows, Terms const& terms);
 
+// What retort-generate writes into uns/retort of its sets; empty where the file does not say.
+struct SetOrigin {
+  std::string atlas, encoder;        // identity of the cells that the generator was trained on; hash of the autoencoder's weights
+  std::vector<std::string> columns;  // label columns that the cells were drawn for
+};
+// Not collective. Throws Failure(missing_input, bad_input).
+SetOrigin origin_of(std::filesystem::path const& file);
+
 struct GeneratedSet {
   Terms terms;
   CellsOfKinds cells;
@@ -59,7 +67,7 @@ struct GeneratedSet {
 // (then uns/retort/label and classes say what the cells are of, or they are of all kinds); uns/retort/values says "counts" or
 // "log_normalised" (without it: counts). Cells of kinds without test cells are left out. Not collective. Throws
 // Failure(missing_input), or Failure(bad_input) that names the file and a gene the atlas lacks or that comes twice, a kind it
-// lacks, the cell and gene of a value that is not finite or a count below 0, or that there are no cells to compare.
+// lacks, another atlas that its generator was trained on, the cell and gene of a value that is not finite or a count below 0, or that there are no cells to compare.
 GeneratedSet read_generated(std::filesystem::path const& file, Atlas const& atlas, Kinds const& kinds);
 
 }  // namespace retort

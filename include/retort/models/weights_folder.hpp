@@ -10,7 +10,7 @@
 
 namespace retort {
 
-// Publishes FOLDER/config.json and FOLDER/<config["model"]>.safetensors. Not collective: one rank calls it. Throws
+// Publishes FOLDER/config.json, with the weights' hash beside what `config` says, and FOLDER/<config["model"]>.safetensors. Not collective: one rank calls it. Throws
 // Failure(cannot_write).
 void save_network(std::filesystem::path const& folder, Parameters const& parameters, nlohmann::json const& config);
 
@@ -26,7 +26,7 @@ std::string model_in(std::filesystem::path const& folder, std::string const& wha
 std::int64_t numbers_in(std::filesystem::path const& folder, std::string const& model);
 
 // Fills the parameters from FOLDER/<model>.safetensors by name. Throws Failure(missing_input), or Failure(bad_input) where one is missing or has another
-// shape or type.
+// shape or type, or where the hash in config.json is of other weights.
 void load_parameters(std::filesystem::path const& folder, std::string const& model, Parameters const& parameters);
 
 }  // namespace retort

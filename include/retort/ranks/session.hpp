@@ -48,7 +48,8 @@ struct Session {
   Progress progress(std::string const& what, std::int64_t total, std::string const& unit) const;
   // Collective: true when this stage was finished with the same settings and inputs, which is then said; otherwise
   // options.ini and build.txt are written and the stage begins. --run.again begins in any case. Under --is-done the program
-  // ends here, with 0 or 1.
+  // ends here, with 0 or 1. Throws Failure(usage) for products that would replace what they must not, Failure(cannot_write)
+  // where their folder cannot be made.
   bool is_done(std::vector<std::filesystem::path> const& inputs);
   // Collective: marks the stage whole and drops its checkpoints; call it after the last product was published. The stage
   // counts as done while these files and folders stay as they are now.
@@ -60,13 +61,22 @@ struct Session {
   [[noreturn]] void stop(Wish why, std::string const& at) const;
   // What decides the bits of this stage: settings and inputs. Empty before is_done().
   std::string const& key() const { return key_; }
-  // What the program writes: the path of a setting, or RUN/<name> where it is empty.
-  std::filesystem::path product(std::string const& setting, std::string const& name) const;
+  // What the program writes: the path of a setting, or RUN/<name> where it is empty. A path that somebody named is looked at in is_done(): it must
+  // not be an input or hold one, a file must replace a file, and a folder one with `files` alone (of a model), so that nothing else is lost.
+  std::filesystem::path product(std::string const& setting, std::string const& name, std::vector<std::string> const& files = {});
   // What it reads: the same, or run.base's <name> where RUN has none.
   std::filesystem::path input(std::string const& setting, std::string const& name) const;
 
  private:
+  struct NamedProduct {
+    std::filesystem::path path;
+    bool is_folder;
+    std::vector<std::string> files;
+  };
+  void require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs) const;
+
   bool only_asks_;
+  std::vector<NamedProduct> named_products_;
   std::string key_;
   Stopwatch since_checkpoint_, since_look_;
   std::int64_t steps_since_checkpoint_ = 0;
