@@ -57,19 +57,19 @@ struct Side {
   }
 };
 
-Distances distances_of(Side const& real, Side const& generated, std::vector<std::int64_t> const& ours, std::vector<std::int64_t> const& theirs, std::vector<std::int32_t> const& genes) {
-  constexpr std::int64_t genes_per_block = 20;  // scRDiT's
-  auto const a = real.features_of(ours), b = generated.features_of(theirs);
-  auto const x = real.expression_of(ours, genes), y = generated.expression_of(theirs, genes);
-  auto const few = std::min(x.size(0), most_cells_of_scrdit_mmd);
-  return {wasserstein2(a, b), kernel_discrepancy(a, b), frechet_distance(a, b), softmax_divergence(x, y), wasserstein1_of_values(x, y), multi_kernel_discrepancy(x.narrow(0, 0, few), y.narrow(0, 0, few), genes_per_block)};
-}
-
 // Kinds may lie one after the other: `count` rows at even distances.
 std::vector<std::int64_t> evenly(std::int64_t rows, std::int64_t count) {
   std::vector<std::int64_t> chosen;
   for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * rows / count);
   return chosen;
+}
+
+Distances distances_of(Side const& real, Side const& generated, std::vector<std::int64_t> const& ours, std::vector<std::int64_t> const& theirs, std::vector<std::int32_t> const& genes) {
+  constexpr std::int64_t genes_per_block = 20;  // scRDiT's
+  auto const a = real.features_of(ours), b = generated.features_of(theirs);
+  auto const x = real.expression_of(ours, genes), y = generated.expression_of(theirs, genes);
+  auto const some = [](at::Tensor const& rows) { return rows.index_select(0, at::tensor(evenly(rows.size(0), std::min(rows.size(0), most_cells_of_scrdit_mmd)), at::kLong)); };
+  return {wasserstein2(a, b), kernel_discrepancy(a, b), frechet_distance(a, b), softmax_divergence(x, y), wasserstein1_of_values(x, y), multi_kernel_discrepancy(some(x), some(y), genes_per_block)};
 }
 
 // 1-NN accuracy, precision and recall.
