@@ -79,8 +79,6 @@ class SetRuns:
         more = {"generate_cells": CELLS_OF_A_KIND} if self.is_simulated else {}
         if left_out:
             more["generate_only"] = left_out
-        if conditioning == "additive":
-            more["generate_guidance"] = "additive"
         self.trained("generate", name, "scldm", generate_generator=flow / "flow", generate_vae=self.autoencoder() / "vae", generate_weight=weight, generate_output=self.folder / f"seed-{self.seed}" / name / f"{name}.h5ad", **more)
         return self.folder / f"seed-{self.seed}" / name / f"{name}.h5ad"
 

@@ -120,4 +120,9 @@ Velocity guided(ScldmTransformer const& network, at::Tensor const& labels, std::
   };
 }
 
+bool asks_for_unlabelled(std::vector<double> const& weights, Guidance guidance) {
+  double const sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  return guidance == Guidance::additive ? std::ranges::count_if(weights, [](double weight) { return weight != 0; }) != 1 || sum != 1 : sum != static_cast<double>(weights.size());
+}
+
 }  // namespace retort

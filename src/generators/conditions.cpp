@@ -16,6 +16,12 @@ Conditioning conditioning_of(std::string const& name) {
 
 std::string name_of(Conditioning conditioning) { return conditioning == Conditioning::joint ? "joint" : conditioning == Conditioning::summed ? "summed" : "additive"; }
 
+std::vector<std::string> Conditions::column_names() const {
+  std::vector<std::string> names;
+  for (auto const& column : columns_) names.push_back(column.name);
+  return names;
+}
+
 std::int64_t Conditions::combinations() const {
   std::int64_t product = 1;
   for (auto const& column : columns_)
@@ -41,10 +47,13 @@ std::string Conditions::name(std::int64_t combination) const {
 
 std::int64_t Conditions::of_name(std::string const& name) const {
   std::vector<std::string> all;
+  std::vector<std::int64_t> found;
   for (std::int64_t combination = 0; combination < combinations(); ++combination) {
     all.push_back(this->name(combination));
-    if (all.back() == name) return combination;
+    if (all.back() == name) found.push_back(combination);
   }
+  if (found.size() == 1) return found.front();
+  if (!found.empty()) fail(ExitCode::usage, "'{}' is the name of {} combinations (classes have a / in their names). Rename these classes", name, found.size());
   constexpr std::size_t most = 20;
   fail(ExitCode::usage, "there are no cells '{}' (known are {}{})", name, fmt::join(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(most, all.size())), ", "), all.size() > most ? ", …" : "");
 }
@@ -52,9 +61,7 @@ std::int64_t Conditions::of_name(std::string const& name) const {
 std::vector<Attribute> Conditions::attributes(Conditioning conditioning) const {
   if (conditioning != Conditioning::joint) return columns_;
   Attribute all;
-  std::vector<std::string> names;
-  for (auto const& column : columns_) names.push_back(column.name);
-  all.name = fmt::format("{}", fmt::join(names, "/"));
+  all.name = fmt::format("{}", fmt::join(column_names(), "/"));
   for (std::int64_t combination = 0; combination < combinations(); ++combination) all.classes.push_back(name(combination));
   return {all};
 }

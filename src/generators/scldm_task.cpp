@@ -108,18 +108,23 @@ void ScldmGenerator::save(std::filesystem::path const& folder) const {
                 {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}, {"unseen", unseen}, {"unlabelled", unlabelled}});
 }
 
-bool ScldmGenerator::knows(std::int64_t combination) const {
-  std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()), true);
+std::vector<bool> ScldmGenerator::known() const {
+  auto const combinations = conditions.combinations();
+  std::vector<bool> seen(static_cast<std::size_t>(combinations), true);
   for (auto const one : unseen) seen[static_cast<std::size_t>(one)] = false;
-  if (conditioning == Conditioning::joint) return seen[static_cast<std::size_t>(combination)];
-  auto const asked = conditions.classes(combination);
-  std::vector<bool> met(asked.size());
-  for (std::size_t one = 0; one < seen.size(); ++one) {
-    if (!seen[one]) continue;
-    auto const classes = conditions.classes(static_cast<std::int64_t>(one));
-    for (std::size_t column = 0; column < asked.size(); ++column) met[column] = met[column] || classes[column] == asked[column];
-  }
-  return std::ranges::all_of(met, [](bool is_met) { return is_met; });
+  if (conditioning == Conditioning::joint) return seen;
+  std::vector<std::vector<bool>> met;  // of each column's classes
+  for (auto const& column : conditions.columns()) met.emplace_back(column.classes.size());
+  auto const each_class = [&](std::int64_t combination, auto const& visit) {
+    auto const classes = conditions.classes(combination);
+    for (std::size_t column = 0; column < classes.size(); ++column) visit(column, static_cast<std::size_t>(classes[column]));
+  };
+  for (std::int64_t one = 0; one < combinations; ++one)
+    if (seen[static_cast<std::size_t>(one)]) each_class(one, [&](std::size_t column, std::size_t of) { met[column][of] = true; });
+  std::vector<bool> all(seen.size(), true);
+  for (std::int64_t one = 0; one < combinations; ++one)
+    each_class(one, [&](std::size_t column, std::size_t of) { all[static_cast<std::size_t>(one)] = all[static_cast<std::size_t>(one)] && met[column][of]; });
+  return all;
 }
 
 ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {

@@ -101,7 +101,7 @@ Kinds kinds_of(Atlas const& atlas, std::vector<std::string> const& columns, std:
   auto const conditioned = conditions_of(atlas, columns);
   auto const& conditions = conditioned.conditions;
   Kinds kinds;
-  for (auto const& column : conditions.columns()) kinds.columns.push_back(column.name);
+  kinds.columns = conditions.column_names();
   std::map<std::int32_t, std::int32_t> kind_of;  // by combination: those that occur, in their order
   for (auto const combination : conditioned.combination) kind_of.emplace(combination, 0);
   for (auto& [combination, kind] : kind_of) {

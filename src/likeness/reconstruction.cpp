@@ -37,7 +37,7 @@ ReconstructionScores score_reconstruction(Communicator const& ranks, CellVae con
       at::Tensor const dense = at::zeros({n, counts->genes});
       dense.view(-1).index_copy_(0, nonzero_places(*counts), at::tensor(counts->values, at::kFloat));
       auto const truth = log_normalised(dense);
-      auto const sampled = decoded.log_theta.defined() ? log_normalised(sample_counts(decoded, libraries(*counts), seed, begin)) : sample_expression(decoded, seed, begin, true);
+      auto const sampled = decoded.log_theta.defined() ? log_normalised(sample_counts(decoded, libraries(*counts), seed, begin)) : sample_expression(decoded, seed, begin);
       double const correlation = n > 1 ? gene_correlation(truth, sampled) : std::numeric_limits<double>::quiet_NaN();
       if (std::isfinite(correlation)) to[1] = correlation * static_cast<double>(n), to[3] = static_cast<double>(n);
       to[2] = mean_squared_error(truth, sampled) * static_cast<double>(n);

@@ -1,4 +1,4 @@
-// retort-generate: new cells from scLDM's flow of latents, decoded to counts, or from scRDiT's diffusion of expression; each rank draws its share.
+// retort-generate: new cells from scLDM's flow of latents, decoded to counts, or from scRDiT's diffusion of expression; ranks draw blocks in turn.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -10,8 +10,11 @@
 #include "retort/generate/scldm_cells.hpp"
 #include "retort/generate/scrdit_cells.hpp"
 #include "retort/models/weights_folder.hpp"
+#include "retort/ranks/device.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
+#include "retort/run/watchdog.hpp"
+#include "retort/training/checkpoint.hpp"
 
 using namespace retort;
 
@@ -23,7 +26,7 @@ constexpr std::int64_t rows_of_a_block = 64;
 // Section [generate].
 struct GenerateOptions {
   std::string atlas, vae, generator, output;
-  std::string solver, guidance = "joint";
+  std::string solver;
   std::vector<std::string> only;
   std::int64_t cells = 0, steps = 50;
   std::vector<double> weights;
@@ -32,14 +35,13 @@ struct GenerateOptions {
 };
 
 void add_generate_options(OptionTable& table, GenerateOptions& options) {
-  table.add("generate.atlas", options.atlas, "atlas whose test part says how many cells of a kind to draw; empty: RUN/atlas.h5ad")
+  table.add("generate.atlas", options.atlas, "atlas whose test part says how many cells of a kind to draw, where generate.cells does not; empty: RUN/atlas.h5ad")
       .add("generate.vae", options.vae, "folder of the autoencoder, for scldm; empty: RUN/vae")
       .add("generate.generator", options.generator, "folder of the generator, which says whether it is scldm's or scrdit's; empty: RUN/flow, or RUN/denoiser where there is no flow")
       .add("generate.output", options.output, "h5ad to write; empty: RUN/generated.h5ad")
       .add("generate.cells", options.cells, "cells of each kind, of scrdit in all; 0: as many as the test part has")
       .add("generate.only", options.only, "scldm: kinds to draw, CLASS or CLASS/CLASS; empty: all that the test part has, or where generate.cells is set all (of joint conditioning: all that were trained on)")
       .add("generate.weight", options.weights, "scldm: weight of the guidance, one a label column; empty: 1 each; 0: no labels")
-      .add("generate.guidance", options.guidance, "scldm: joint (all labels at once) or additive (a term a column)")
       .add("generate.solver", options.solver, "scldm: dopri5 (adaptive), heun or euler; scrdit: ddim or ddpm; empty: the first")
       .add("generate.steps", options.steps, "steps of heun and euler")
       .add("generate.tolerance", options.tolerance, "absolute and relative, of dopri5")
@@ -50,7 +52,6 @@ void add_generate_options(OptionTable& table, GenerateOptions& options) {
 void check(GenerateOptions const& options, bool is_scrdit) {
   if (is_scrdit && noise_sampler_of(options.solver) == NoiseSampler::ddim) ddim_visits(scrdit_schedule().steps(), options.ddim.stride);
   if (!is_scrdit) flow_solver_of(options.solver);
-  if (options.guidance != "joint" && options.guidance != "additive") fail(ExitCode::usage, "generate.guidance is '{}' (it is joint or additive)", options.guidance);
   if (options.cells < 0) fail(ExitCode::usage, "generate.cells is {} (it must not be negative)", options.cells);
   if (options.steps < 1) fail(ExitCode::usage, "generate.steps is {} (it must be at least 1)", options.steps);
   for (double const weight : options.weights)
@@ -59,73 +60,99 @@ void check(GenerateOptions const& options, bool is_scrdit) {
   if (!(options.ddim.eta >= 0 && options.ddim.eta <= 1)) fail(ExitCode::usage, "generate.eta is {} (it lies in [0, 1])", options.ddim.eta);
 }
 
+void append(std::vector<float>& all, at::Tensor const& block) {
+  if (block.defined()) all.insert(all.end(), block.const_data_ptr<float>(), block.const_data_ptr<float>() + block.numel());
+}
+
+// Collective: what ranks hold, in their order, behind what rank 0 has.
+void move_to_root(Communicator const& ranks, std::vector<float> own, std::vector<float>& all) {
+  std::vector<std::vector<float>> to(static_cast<std::size_t>(ranks.size()));
+  to.front() = std::move(own);
+  auto const received = ranks.exchange(to);
+  all.insert(all.end(), received.begin(), received.end());
+}
+
 std::unique_ptr<CellSource> open(GenerateOptions const& options, bool is_scrdit, std::filesystem::path const& generator, std::filesystem::path const& vae, std::filesystem::path const& atlas) {
   if (is_scrdit) {
     if (!options.only.empty()) fail(ExitCode::usage, "generate.only cannot be asked of '{}' (scrdit knows no labels) Train one for these cells by diffusion.only", generator.string());
     return std::make_unique<ScrditCells>(generator, atlas, ScrditDrawing{options.cells, noise_sampler_of(options.solver), options.ddim});
   }
-  auto const guidance = options.guidance == "additive" ? Guidance::additive : Guidance::joint;
-  return std::make_unique<ScldmCells>(generator, vae, atlas, ScldmDrawing{options.cells, options.only, options.weights, guidance, {flow_solver_of(options.solver), options.steps, options.tolerance}});
+  return std::make_unique<ScldmCells>(generator, vae, atlas, ScldmDrawing{options.cells, options.only, options.weights, {flow_solver_of(options.solver), options.steps, options.tolerance}});
 }
 
 void generate(Session& session, GenerateOptions& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const vae_folder = session.input(options.vae, "vae");
-  auto const flow = session.input(options.generator, "flow"), denoiser = session.input(options.generator, "denoiser");
+  auto const flow = session.input_if_any(options.generator, "flow"), denoiser = session.input_if_any(options.generator, "denoiser");
   auto const output = session.product(options.output, "generated.h5ad");
-  std::error_code missing;
-  bool const is_flow = std::filesystem::exists(flow, missing), is_denoiser = std::filesystem::exists(denoiser, missing);
-  auto const folder = is_denoiser && !is_flow ? denoiser : flow;
+  auto const folder = !flow.empty() ? flow : !denoiser.empty() ? denoiser : session.input("", "flow");
   bool is_scrdit = false;
   std::vector<std::filesystem::path> inputs{folder};
   session.ranks.together([&] {
-    if (options.generator.empty() && is_flow && is_denoiser) fail(ExitCode::usage, "there are '{}' and '{}' to draw from. Name one by generate.generator", flow.string(), denoiser.string());
+    require_cpu(session.run.device);
+    if (options.generator.empty() && !flow.empty() && !denoiser.empty()) fail(ExitCode::usage, "there are '{}' and '{}' to draw from. Name one by generate.generator", flow.string(), denoiser.string());
     auto const model = model_in(folder, "generator");
     is_scrdit = model == "scrdit";
     if (!is_scrdit && model != "scldm") fail(ExitCode::bad_input, "'{}' holds a model {} (new cells are drawn from scldm and scrdit)", folder.string(), model);
     if (options.solver.empty()) options.solver = is_scrdit ? "ddim" : "dopri5";
     check(options, is_scrdit);
-    if (!is_scrdit || options.cells == 0) require_input(inputs.emplace_back(atlas_file), "atlas");
+    if (options.cells == 0) require_input(inputs.emplace_back(atlas_file), "atlas");
     if (!is_scrdit) require_input(inputs.emplace_back(vae_folder), "autoencoder");
   });
-  if (session.is_done(inputs)) return;
+  if (session.is_done(inputs, {atlas_file, vae_folder})) return;
 
   std::unique_ptr<CellSource> source;
   session.ranks.together([&] { source = open(options, is_scrdit, folder, vae_folder, atlas_file); });
   auto const cells = source->cells(), genes = std::ssize(source->gene_names());
-  auto const rows = share_of(cells, session.ranks.rank(), session.ranks.size(), rows_of_a_block);
   if (session.dry_run) {
-    if (session.ranks.is_root()) std::printf("cells            %s of %s genes, %s a rank\nvalues           %s\nmemory a rank    about %s MB, rank 0 %s MB\n", with_commas(cells).c_str(), with_commas(genes).c_str(), with_commas(rows.size()).c_str(),
-                                             source->values().c_str(), with_commas(rows.size() * genes * 8 / 1'000'000 + 300).c_str(), with_commas(cells * genes * 8 / 1'000'000 + 300).c_str());
+    if (session.ranks.is_root())
+      std::printf("cells            %s of %s genes\nvalues           %s\nmemory a rank    about %s MB, rank 0 %s MB\n", with_commas(cells).c_str(), with_commas(genes).c_str(), source->values().c_str(),
+                  with_commas(rows_of_a_block * genes * 8 / 1'000'000 + 300).c_str(), with_commas(cells * genes * 8 / 1'000'000 + 300).c_str());
     return;
   }
 
-  // Noise to cells, a block of them after the other.
+  // Noise to cells: a block a rank at a time, in the order of the file, so that what is drawn is its beginning on any number of ranks. Rank 0 holds it:
+  // generated sets are small beside atlases.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  std::vector<float> x, latents;  // [rows, genes], [rows, width]
-  auto const append = [](std::vector<float>& all, at::Tensor const& block) {
-    if (block.defined()) all.insert(all.end(), block.const_data_ptr<float>(), block.const_data_ptr<float>() + block.numel());
-  };
-  std::int64_t calls = 0;
-  auto progress = session.progress(session.ranks.size() == 1 ? "generate" : "generate, rank 0", rows.size(), "cells");
-  Stopwatch const watch;
-  session.ranks.together([&] {
-    c10::InferenceMode const no_graph;
-    for (auto begin = rows.begin; begin < rows.end; begin += rows_of_a_block) {
-      auto const n = std::min(rows_of_a_block, rows.end - begin);
-      auto const drawn = source->draw({begin, n}, seed);
-      append(x, drawn.x);
-      append(latents, drawn.latents);
-      calls += drawn.calls;
-      progress.update(begin + n - rows.begin);
-    }
-  });
-  progress.finish();
-  session.folder.note("generated", {{"cells", cells}, {"seconds", watch.seconds()}, {"calls", calls}});
+  std::vector<float> x, latents;  // [first, genes], [first, width]
+  std::int64_t first = 0, calls = 0;
+  auto progress = session.progress("generate", cells, "cells");
+  Stopwatch const all;
+  Checkpoints const checkpoints(session, Checkpoints::of_root);
+  if (auto const saved = checkpoints.newest()) {
+    first = saved->step;
+    calls = saved->facts.at("calls");
+    if (session.ranks.is_root()) append(x, saved->tensors.at("x")), append(latents, saved->tensors.at("latents"));
+  }
+  while (first < cells) {
+    Watchdog::set_step(static_cast<long>(first));
+    Stopwatch watch;
+    auto const begin = first + rows_of_a_block * session.ranks.rank();
+    std::vector<float> own_x, own_latents;
+    std::int64_t own_calls = 0;
+    session.ranks.together([&] {
+      c10::InferenceMode const no_graph;
+      if (begin >= cells) return;
+      auto const drawn = source->draw({begin, std::min(rows_of_a_block, cells - begin)}, seed);
+      append(own_x, drawn.x), append(own_latents, drawn.latents);
+      own_calls = drawn.calls;
+    });
+    double const draw_seconds = watch.lap();
+    calls += own_calls;
+    move_to_root(session.ranks, std::move(own_x), x);
+    move_to_root(session.ranks, std::move(own_latents), latents);
+    first = std::min(cells, first + rows_of_a_block * session.ranks.size());
+    session.folder.step({"cells", "draw_seconds", "gather_seconds"}, {static_cast<double>(first), draw_seconds, watch.lap()});
+    progress.update(first);
 
-  // One file, by one rank: generated sets are small beside atlases.
-  x = session.ranks.gather(std::span<float const>(x));
-  latents = session.ranks.gather(std::span<float const>(latents));
+    // Checkpoint, and stop where asked to.
+    Wish const wish = first < cells ? session.boundary() : Wish::go_on;
+    if (wish == Wish::checkpoint || wish == Wish::stop) checkpoints.save({first, {{"x", at::from_blob(x.data(), {std::ssize(x)})}, {"latents", at::from_blob(latents.data(), {std::ssize(latents)})}}, {{"calls", calls}}});
+    if (wish >= Wish::stop) session.stop(wish, fmt::format("cell {} of {}", first, cells));
+  }
+  progress.finish();
+  session.folder.note("generated", {{"cells", cells}, {"seconds", all.seconds()}, {"calls", calls}});
+
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
     constexpr double highest = 14;  // log(1 + 10^6): of a cell that has nothing but one gene, in counts a million

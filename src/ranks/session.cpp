@@ -109,7 +109,7 @@ Progress Session::progress(std::string const& what, std::int64_t total, std::str
   return Progress(ranks.is_root(), table.program(), what, total, unit);
 }
 
-void Session::require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs) const {
+void Session::require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs, std::vector<std::filesystem::path> const& kept) const {
   namespace fs = std::filesystem;
   std::error_code missing;
   auto const real = [&](fs::path const& path) { return fs::weakly_canonical(fs::absolute(path), missing); };
@@ -117,6 +117,8 @@ void Session::require_replaceable(NamedProduct const& product, std::vector<std::
   auto const text = product.path.string();
   for (auto const& input : inputs)
     if (holds(real(product.path), real(input))) fail(ExitCode::usage, "'{}' would replace '{}', which is read. Name another path to write", text, input.string());
+  for (auto const& path : kept)
+    if (holds(real(product.path), real(path))) fail(ExitCode::usage, "'{}' would replace '{}'. Name another path to write", text, path.string());
   if (holds(real(product.path), real(folder.path()))) fail(ExitCode::usage, "'{}' would replace the run folder. Name another path to write", text);
   if (fs::exists(product.path, missing)) {
     bool const is_folder = fs::is_directory(product.path, missing);
@@ -133,11 +135,11 @@ void Session::require_replaceable(NamedProduct const& product, std::vector<std::
   if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({}). Name another path to write", parent.string(), error.message());
 }
 
-bool Session::is_done(std::vector<std::filesystem::path> const& inputs) {
+bool Session::is_done(std::vector<std::filesystem::path> const& inputs, std::vector<std::filesystem::path> const& kept) {
   int done = 0;
   ranks.together([&] {
     if (!ranks.is_root()) return;
-    for (auto const& product : named_products_) require_replaceable(product, inputs);
+    for (auto const& product : named_products_) require_replaceable(product, inputs, kept);
     key_ = stage_key(table.fingerprint(), inputs);
     done = !run.again && folder.is_done(key_);
     if (!done && !dry_run && !only_asks_) {
@@ -207,6 +209,15 @@ std::filesystem::path Session::input(std::string const& setting, std::string con
   std::error_code missing;
   bool const is_elsewhere = setting.empty() && !run.base.empty() && !std::filesystem::exists(own, missing);
   return is_elsewhere ? std::filesystem::path(run.base) / name : own;
+}
+
+std::filesystem::path Session::input_if_any(std::string const& setting, std::string const& name) const {
+  std::error_code missing;
+  std::string path;
+  if (ranks.is_root()) path = input(setting, name).string();
+  if (setting.empty() && !path.empty() && !std::filesystem::exists(path, missing)) path.clear();
+  ranks.broadcast(path);
+  return path;
 }
 
 int run_program(int argc, char** argv, OptionTable& table, std::function<void(Session&)> const& body) {

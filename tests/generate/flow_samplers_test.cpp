@@ -135,6 +135,13 @@ TEST_F(Guided, WeightsOfOneAndZeroAreTheNetworksOwn) {
   EXPECT_TRUE(at::equal(guided_by({0, 1}, Guidance::additive), asked({3, 1})));
 }
 
+TEST(AsksForUnlabelled, WhereAWeightIsNotOne) {
+  for (auto const& weights : {std::vector<double>{1}, {1, 1}, {0.5, 1.5}}) EXPECT_FALSE(asks_for_unlabelled(weights, Guidance::joint));
+  for (auto const& weights : {std::vector<double>{0}, {2}, {1, 2}, {0, 1}}) EXPECT_TRUE(asks_for_unlabelled(weights, Guidance::joint));
+  for (auto const& weights : {std::vector<double>{1}, {0, 1}, {1, 0}}) EXPECT_FALSE(asks_for_unlabelled(weights, Guidance::additive));
+  for (auto const& weights : {std::vector<double>{0, 0}, {1, 1}, {2, 0}, {0.5, 0.5}}) EXPECT_TRUE(asks_for_unlabelled(weights, Guidance::additive));
+}
+
 TEST_F(Guided, Formulas) {
   at::Tensor const none = asked({3, 2}), both = asked({2, 1}), type = asked({2, 2}), stimulus = asked({3, 1});
   EXPECT_GT(apart(both, none), 1e-2);

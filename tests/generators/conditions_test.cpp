@@ -28,6 +28,13 @@ TEST(Conditions, LastColumnRunsFastest) {
   EXPECT_NE(text.find("c/yes"), std::string::npos);
 }
 
+TEST(Conditions, TwoCombinationsOfOneName) {
+  Conditions const slashed({{"type", {"a", "a/b"}}, {"state", {"b/c", "c"}}});
+  EXPECT_EQ(slashed.name(1), "a/c");
+  EXPECT_EQ(slashed.of_name("a/b/b/c"), 2);
+  EXPECT_NE(failure_of(ExitCode::usage, [&] { slashed.of_name("a/b/c"); }).find("name of 2 combinations"), std::string::npos);
+}
+
 TEST(Conditions, LabelsAsTheNetworkHearsThem) {
   auto const joint = both.attributes(Conditioning::joint);
   ASSERT_EQ(joint.size(), 1U);
@@ -95,6 +102,16 @@ TEST(ScldmGenerator, IsReadAsItWasWritten) {
     EXPECT_EQ(read.encoder, "encoder 1");
     EXPECT_EQ(read.atlas, "atlas 1");
     EXPECT_EQ(read.unseen, (std::vector<std::int64_t>{1, 4}));
+  }
+}
+
+TEST(ScldmGenerator, KnowsWhatWasTrained) {
+  auto generator = some_generator(Conditioning::joint);
+  generator.unseen = {1, 4, 5};  // a/yes, and all of c
+  EXPECT_EQ(generator.known(), (std::vector<bool>{true, false, true, true, false, false}));
+  for (auto const conditioning : {Conditioning::summed, Conditioning::additive}) {
+    generator.conditioning = conditioning;
+    EXPECT_EQ(generator.known(), (std::vector<bool>{true, true, true, true, false, false}));
   }
 }
 

@@ -23,7 +23,8 @@ with Runs() as runs:
 
     # An output replaces a file of its kind or a model of its kind, in a folder that is made where it is missing, and nothing else.
     before = read_bytes(atlas)
-    runs.refused(2, "which is read", "generate", 2, run, f"--generate.output={atlas}", "--generate.cells=4")
+    runs.refused(2, "which is read", "generate", 2, run, f"--generate.output={atlas}")
+    runs.refused(2, "would replace", "generate", 2, run, f"--generate.output={atlas}", "--generate.cells=4")
     runs.refused(2, "which is read", "train-vae", 2, *VAE, run, f"--vae.latents={here}/../run/atlas.h5ad", "--vae.steps=4")
     runs.refused(2, "which is read", "report", 1, run, f"--report.page={atlas}")
     runs.refused(2, "would replace", "train-vae", 1, *VAE, run, f"--vae.folder={here}", "--vae.steps=4")
@@ -47,6 +48,9 @@ with Runs() as runs:
     runs.refused(2, "diffusion.leave_out is for scldm", "train-diffusion", 1, *train, *DENOISER, "--diffusion.leave_out=t1")
     runs.refused(2, "diffusion.unlabelled is 1", "train-diffusion", 1, *train, "--diffusion.unlabelled=1")
     runs.refused(2, "run.device is 'tpu'", "train-vae", 1, *VAE, *elsewhere, "--run.device=tpu")
+    for verb in ("train-vae", "train-diffusion", "generate", "evaluate-generated"):
+        runs.refused(2, "computes on CPUs alone", verb, 2, *elsewhere, "--run.device=cuda")
+    runs.refused(2, "hidden layer of width 33", "train-diffusion", 2, *elsewhere, "--diffusion.model=scdg", "--diffusion.hidden=64,33", f"--diffusion.features={here}/latents.h5ad")
     for weight in ("nan", "inf", "-1"):
         runs.refused(2, "it must be finite and not negative", "generate", 1, *elsewhere, f"--generate.weight={weight}")
     runs.refused(2, "joint conditioning of 2 columns takes 1", "generate", 1, *elsewhere, "--generate.weight=3,1")

@@ -17,6 +17,7 @@ namespace retort {
 struct Attribute {
   std::string name;
   std::vector<std::string> classes;
+  bool operator==(Attribute const&) const = default;
 };
 
 struct ScldmTransformerShape {

@@ -39,5 +39,7 @@ FlowResult flow(Velocity const& velocity, at::Tensor const& noise, FlowSettings 
 // `weights` one an attribute. Weights of 1 (joint) ask the network once, of 0 without labels.
 enum class Guidance { joint, additive };
 Velocity guided(ScldmTransformer const& network, at::Tensor const& labels, std::vector<double> const& weights, Guidance guidance);
+// Whether that asks the network for cells without labels.
+bool asks_for_unlabelled(std::vector<double> const& weights, Guidance guidance);
 
 }  // namespace retort

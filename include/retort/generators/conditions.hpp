@@ -23,10 +23,11 @@ class Conditions {
   explicit Conditions(std::vector<Attribute> columns) : columns_(std::move(columns)) {}
 
   std::vector<Attribute> const& columns() const { return columns_; }
+  std::vector<std::string> column_names() const;
   std::int64_t combinations() const;
   // "CD4 T/stimulated".
   std::string name(std::int64_t combination) const;
-  // The combination of such a name. Throws Failure(usage) with those there are.
+  // The combination of such a name. Throws Failure(usage) with those there are, or where two have that name.
   std::int64_t of_name(std::string const& name) const;
   // One class a column.
   std::vector<std::int64_t> classes(std::int64_t combination) const;

@@ -26,8 +26,8 @@ struct ScldmGenerator {
   // scldm.safetensors and config.json. Not collective. Throws Failure(cannot_write); Failure(missing_input, bad_input).
   void save(std::filesystem::path const& folder) const;
   static ScldmGenerator load(std::filesystem::path const& folder);
-  // Whether the embeddings of that combination were trained: of a joint network its own, else one in each column.
-  bool knows(std::int64_t combination) const;
+  // Combinations whose embeddings were trained: of a joint network its own, else one in each column.
+  std::vector<bool> known() const;
 };
 
 struct ScldmTraining {

@@ -49,8 +49,8 @@ struct Session {
   // Collective: true when this stage was finished with the same settings and inputs, which is then said; otherwise
   // options.ini and build.txt are written and the stage begins. --run.again begins in any case. Under --is-done the program
   // ends here, with 0 or 1. Throws Failure(usage) for products that would replace what they must not, Failure(cannot_write)
-  // where their folder cannot be made.
-  bool is_done(std::vector<std::filesystem::path> const& inputs);
+  // where their folder cannot be made. `kept`: what no product may replace either, though it is not read.
+  bool is_done(std::vector<std::filesystem::path> const& inputs, std::vector<std::filesystem::path> const& kept = {});
   // Collective: marks the stage whole and drops its checkpoints; call it after the last product was published. The stage
   // counts as done while these files and folders stay as they are now.
   void set_done(std::vector<std::filesystem::path> const& products);
@@ -66,6 +66,8 @@ struct Session {
   std::filesystem::path product(std::string const& setting, std::string const& name, std::vector<std::string> const& files = {});
   // What it reads: the same, or run.base's <name> where RUN has none.
   std::filesystem::path input(std::string const& setting, std::string const& name) const;
+  // Collective: the same, or nothing where the setting is empty and rank 0 finds nothing there.
+  std::filesystem::path input_if_any(std::string const& setting, std::string const& name) const;
 
  private:
   struct NamedProduct {
@@ -73,7 +75,7 @@ struct Session {
     bool is_folder;
     std::vector<std::string> files;
   };
-  void require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs) const;
+  void require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs, std::vector<std::filesystem::path> const& kept) const;
 
   bool only_asks_;
   std::vector<NamedProduct> named_products_;

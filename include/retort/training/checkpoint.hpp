@@ -22,7 +22,7 @@ struct CheckpointState {
   nlohmann::json facts;                       // what is small
 };
 
-// RUN/<verb>/checkpoints/step-N/ holds stripe-S.safetensors and MANIFEST.json (docs/formats.md, version 1); `latest` names
+// RUN/<verb>/checkpoints/step-N/ holds stripe-S.safetensors and MANIFEST.json (docs/formats.md, version 2); `latest` names
 // the newest. Every file is flushed, then the manifest with the files' checksums, then the folder is renamed from
 // step-N.tmp: a crash at any point leaves the earlier ones whole.
 //
@@ -30,7 +30,8 @@ struct CheckpointState {
 class Checkpoints {
  public:
   // Of the stage that session.is_done() has begun. From here the signals to stop wait for step boundaries.
-  // State above `stripe_bytes` is written by a second rank, and so on.
+  // State above `stripe_bytes` is written by a second rank, and so on; with of_root rank 0 writes all, and the others' state does not matter.
+  static constexpr std::int64_t of_root = std::int64_t{1} << 60;
   explicit Checkpoints(Session& session, std::int64_t stripe_bytes = 1'000'000'000);
 
   // Collective: publishes a checkpoint and drops those beyond run.keep_checkpoints. Large state is written by several
