@@ -12,6 +12,7 @@
 #include "retort/generators/scldm_task.hpp"
 #include "retort/generators/scrdit_task.hpp"
 #include "retort/ranks/gradient_arena.hpp"
+#include "retort/ranks/device.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
@@ -79,7 +80,7 @@ void add_diffusion_options(OptionTable& table, DiffusionOptions& options) {
       .add("diffusion.weight_decay", options.weight_decay, "of AdamW; -1: 1e-4 for scdg, none for scldm, 0.01 for scrdit")
       .add("diffusion.clip", options.clip, "largest norm of a gradient; 0: any; -1: 10 for scldm, any for the others")
       .add("diffusion.precision", options.precision, "of products in training: float32, or bfloat16 with float32 weights, sums and norms")
-      .add("diffusion.ema", options.ema, "keep of the moving average of weights that is written; 0: the last weights")
+      .add("diffusion.ema", options.ema, "keep of the moving average of weights that is written, less in the first steps: (1 + step) / (10 + step) at most; 0: the last weights")
       .add("diffusion.hidden", options.scdg.hidden, "scdg: widths of the denoiser's layers")
       .add("diffusion.latent_scale", options.scdg.latent_scale, "scdg: features are multiplied by it; 0: the square root of their width")
       .add("diffusion.network", options.network, "scrdit: transformer or unet")
@@ -141,6 +142,7 @@ void train(Session& session, DiffusionOptions& options) {
   Recipe recipe;
   std::vector<std::filesystem::path> inputs{atlas_file};
   session.ranks.together([&] {
+    require_cpu(session.run.device);
     recipe = recipe_of(options.model);
     options.complete(recipe);
     check(options, plan);
@@ -222,7 +224,7 @@ void train(Session& session, DiffusionOptions& options) {
     // Step.
     double const rate = recipe.rate_at(step, steps, options.rate);
     optimiser.step(clipped(gradient, norm, options.clip), rate);
-    if (average) average->update();
+    if (average) average->update(step);
 
     // Log.
     recent = step ? 0.99 * recent + 0.01 * loss : loss;

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace retort {
 
 MovingAverage::MovingAverage(GradientArena& arena, double keep) : arena_(arena), keep_(keep), values_(arena.shared_array()) {
@@ -10,9 +12,10 @@ MovingAverage::MovingAverage(GradientArena& arena, double keep) : arena_(arena),
   arena_.fence();
 }
 
-void MovingAverage::update() {
+void MovingAverage::update(std::int64_t step) {
   at::NoGradGuard no_grad;
-  arena_.own_part(values_).lerp_(arena_.own_part(arena_.weights()), 1 - keep_);
+  double const keep = std::min(keep_, static_cast<double>(1 + step) / static_cast<double>(10 + step));
+  arena_.own_part(values_).lerp_(arena_.own_part(arena_.weights()), 1 - keep);
   arena_.fence();  // a checkpoint may follow, which one rank writes
 }
 

@@ -55,7 +55,7 @@ with Runs() as runs:
         assert apart < 5e-3, (name, losses)
         assert all(tensor.dtype == "float32" for tensor in tensors(os.path.join(folder, weights[0]), weights[1]).values())
 
-    # A moving average is that of the weights after each step, begun with those before the first; the rate is held, so fewer steps are the same steps.
+    # A moving average is that of the weights after each step, begun with those before the first, which it keeps the less of the earlier it is; the rate is held, so fewer steps are the same steps.
     def after(steps, keep):
         folder = runs.path(f"average-{steps}-{keep}")
         runs.must("train-diffusion", 2, *of("train-diffusion"), "--diffusion.model=scrdit", "--diffusion.rate=0.01", f"--diffusion.steps={steps}", f"--diffusion.ema={keep}", f"--run.base={here}", f"--run.folder={folder}")
@@ -65,12 +65,13 @@ with Runs() as runs:
     begun, averaged = after(1, 0.75), after(3, 0.75)
     for name, first in begun.items():
         expected = first
-        for later in weights[1:]:
-            expected = 0.75 * expected + 0.25 * later[name]
+        for step, later in enumerate(weights[1:], 1):
+            keep = (1 + step) / (10 + step)
+            expected = keep * expected + (1 - keep) * later[name]
         assert abs(averaged[name] - expected).max() < 1e-6, name
     assert max(abs(averaged[name] - weights[2][name]).max() for name in begun) > 1e-3
     zeros = ("out.weight", "out.bias")  # at first
-    assert all(abs(begun[name] - 0.25 * weights[0][name]).max() < 1e-6 and abs(weights[0][name]).max() > 0 for name in zeros), zeros
+    assert all(abs(begun[name] - 0.9 * weights[0][name]).max() < 1e-6 and abs(weights[0][name]).max() > 0 for name in zeros), zeros
 
     # Eight shards instead of one take the same cells in smaller pieces: the same sums, but for rounding.
     sums = {}

@@ -7,7 +7,7 @@
 namespace retort {
 namespace {
 
-TEST(MovingAverage, IsTheAverageOfTheWeightsAfterEachStep) {
+TEST(MovingAverage, IsTheAverageOfTheWeightsAfterEachStepAndForgetsTheFirst) {
   Communicator const ranks(MPI_COMM_WORLD);
   ShardPlan const plan(4, ranks.rank(), ranks.size());
   at::manual_seed(1);
@@ -18,11 +18,12 @@ TEST(MovingAverage, IsTheAverageOfTheWeightsAfterEachStep) {
   at::Tensor expected = arena.weights().clone();
   EXPECT_TRUE(at::equal(average.values(), expected));
   arena.fence();  // no rank changes what another still reads
-  for (int step = 0; step < 20; ++step) {
+  for (int step = 0; step < 40; ++step) {
     arena.own_part(arena.weights()).add_(step % 3 - 0.7);  // an optimiser's step
     arena.fence();
-    expected = 0.75 * expected + 0.25 * arena.weights();
-    average.update();
+    double const keep = step < 26 ? (1.0 + step) / (10.0 + step) : 0.75;
+    expected = keep * expected + (1 - keep) * arena.weights();
+    average.update(step);
     EXPECT_LT((average.values() - expected).abs().max().item<double>(), 1e-5) << "step " << step;
     arena.fence();
   }
