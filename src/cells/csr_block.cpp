@@ -51,6 +51,18 @@ CsrBlock cut_to_rows(CsrBlock const& cells, RowRange rows) {
   return cut;
 }
 
+CsrBlock chosen_rows(CsrBlock const& cells, std::span<std::int64_t const> rows) {
+  CsrBlock chosen;
+  chosen.genes = cells.genes;
+  for (auto const row : rows) {
+    auto const from = cells.indptr[static_cast<std::size_t>(row)], to = cells.indptr[static_cast<std::size_t>(row) + 1];
+    chosen.indices.insert(chosen.indices.end(), cells.indices.begin() + from, cells.indices.begin() + to);
+    chosen.values.insert(chosen.values.end(), cells.values.begin() + from, cells.values.begin() + to);
+    chosen.indptr.push_back(std::ssize(chosen.indices));
+  }
+  return chosen;
+}
+
 CsrBlock cut_to_genes(CsrBlock const& cells, std::span<std::int64_t const> genes) {
   if (std::ssize(genes) == cells.genes) return cells;
   std::vector<std::int32_t> place(static_cast<std::size_t>(cells.genes), -1);

@@ -22,12 +22,14 @@ void for_each_count(CsrBlock const& cells, Visit const& visit) {
   for (std::size_t k = 0; k < cells.indices.size(); ++k) visit(static_cast<std::size_t>(cells.indices[k]), static_cast<double>(cells.values[k]));
 }
 
-Moments moments_of(CsrBlock const& cells) {
+// Values of at least `least`.
+Moments moments_of(CsrBlock const& cells, double least) {
+  if (cells.rows() < 2) fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", cells.rows());
   auto const genes = static_cast<std::size_t>(cells.genes);
   auto const n = static_cast<double>(cells.rows());
   Moments all{std::vector<double>(genes), std::vector<double>(genes), std::vector<std::int64_t>(genes)};
   for_each_count(cells, [&](std::size_t gene, double count) {
-    if (!(count >= 0) || std::isinf(count)) fail(ExitCode::bad_input, "a real cell holds {} of gene {} (it is no count)", count, gene);
+    if (!(count >= least) || !std::isfinite(count)) fail(ExitCode::bad_input, "a real cell holds {} of gene {} (it is no {})", count, gene, least == 0 ? "count" : "expression");
     all.mean[gene] += count;
     all.seen_in[gene] += count > 0;
   });
@@ -74,8 +76,7 @@ std::vector<double> standardised_variances(CsrBlock const& cells, Moments const&
 }  // namespace
 
 VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& options) {
-  if (counts.rows() < 2) fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", counts.rows());
-  Moments const moments = moments_of(counts);
+  Moments const moments = moments_of(counts, 0);
   std::vector<bool> looked_at;
   for (auto const cells : moments.seen_in) looked_at.push_back(cells >= options.seen_in);
   VariableGenes chosen;
@@ -97,6 +98,14 @@ VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& 
   for (std::size_t gene = 0; gene < ranked.size(); ++gene)
     if (!looked_at[gene]) ranked[gene] = -std::numeric_limits<double>::infinity();
   chosen.genes = highest_genes(ranked, options.count);
+  return chosen;
+}
+
+VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count) {
+  auto moments = moments_of(cells, std::numeric_limits<double>::lowest());
+  VariableGenes chosen;
+  chosen.genes = highest_genes(moments.variance, count);
+  if (cells.genes > count) chosen.variance = std::move(moments.variance);
   return chosen;
 }
 

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
-#include "retort/distances/expression_statistics.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {
@@ -33,20 +31,6 @@ at::Tensor expression(CsrBlock const& cells, std::int64_t first, std::int64_t ro
     if (are_counts && sum > 0) dense[row].mul_(target_sum / sum);
   }
   return are_counts ? dense.log1p_() : dense;
-}
-
-// The `count` genes whose values vary most, rising; equal variances: the earlier gene first.
-VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count) {
-  if (cells.rows() < 2) fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", cells.rows());
-  VariableGenes chosen;
-  chosen.genes.resize(static_cast<std::size_t>(cells.genes));
-  std::iota(chosen.genes.begin(), chosen.genes.end(), 0);
-  if (cells.genes <= count) return chosen;
-  at::Tensor const variance = gene_spread(cells).deviation.square();
-  double const* const of_gene = variance.const_data_ptr<double>();
-  chosen.variance.assign(of_gene, of_gene + cells.genes);
-  chosen.genes = highest_genes(chosen.variance, count);
-  return chosen;
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t widest = 1 << 14;
 
 bool is_sane(ScrditTransformerShape const& shape, std::int64_t numbers) {
-  return shape.patch > 0 && shape.genes > 0 && shape.genes % shape.patch == 0 && shape.genes / shape.patch <= widest && shape.width > 0 && shape.width <= widest && shape.width % 4 == 0 && shape.heads > 0 &&
+  return shape.patch > 0 && shape.genes > 0 && shape.genes % shape.patch == 0 && shape.genes / shape.patch <= most_scrdit_tokens && shape.width > 0 && shape.width <= widest && shape.width % 4 == 0 && shape.heads > 0 &&
          shape.width % shape.heads == 0 && shape.depth > 0 && shape.depth <= widest && shape.depth * shape.width <= numbers / shape.width && shape.patch <= numbers / shape.width;
 }
 

@@ -20,20 +20,6 @@ namespace {
 constexpr std::int64_t rows_at_once = 1024;
 constexpr std::size_t most_sampled = 10'000;  // cells that genes are chosen on, and means and scale taken of
 
-// The genes whose stored values vary most, rising; of equals the earlier.
-std::vector<std::int32_t> most_varying(CsrBlock const& cells, std::int64_t count) {
-  std::vector<double> sums(static_cast<std::size_t>(cells.genes)), squares(sums.size());
-  for (std::size_t k = 0; k < cells.indices.size(); ++k) {
-    auto const gene = static_cast<std::size_t>(cells.indices[k]);
-    double const value = cells.values[k];
-    sums[gene] += value, squares[gene] += value * value;
-  }
-  auto const n = static_cast<double>(cells.rows());
-  std::vector<double> variance;
-  for (std::size_t gene = 0; gene < sums.size(); ++gene) variance.push_back(squares[gene] / n - sums[gene] / n * (sums[gene] / n));
-  return highest_genes(variance, count);
-}
-
 ScrditShape with_genes(ScrditShape shape, std::int64_t genes) {
   std::visit([&](auto& sizes) { sizes.genes = genes; }, shape);
   return shape;
@@ -96,10 +82,10 @@ std::vector<std::int32_t> scrdit_genes(Atlas const& atlas, std::int64_t count) {
   auto rows = rows_of_part(atlas, Part::fit);
   rows.resize(std::min(rows.size(), most_sampled));
   auto const cells = atlas.read(rows);
-  if (!atlas.holds_counts()) return most_varying(cells, count);
+  if (!atlas.holds_counts()) return most_varying_genes(cells, count).genes;
   auto genes = variable_genes(cells, {.count = count}).genes;
   // All genes come back where fewer than asked for are seen in enough cells.
-  return std::ssize(genes) == count ? genes : most_varying(cells, count);
+  return std::ssize(genes) == count ? genes : most_varying_genes(cells, count).genes;
 }
 
 ScrditTask::ScrditTask(Session const& session, Atlas const& atlas, ScrditTraining const& training, ShardPlan const& plan) : seed_(static_cast<std::uint64_t>(session.run.seed)) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "retort/cells/csr_rows.hpp"
 #include "retort/cells/libraries.hpp"
 #include "retort/distances/expression_statistics.hpp"
 #include "retort/distances/frechet.hpp"
@@ -132,8 +133,10 @@ Comparison comparison_with(Atlas const& atlas, Kinds const& kinds, std::vector<s
   return {terms, std::move(real), std::move(space)};
 }
 
-GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds, CellsOfKinds const& generated, std::int64_t most_cells) {
+GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds, CellsOfKinds const& generated, std::int64_t most_cells, std::span<std::int64_t const> in_proportion) {
   GenerationScores scores;
+  std::vector<std::int64_t> together(in_proportion.begin(), in_proportion.end());
+  if (together.empty()) together = evenly(generated.cells.rows(), generated.cells.rows());
   auto const count = kinds.count();
   auto const width = std::ssize(distance_names);
   // Distances of a kind, and those of all cells, are one rank's work; every number is computed once, and the others add zeros.
@@ -145,11 +148,13 @@ GenerationScores score_generated(Communicator const& ranks, Comparison const& co
     for (std::int64_t kind = 0; kind <= count; ++kind) {
       bool const is_all = kind == count;
       auto real_rows = is_all ? std::vector<std::int64_t>() : cells_of(comparison.real, kind), rows = is_all ? std::vector<std::int64_t>() : cells_of(generated, kind);
-      auto const n = is_all ? std::min({comparison.real.cells.rows(), generated.cells.rows(), most_cells}) : std::min({std::ssize(real_rows), std::ssize(rows), most_cells});
+      auto const n = is_all ? std::min({comparison.real.cells.rows(), std::ssize(together), most_cells}) : std::min({std::ssize(real_rows), std::ssize(rows), most_cells});
       left_out[index(kind)] = n < 2 || (!is_all && !comparison.terms.is_labelled);
       if (left_out[index(kind)] || kind % ranks.size() != ranks.rank()) continue;
       real_rows = is_all ? evenly(comparison.real.cells.rows(), n) : std::vector(real_rows.begin(), real_rows.begin() + n);
-      rows = is_all ? evenly(generated.cells.rows(), n) : std::vector(rows.begin(), rows.begin() + n);
+      if (is_all)
+        for (auto const place : evenly(std::ssize(together), n)) rows.push_back(together[index(place)]);
+      rows.resize(index(n));
       auto const distances = distances_of(ours, theirs, real_rows, rows, genes);
       std::copy(distances.begin(), distances.end(), found.begin() + kind * width);
       if (!is_all) continue;
@@ -169,13 +174,14 @@ GenerationScores score_generated(Communicator const& ranks, Comparison const& co
   auto const* const last = found.data() + found.size() - 3;
   scores.neighbour_accuracy = left_out.back() ? none : last[0], scores.precision = left_out.back() ? none : last[1], scores.recall = left_out.back() ? none : last[2];
 
-  auto const of_real = gene_spread(comparison.real.cells), of_generated = gene_spread(generated.cells);
+  auto const all = in_proportion.empty() ? generated.cells : chosen_rows(generated.cells, in_proportion);
+  auto const of_real = gene_spread(comparison.real.cells), of_generated = gene_spread(all);
   scores.zeros_of_kind = is_labelled ? zeros_of_kinds(generated, count) : std::vector<double>(index(count), none);
   scores.zeros = of_generated.zero_proportion();
   scores.variation = median_variation(of_generated);
   scores.zero_gap = zero_gap(of_real, of_generated);
   scores.variation_gap = variation_gap(of_real, of_generated, least_mean);
-  scores.library = comparison.terms.values == CellValues::counts ? mean_library(generated.cells) : none;
+  scores.library = comparison.terms.values == CellValues::counts ? mean_library(all) : none;
   return scores;
 }
 

@@ -13,6 +13,7 @@
 #include "retort/likeness/embedding_classes.hpp"
 #include "retort/likeness/generated_cells.hpp"
 #include "retort/likeness/reconstruction.hpp"
+#include "retort/ranks/device.hpp"
 #include "retort/ranks/session.hpp"
 
 using namespace retort;
@@ -74,11 +75,25 @@ Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path 
   return given;
 }
 
-// The cells that sets on these terms are read against: their set, kind of row, and what they are.
+// The cells that sets on these terms are read against: their set, kind of row, what they are, and, where kinds were cut, which stand for all together.
 struct Baseline {
   std::string set, kind;
   CellsOfKinds cells;
+  std::vector<std::int64_t> in_proportion;
 };
+
+// Rows of a set that has at most `most_cells` of each kind, by which kinds have the shares they have in the test part; none where no kind was cut.
+std::vector<std::int64_t> in_proportion(CellsOfKinds const& cells, Kinds const& kinds, std::int64_t most_cells) {
+  auto const largest = *std::max_element(kinds.test_cells.begin(), kinds.test_cells.end());
+  std::vector<std::int64_t> rows, of_kind(kinds.test_cells.size());
+  if (largest <= most_cells) return rows;
+  double const kept = static_cast<double>(most_cells) / static_cast<double>(largest);
+  for (std::size_t row = 0; row < cells.kinds.size(); ++row) {
+    auto const kind = static_cast<std::size_t>(cells.kinds[row]);
+    if (of_kind[kind]++ < std::llround(kept * static_cast<double>(kinds.test_cells[kind]))) rows.push_back(static_cast<std::int64_t>(row));
+  }
+  return rows;
+}
 
 std::vector<Baseline> baselines(Session& session, Given const& given, Terms const& terms, std::int64_t most_cells) {
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
@@ -87,18 +102,19 @@ std::vector<Baseline> baselines(Session& session, Given const& given, Terms cons
   for (auto& cells : kinds.test_cells) cells = std::min(cells, most_cells);
   bool const are_counts = terms.values == CellValues::counts;
   session.ranks.together([&] {
-    made.push_back({"train cells", "floor", train_cells(*given.atlas, kinds, terms, seed)});
-    if (!are_counts) made.push_back({"Gaussian of genes", "prior", gaussian_expression_cells(*given.atlas, kinds, terms, seed)});
+    made.push_back({"train cells", "floor", train_cells(*given.atlas, kinds, terms, seed), {}});
+    if (!are_counts) made.push_back({"Gaussian of genes", "prior", gaussian_expression_cells(*given.atlas, kinds, terms, seed), {}});
   });
   bool const predicts_counts = given.vae && given.latents && given.vae->decode(at::zeros({1, given.vae->width()})).log_theta.defined();
   if (are_counts && predicts_counts) {
     auto const libraries = train_libraries(session.ranks, *given.atlas, kinds);
-    auto const add = [&](std::string const& set, std::string const& kind, LatentBaseline baseline) { made.push_back({set, kind, latent_cells(session.ranks, baseline, *given.vae, *given.latents, libraries, *given.atlas, kinds, terms, seed)}); };
+    auto const add = [&](std::string const& set, std::string const& kind, LatentBaseline baseline) { made.push_back({set, kind, latent_cells(session.ranks, baseline, *given.vae, *given.latents, libraries, *given.atlas, kinds, terms, seed), {}}); };
     add("latents of train cells", "autoencoder", LatentBaseline::train_cells);
     add("Gaussian of latents", "prior", LatentBaseline::gaussian_of_kind);
     add("N(0, I) latents", "standard prior", LatentBaseline::standard_normal);
   }
   std::erase_if(made, [](Baseline const& one) { return one.cells.kinds.empty(); });
+  for (auto& one : made) one.in_proportion = in_proportion(one.cells, given.kinds, most_cells);
   return made;
 }
 
@@ -160,16 +176,13 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   std::vector<std::filesystem::path> files(options.generated.begin(), options.generated.end());
   if (files.empty()) files.push_back(session.input("", "generated.h5ad"));
-  auto const where_there_is = [&](std::string const& setting, std::string const& name) {
-    auto const path = session.input(setting, name);
-    return !setting.empty() || std::filesystem::exists(path) ? path : std::filesystem::path();
-  };
-  auto const vae_folder = where_there_is(options.vae, "vae"), latents_file = where_there_is(options.latents, "latents.h5ad");
+  auto const vae_folder = session.input_if_any(options.vae, "vae"), latents_file = session.input_if_any(options.latents, "latents.h5ad");
   auto inputs = files;
   inputs.push_back(atlas_file);
   for (auto const& path : {vae_folder, latents_file})
     if (!path.empty()) inputs.push_back(path);
   session.ranks.together([&] {
+    require_cpu(session.run.device);
     if (options.most_cells < 2) fail(ExitCode::usage, "evaluate_generated.most_cells is {} (it must be at least 2)", options.most_cells);
     if (options.features.variable.count < 2 || options.features.components < 1)
       fail(ExitCode::usage, "evaluate_generated.genes {} must be at least 2 and evaluate_generated.components {} at least 1", options.features.variable.count, options.features.components);
@@ -197,8 +210,8 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
   auto comparisons = nlohmann::json::array(), rows = nlohmann::json::array();
   std::vector<Comparison> opened;
   auto progress = session.progress("evaluate-generated", std::ssize(files), "sets");
-  auto const add = [&](std::size_t comparison, std::string const& name, std::string const& kind, CellsOfKinds const& cells) {
-    auto row = json_of(score_generated(session.ranks, opened[comparison], kinds, cells, options.most_cells));
+  auto const add = [&](std::size_t comparison, std::string const& name, std::string const& kind, CellsOfKinds const& cells, std::span<std::int64_t const> together = {}) {
+    auto row = json_of(score_generated(session.ranks, opened[comparison], kinds, cells, options.most_cells, together));
     row.update({{"set", name}, {"kind", kind}, {"comparison", comparison}, {"cells", cells.kinds.size()}});
     rows.push_back(std::move(row));
   };
@@ -209,7 +222,7 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
     if (place == opened.size()) {
       session.ranks.together([&] { opened.push_back(comparison_with(*given.atlas, kinds, given.test, set.terms, options.features)); });
       comparisons.push_back(json_of(opened.back(), kinds));
-      for (auto const& [name, kind, cells] : baselines(session, given, set.terms, options.most_cells)) add(place, name, kind, cells);
+      for (auto const& [name, kind, cells, together] : baselines(session, given, set.terms, options.most_cells)) add(place, name, kind, cells, together);
     }
     add(place, name_of(files[f], files), "generated", set.cells);
     rows.back()["file"] = std::filesystem::absolute(files[f]).lexically_normal().string();

@@ -7,7 +7,9 @@
 
 #include "../numpy_verdict.hpp"
 #include "../small_cells.hpp"
+#include "retort/cells/csr_rows.hpp"
 #include "retort/cells/simulator.hpp"
+#include "retort/run/random.hpp"
 
 namespace retort {
 namespace {
@@ -139,6 +141,44 @@ TEST_F(GeneratedCellsTest, SetsWithoutLabelsAreComparedWhole) {
   EXPECT_FALSE(json.contains("unseen"));
   EXPECT_TRUE(json["of_class"]["zeros"][0].is_null());
   EXPECT_EQ(json_of(comparison, kinds)["test_cells"], comparison.real.kinds.size());
+}
+
+// Generated sets lie kind after kind, real cells as ingest shuffled them: the same cells in another order are no other cells, though scRDiT's MMD takes
+// five hundred of them.
+TEST_F(GeneratedCellsTest, OrderOfKindsDoesNotMatter) {
+  auto comparison = comparison_with(*atlas, kinds, test, terms, options_);
+  std::vector<std::int64_t> in_blocks, shuffled;
+  for (int kind = 0; kind < 2; ++kind)
+    for (std::int64_t i = 0, row = 0; i < 300; row = (row + 1) % comparison.real.cells.rows())
+      if (comparison.real.kinds[static_cast<std::size_t>(row)] == kind) in_blocks.push_back(row), ++i;
+  shuffled = in_blocks;
+  Random(1, purpose::distances, 0).shuffle(shuffled);
+  auto const these = [&, real = comparison.real](std::vector<std::int64_t> const& rows) {
+    CellsOfKinds chosen{chosen_rows(real.cells, rows), {}};
+    for (auto const row : rows) chosen.kinds.push_back(real.kinds[static_cast<std::size_t>(row)]);
+    return chosen;
+  };
+  comparison.real = these(shuffled);
+  auto const mmd = [&](std::vector<std::int64_t> const& rows) { return score_generated(Communicator::serial(), comparison, kinds, these(rows), 600).of_all.back(); };
+  auto one_sided = in_blocks;
+  for (std::size_t i = 500; i < one_sided.size(); ++i) one_sided[i] = one_sided[i - 500];
+  EXPECT_LT(mmd(in_blocks), 0.2 * mmd(one_sided)) << mmd(in_blocks) << ' ' << mmd(one_sided);
+}
+
+// Where kinds were cut, some rows stand for all cells together; each kind keeps its own.
+TEST_F(GeneratedCellsTest, RowsInProportionStandForAll) {
+  auto const comparison = comparison_with(*atlas, kinds, test, terms, options_);
+  std::vector<std::int64_t> some;
+  for (std::int64_t row = 0; row < set.cells.rows(); row += 3) some.push_back(row);
+  CellsOfKinds alone{chosen_rows(set.cells, some), {}};
+  for (auto const row : some) alone.kinds.push_back(set.kinds[static_cast<std::size_t>(row)]);
+  auto const whole = score_generated(ranks, comparison, kinds, set, 50), found = score_generated(ranks, comparison, kinds, set, 50, some), expected = score_generated(ranks, comparison, kinds, alone, 50);
+  EXPECT_EQ(found.of_all, expected.of_all);
+  EXPECT_EQ(found.zeros, expected.zeros);
+  EXPECT_EQ(found.library, expected.library);
+  EXPECT_EQ(found.neighbour_accuracy, expected.neighbour_accuracy);
+  EXPECT_EQ(json_of(found)["of_class"]["w2"], json_of(whole)["of_class"]["w2"]);
+  EXPECT_NE(found.of_all, whole.of_all);
 }
 
 TEST_F(GeneratedCellsTest, JsonNamesEveryScore) {

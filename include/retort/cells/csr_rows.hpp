@@ -15,6 +15,9 @@ void append_rows(CsrBlock& to, CsrBlock const& what);
 // Cells `rows` of these.
 CsrBlock cut_to_rows(CsrBlock const& cells, RowRange rows);
 
+// Cells `rows` of these, in that order.
+CsrBlock chosen_rows(CsrBlock const& cells, std::span<std::int64_t const> rows);
+
 // Columns `genes` (rising) of all rows, in their order.
 CsrBlock cut_to_genes(CsrBlock const& cells, std::span<std::int64_t const> genes);
 

@@ -31,6 +31,10 @@ struct VariableGenes {
 // serves.
 VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& options = {});
 
+// The `count` genes whose values vary most, as log values are chosen; all where there are no more. `variance` is that of the values. Not collective.
+// Throws Failure(bad_input): fewer than 2 cells, a value that is not finite.
+VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count);
+
 // The `count` genes of highest value, all where there are fewer; rising. Equal values: the earlier gene first. Not collective.
 std::vector<std::int32_t> highest_genes(std::span<double const> of_gene, std::int64_t count);
 

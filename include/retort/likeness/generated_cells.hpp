@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <vector>
 
 #include "retort/distances/feature_space.hpp"
@@ -46,8 +47,9 @@ struct GenerationScores {
 };
 
 // Collective: kinds are shared out over ranks; the result is the same on all, and on any number of them. At most `most_cells` of a
-// kind, and of all together, take part in a distance (exact transport takes their cube).
-GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds, CellsOfKinds const& generated, std::int64_t most_cells);
+// kind, and of all together, take part in a distance (exact transport takes their cube). `in_proportion`: rows of `generated` that stand for all of
+// its cells together, where its kinds were cut; none: all rows.
+GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds, CellsOfKinds const& generated, std::int64_t most_cells, std::span<std::int64_t const> in_proportion = {});
 
 // "of_class" has arrays in the order of the kinds; what is not finite is null.
 nlohmann::json json_of(GenerationScores const& scores);
