@@ -30,6 +30,7 @@ struct Layer {
 };
 
 constexpr double epsilon = 1e-5;
+constexpr std::int64_t widest = 1 << 16;
 
 Layer make_layer(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out, std::int64_t embedding) {
   Linear const input = make_linear(parameters, name + ".input", in, out);
@@ -52,7 +53,8 @@ struct Scdg::Weights {
 
 Scdg::Scdg(ScdgShape shape, std::uint64_t seed) : shape_(std::move(shape)), weights_(std::make_shared<Weights>(seed)) {
   if (shape_.hidden.size() < 2) fail(ExitCode::usage, "the denoiser has {} hidden layers (it needs two: one is wide, one is the middle)", shape_.hidden.size());
-  if (shape_.hidden[0] % 2) fail(ExitCode::usage, "the denoiser's first hidden width {} is odd (half of it holds sines, half cosines)", shape_.hidden[0]);
+  for (auto const width : shape_.hidden)
+    if (width < 2 || width > widest || width % 2) fail(ExitCode::usage, "the denoiser has a hidden layer of width {} (widths are even, from 2 to {})", width, widest);
   if (shape_.latent_scale == 0) shape_.latent_scale = std::sqrt(static_cast<double>(shape_.latent));
   auto const& hidden = shape_.hidden;
   std::int64_t const embedding = hidden[0];
@@ -138,7 +140,6 @@ Scdg Scdg::load(std::filesystem::path const& folder) {
   });
   // A hostile file must not ask for any amount of memory: two neighbouring widths have a matrix in the weights' file.
   auto const values = numbers_in(folder, "scdg");
-  constexpr std::int64_t widest = 1 << 16;
   bool sane = shape.latent > 0 && shape.latent <= widest && !class_names.empty() && shape.latent_scale > 0 && shape.hidden.size() >= 2 && shape.hidden.size() <= 64;
   std::int64_t before = shape.latent;
   for (std::int64_t const width : shape.hidden) {

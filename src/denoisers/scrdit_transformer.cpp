@@ -13,6 +13,8 @@ constexpr double epsilon = 1e-6;
 void check(ScrditTransformerShape const& shape) {
   if (shape.patch < 1 || shape.genes < 1 || shape.genes % shape.patch)
     fail(ExitCode::usage, "{} genes cannot be cut into patches of {} (every token holds the same number of genes)", shape.genes, shape.patch);
+  if (shape.genes / shape.patch > most_scrdit_tokens)
+    fail(ExitCode::usage, "{} genes in patches of {} are {} tokens (attention takes their square; {} are the most). Raise diffusion.patch", shape.genes, shape.patch, shape.genes / shape.patch, most_scrdit_tokens);
   if (shape.heads < 1 || shape.width < 1 || shape.width % shape.heads || shape.width % 4)
     fail(ExitCode::usage, "the width {} does not suit {} heads (it must be a multiple of the heads, and of 4 for the position table)", shape.width, shape.heads);
   if (shape.depth < 1) fail(ExitCode::usage, "the transformer has {} blocks (it needs one)", shape.depth);

@@ -8,6 +8,7 @@
 #include "retort/cells/feature_file.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/ranks/gradient_arena.hpp"
+#include "retort/ranks/device.hpp"
 #include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
@@ -77,7 +78,7 @@ void train(Session& session, VaeOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const folder = session.product(options.vae, "vae", {"config.json", "scldm_vae.safetensors", "scvi_vae.safetensors"});
   auto const latents_file = session.product(options.latents, "latents.h5ad");
-  session.ranks.together([&] { require_input(atlas_file, "atlas"); });
+  session.ranks.together([&] { require_cpu(session.run.device), require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;
 
   // Cells: the fit part alone, so that held-out and test cells change no weight.
@@ -110,7 +111,7 @@ void train(Session& session, VaeOptions const& options) {
     return;
   }
 
-  if (!options.is_scvi() && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
+  if (!options.is_scvi() && options.token_genes == "expressed" && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
   Checkpoints const checkpoints(session);
   auto const saved = checkpoints.newest();
   if (!saved && options.starts_at_components()) start_at_components(session, plan, atlas, *vae);

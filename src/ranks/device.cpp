@@ -29,4 +29,8 @@ c10::Device choose_device(Communicator const& ranks, std::string const& asked) {
   return device;
 }
 
+void require_cpu(std::string const& asked) {
+  if (asked == "cuda") fail(ExitCode::usage, "run.device is cuda (this program computes on CPUs alone). Set it to auto or cpu");
+}
+
 }  // namespace retort

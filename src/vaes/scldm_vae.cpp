@@ -10,7 +10,6 @@
 #include "retort/kernels/token_attention.hpp"
 #include "retort/layers/layers.hpp"
 #include "retort/layers/normal_tensor.hpp"
-#include "retort/layers/recomputed.hpp"
 #include "retort/run/error.hpp"
 #include "retort/vaes/cell_tokens.hpp"
 
@@ -164,28 +163,8 @@ GenePrediction ScldmVae::decode(at::Tensor const& of_cells) const {
   bool const gaussian = shape_.likelihood == CellLikelihood::gaussian;
 
   at::Tensor const genes = w.genes.narrow(0, 1, shape_.genes);
-  at::Tensor scores;  // [1 or 2, cells, genes]
-  if (x.is_cpu()) {
-    scores = gene_decoder(w.write.q(w.write.norm_q(genes)).to(at::kFloat), genes, kv[0], kv[1], heads, epsilon,
-                          {w.write.out.weight, w.write.norm2.scale, w.write.norm2.shift, w.write.mlp.w1.weight, w.write.mlp.w2.weight, w.write.mlp.w3.weight, w.head_norm.scale, w.head_norm.shift, w.logit.weight, w.logit.bias});
-  } else {
-    // Genes are far more than latent tokens: their queries go through the rest of the block in pieces, whose inner results are not kept.
-    auto const compute = [heads, gaussian](std::vector<at::Tensor> const& rows, std::vector<at::Tensor> const& whole) {
-      at::Tensor const& of_genes = rows[0];  // [rows, width]
-      auto const width = of_genes.size(1);
-      auto const norm = [width](at::Tensor const& of, at::Tensor const& scale, at::Tensor const& shift) { return at::layer_norm(of, {width}, scale, shift, epsilon); };
-      at::Tensor const queries = at::linear(norm(of_genes, whole[2], whole[3]), whole[4]).unsqueeze(0).expand({whole[0].size(0), -1, -1});
-      at::Tensor const mixed = of_genes + at::linear(attention(queries, whole[0], whole[1], heads), whole[5]);  // [cells, rows, width]
-      at::Tensor const normed = norm(mixed, whole[6], whole[7]);
-      at::Tensor done = mixed + at::linear(at::silu(at::linear(normed, whole[8])) * at::linear(normed, whole[9]), whole[10]);
-      if (gaussian) done = norm(done, whole[13], whole[14]);
-      return at::linear(done, whole[11], whole[12]);  // [cells, rows, 1 or 2]
-    };
-    std::vector<at::Tensor> whole{kv[0], kv[1], w.write.norm_q.scale, w.write.norm_q.shift, w.write.q.weight, w.write.out.weight, w.write.norm2.scale, w.write.norm2.shift, w.write.mlp.w1.weight, w.write.mlp.w2.weight, w.write.mlp.w3.weight, w.logit.weight, w.logit.bias};
-    if (gaussian) whole.insert(whole.end(), {w.head_norm.scale, w.head_norm.shift});
-    constexpr std::int64_t floats_of_a_piece = 1 << 17;
-    scores = recomputed(std::max<std::int64_t>(16, floats_of_a_piece / (cells * swiglu_hidden(shape_.width))), compute, {genes}, whole).permute({2, 0, 1});
-  }
+  at::Tensor const scores = gene_decoder(w.write.q(w.write.norm_q(genes)).to(at::kFloat), genes, kv[0], kv[1], heads, epsilon,
+                                         {w.write.out.weight, w.write.norm2.scale, w.write.norm2.shift, w.write.mlp.w1.weight, w.write.mlp.w2.weight, w.write.mlp.w3.weight, w.head_norm.scale, w.head_norm.shift, w.logit.weight, w.logit.bias});  // [1 or 2, cells, genes]
   if (shape_.likelihood == CellLikelihood::own_dispersion) return {scores[0], scores[1]};
   return {scores[0], gaussian ? at::Tensor() : w.log_theta.narrow(0, 1, shape_.genes).squeeze(1)};
 }

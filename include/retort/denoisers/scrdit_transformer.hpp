@@ -10,6 +10,8 @@
 
 namespace retort {
 
+inline constexpr std::int64_t most_scrdit_tokens = 1 << 14;
+
 // The sizes of its code; the paper's depth is 3. Genes are a multiple of the patch, the width of the heads and of 4.
 struct ScrditTransformerShape {
   std::int64_t genes = 2000;
@@ -22,7 +24,7 @@ struct ScrditTransformerShape {
 class ScrditTransformer {
  public:
   // Glorot's initialisation from `seed`; adaLN and the last layer are zero, so the first prediction is exactly 0. Throws
-  // Failure(usage) for sizes that do not divide.
+  // Failure(usage) for sizes that do not divide, or more than most_scrdit_tokens.
   ScrditTransformer(ScrditTransformerShape const& shape, std::uint64_t seed);
 
   ScrditTransformerShape const& shape() const { return shape_; }
