@@ -115,6 +115,7 @@ void generate(Session& session, GenerateOptions& options) {
   // generated sets are small beside atlases.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
   std::vector<float> x, latents;  // [first, genes], [first, width]
+  if (session.ranks.is_root()) x.reserve(static_cast<std::size_t>(cells * genes));
   std::int64_t first = 0, calls = 0;
   auto progress = session.progress("generate", cells, "cells");
   Stopwatch const all;
