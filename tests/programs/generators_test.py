@@ -97,6 +97,16 @@ with Runs() as runs:
     assert floor["set"] == "train cells" and len(others) == 2 and all(floor["w2"] < row["w2"] for row in others), found["rows"]
     assert abs(found["comparisons"][0]["real"]["zeros"] - (test.X.toarray() == 0).mean()) < 1e-6 and found["reconstruction"]["re"] > 0
 
+    # A flow that was trained for some epochs is nearer to real cells than noise in the place of its latents.
+    learned = [f"--run.base={here}", f"--run.folder={runs.path('learned')}"]
+    runs.must("train-vae", 2, *VAE, "--vae.steps=300", "--vae.rate=0.003", *learned)
+    runs.must("train-diffusion", 2, *FLOW, "--diffusion.steps=400", "--diffusion.rate=0.003", "--diffusion.ema=0.9999", *learned)
+    runs.must("generate", 2, *learned)
+    runs.must("evaluate-generated", 2, "--evaluate_generated.genes=200", "--evaluate_generated.components=10", *learned)
+    rows = {row["kind"]: row for row in scores(runs.path("learned"))["rows"]}
+    for key in ("w2", "mmd2", "frechet"):
+        assert rows["floor"][key] < rows["generated"][key] < rows["standard prior"][key], (key, rows)
+
     # Refused.
     to = f"--run.folder={runs.path('refused')}"
     runs.refused(66, "is missing", "generate", 2, f"--generate.atlas={here}/atlas.h5ad", to)
