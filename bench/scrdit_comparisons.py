@@ -20,7 +20,7 @@ OF_ONE_SEED = {  # of more genes, which take long, a tenth of the steps
     "zero value -20": {"diffusion_zero_value": -20},
     **{f"{genes:,} genes, 300 steps": {"diffusion_genes": genes} | SHORT for genes in (1000, 2000, 3000)},
 }
-MEASURES = {"scRDiT's MMD": "scrdit_mmd", "W1": "w1", "KL": "kl", "zeros": "zeros"}
+MEASURES = {"scRDiT's MMD": "scrdit_mmd", "W2": "w2", "MMD²": "mmd2", "W1": "w1", "KL": "kl", "zeros": "zeros"}
 
 
 def of_seed(one: SetRuns) -> dict[str, dict]:
