@@ -60,8 +60,9 @@ class SetRuns:
 
     # scLDM
 
-    def autoencoder(self) -> pathlib.Path:
-        return self.trained("train-vae", "scldm", "scldm")
+    def autoencoder(self, steps: int = 0) -> pathlib.Path:
+        """Of as many steps as its config has, which everything else is made with, or of so many."""
+        return self.trained("train-vae", f"scldm-{steps}", "scldm", vae_steps=steps) if steps else self.trained("train-vae", "scldm", "scldm")
 
     def scvi(self, name: str, steps: int) -> pathlib.Path:
         """Under scvi-tools' own settings, which are the defaults."""

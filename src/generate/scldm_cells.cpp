@@ -62,7 +62,7 @@ ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::
   counts_ = vae_->decode(at::zeros({1, vae_->width()})).log_theta.defined();
 }
 
-DrawnCells ScldmCells::draw(GeneratedRows const& rows, std::uint64_t seed) const {
+DrawnCells ScldmCells::draw(GeneratedRows const& rows, std::uint64_t seed, std::function<bool()> const& goes_on) const {
   auto const& shape = generator_.network->shape();
   auto const& weights = drawing_.weights;
   bool const unlabelled = std::all_of(weights.begin(), weights.end(), [](double weight) { return weight == 0; });
@@ -75,7 +75,8 @@ DrawnCells ScldmCells::draw(GeneratedRows const& rows, std::uint64_t seed) const
     libraries.push_back(generator_.sizes.draw(unlabelled ? -1 : kind, seed, row));
   }
   auto const noise = row_noise(seed, rows, vae_->width(), 0).view({rows.count, shape.tokens, shape.latent});
-  auto const drawn = flow(guided(*generator_.network, at::tensor(labels, at::kLong).view({rows.count, -1}), weights, guidance()), noise, drawing_.flow);
+  auto const velocity = guided(*generator_.network, at::tensor(labels, at::kLong).view({rows.count, -1}), weights, guidance());
+  auto const drawn = flow([&](at::Tensor const& z, double t) { return goes_on() ? velocity(z, t) : throw DrawingGivenUp(); }, noise, drawing_.flow);
   auto const latents = drawn.state.reshape({rows.count, vae_->width()}).contiguous();
   auto const prediction = vae_->decode(latents);
   return {(counts_ ? sample_counts(prediction, libraries, seed, rows.first) : sample_expression(prediction, seed, rows.first)).contiguous(), latents, drawn.calls};

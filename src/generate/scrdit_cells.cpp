@@ -37,9 +37,10 @@ ScrditCells::ScrditCells(std::filesystem::path const& generator, std::filesystem
   if (drawing_.cells == 0) fail(ExitCode::usage, "there is no cell to draw (the test part has none of what '{}' was trained on) Set generate.cells", generator.string());
 }
 
-DrawnCells ScrditCells::draw(GeneratedRows const& rows, std::uint64_t seed) const {
+DrawnCells ScrditCells::draw(GeneratedRows const& rows, std::uint64_t seed, std::function<bool()> const& goes_on) const {
   DrawnCells drawn;
   auto const predict = [&](at::Tensor const& x, at::Tensor const& index) {
+    if (!goes_on()) throw DrawingGivenUp();
     ++drawn.calls;
     return generator_.network.predict(x, index);
   };

@@ -58,6 +58,20 @@ CellsOfKinds train_cells(Atlas const& atlas, Kinds const& kinds, Terms const& te
   return real_cells(atlas, kinds, rows, terms);
 }
 
+std::vector<std::int64_t> rows_in_proportion(CellsOfKinds const& cells, Kinds const& kinds, Terms const& terms, std::int64_t most_cells) {
+  std::int64_t largest = 0;
+  for (std::size_t kind = 0; kind < kinds.test_cells.size(); ++kind)
+    if (terms.covers[kind]) largest = std::max(largest, kinds.test_cells[kind]);
+  std::vector<std::int64_t> rows, of_kind(kinds.test_cells.size());
+  if (largest <= most_cells) return rows;
+  double const kept = static_cast<double>(most_cells) / static_cast<double>(largest);
+  for (std::size_t row = 0; row < cells.kinds.size(); ++row) {
+    auto const kind = index(cells.kinds[row]);
+    if (of_kind[kind]++ < std::llround(kept * static_cast<double>(kinds.test_cells[kind]))) rows.push_back(static_cast<std::int64_t>(row));
+  }
+  return rows;
+}
+
 at::Tensor gaussian_like(at::Tensor const& points, std::int64_t count, std::uint64_t seed, std::int64_t first) {
   c10::InferenceMode const no_graph;
   at::Tensor const x = points.to(at::kDouble), mean = x.mean(0), deviations = x - mean;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 
 #include "retort/cells/csr_rows.hpp"
@@ -174,7 +175,9 @@ GenerationScores score_generated(Communicator const& ranks, Comparison const& co
   auto const* const last = found.data() + found.size() - 3;
   scores.neighbour_accuracy = left_out.back() ? none : last[0], scores.precision = left_out.back() ? none : last[1], scores.recall = left_out.back() ? none : last[2];
 
-  auto const all = in_proportion.empty() ? generated.cells : chosen_rows(generated.cells, in_proportion);
+  std::optional<CsrBlock> chosen;
+  if (!in_proportion.empty()) chosen = chosen_rows(generated.cells, in_proportion);
+  CsrBlock const& all = chosen ? *chosen : generated.cells;
   auto const of_real = gene_spread(comparison.real.cells), of_generated = gene_spread(all);
   scores.zeros_of_kind = is_labelled ? zeros_of_kinds(generated, count) : std::vector<double>(index(count), none);
   scores.zeros = of_generated.zero_proportion();

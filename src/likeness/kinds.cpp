@@ -125,6 +125,7 @@ Kinds kinds_of(Atlas const& atlas, std::vector<std::string> const& columns, std:
   for (auto const& name : left_out) {
     auto const found = std::find(kinds.names.begin(), kinds.names.end(), name);
     if (found == kinds.names.end()) fail(ExitCode::usage, "there are no cells '{}' in {} (known are {})", name, fmt::join(kinds.columns, "/"), fmt::join(kinds.names.begin(), kinds.names.begin() + std::min<std::ptrdiff_t>(20, kinds.count()), ", "));
+    if (std::find(found + 1, kinds.names.end(), name) != kinds.names.end()) fail(ExitCode::usage, "'{}' names two combinations of {} (a class name holds '/'). Rename the class in the h5ad", name, fmt::join(kinds.columns, "/"));
     kinds.unseen[index(found - kinds.names.begin())] = true;
   }
   return kinds;

@@ -93,5 +93,6 @@ int main(int argc, char** argv) {
   EmbedOptions options;
   OptionTable table("retort-embed", "computes the features of all cells of an atlas with a frozen encoder");
   add_embed_options(table, options);
+  table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { embed(session, options); });
 }

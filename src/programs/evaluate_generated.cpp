@@ -82,19 +82,6 @@ struct Baseline {
   std::vector<std::int64_t> in_proportion;
 };
 
-// Rows of a set that has at most `most_cells` of each kind, by which kinds have the shares they have in the test part; none where no kind was cut.
-std::vector<std::int64_t> in_proportion(CellsOfKinds const& cells, Kinds const& kinds, std::int64_t most_cells) {
-  auto const largest = *std::max_element(kinds.test_cells.begin(), kinds.test_cells.end());
-  std::vector<std::int64_t> rows, of_kind(kinds.test_cells.size());
-  if (largest <= most_cells) return rows;
-  double const kept = static_cast<double>(most_cells) / static_cast<double>(largest);
-  for (std::size_t row = 0; row < cells.kinds.size(); ++row) {
-    auto const kind = static_cast<std::size_t>(cells.kinds[row]);
-    if (of_kind[kind]++ < std::llround(kept * static_cast<double>(kinds.test_cells[kind]))) rows.push_back(static_cast<std::int64_t>(row));
-  }
-  return rows;
-}
-
 std::vector<Baseline> baselines(Session& session, Given const& given, Terms const& terms, std::int64_t most_cells) {
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
   std::vector<Baseline> made;
@@ -114,7 +101,7 @@ std::vector<Baseline> baselines(Session& session, Given const& given, Terms cons
     add("N(0, I) latents", "standard prior", LatentBaseline::standard_normal);
   }
   std::erase_if(made, [](Baseline const& one) { return one.cells.kinds.empty(); });
-  for (auto& one : made) one.in_proportion = in_proportion(one.cells, given.kinds, most_cells);
+  for (auto& one : made) one.in_proportion = rows_in_proportion(one.cells, given.kinds, terms, most_cells);
   return made;
 }
 

@@ -20,9 +20,6 @@ using namespace retort;
 
 namespace {
 
-// Cells that are drawn together: blocks begin at multiples of it, so a cell's bits are the same on any number of ranks.
-constexpr std::int64_t rows_of_a_block = 64;
-
 // Section [generate].
 struct GenerateOptions {
   std::string atlas, vae, generator, output;
@@ -103,7 +100,7 @@ void generate(Session& session, GenerateOptions& options) {
 
   std::unique_ptr<CellSource> source;
   session.ranks.together([&] { source = open(options, is_scrdit, folder, vae_folder, atlas_file); });
-  auto const cells = source->cells(), genes = std::ssize(source->gene_names());
+  auto const cells = source->cells(), genes = std::ssize(source->gene_names()), rows_of_a_block = source->rows_of_a_block();
   if (session.dry_run) {
     if (session.ranks.is_root())
       std::printf("cells            %s of %s genes\nvalues           %s\nmemory a rank    about %s MB, rank 0 %s MB\n", with_commas(cells).c_str(), with_commas(genes).c_str(), source->values().c_str(),
@@ -117,42 +114,57 @@ void generate(Session& session, GenerateOptions& options) {
   std::vector<float> x, latents;  // [first, genes], [first, width]
   if (session.ranks.is_root()) x.reserve(static_cast<std::size_t>(cells * genes));
   std::int64_t first = 0, calls = 0;
+  double seconds = 0;
   auto progress = session.progress("generate", cells, "cells");
-  Stopwatch const all;
   Checkpoints const checkpoints(session, Checkpoints::of_root);
   if (auto const saved = checkpoints.newest()) {
     first = saved->step;
     calls = saved->facts.at("calls");
+    seconds = saved->facts.at("seconds");
     if (session.ranks.is_root()) append(x, saved->tensors.at("x")), append(latents, saved->tensors.at("latents"));
   }
+  auto const save = [&] {
+    checkpoints.save({first, {{"x", at::from_blob(x.data(), {std::ssize(x)})}, {"latents", at::from_blob(latents.data(), {std::ssize(latents)})}}, {{"calls", calls}, {"seconds", seconds}}});
+  };
   while (first < cells) {
     Watchdog::set_step(static_cast<long>(first));
     Stopwatch watch;
     auto const begin = first + rows_of_a_block * session.ranks.rank();
     std::vector<float> own_x, own_latents;
     std::int64_t own_calls = 0;
+    bool given_up = false;
     session.ranks.together([&] {
       c10::InferenceMode const no_graph;
       if (begin >= cells) return;
-      auto const drawn = source->draw({begin, std::min(rows_of_a_block, cells - begin)}, seed);
-      append(own_x, drawn.x), append(own_latents, drawn.latents);
-      own_calls = drawn.calls;
+      try {
+        auto const drawn = source->draw({begin, std::min(rows_of_a_block, cells - begin)}, seed, [&] { return !session.hears_stop(); });
+        append(own_x, drawn.x), append(own_latents, drawn.latents);
+        own_calls = drawn.calls;
+      } catch (DrawingGivenUp const&) {
+        given_up = true;
+      }
     });
+    if (session.ranks.max(int{given_up})) {  // a round can last minutes, and may be lost: what earlier ones drew is kept
+      if (first > 0) save();
+      session.stop(Wish::stop, fmt::format("cell {} of {}", first, cells));
+    }
     double const draw_seconds = watch.lap();
     calls += own_calls;
     move_to_root(session.ranks, std::move(own_x), x);
     move_to_root(session.ranks, std::move(own_latents), latents);
     first = std::min(cells, first + rows_of_a_block * session.ranks.size());
-    session.folder.step({"cells", "draw_seconds", "gather_seconds"}, {static_cast<double>(first), draw_seconds, watch.lap()});
+    double const gather_seconds = watch.lap();
+    seconds += draw_seconds + gather_seconds;
+    session.folder.step({"cells", "draw_seconds", "gather_seconds"}, {static_cast<double>(first), draw_seconds, gather_seconds});
     progress.update(first);
 
     // Checkpoint, and stop where asked to.
     Wish const wish = first < cells ? session.boundary() : Wish::go_on;
-    if (wish == Wish::checkpoint || wish == Wish::stop) checkpoints.save({first, {{"x", at::from_blob(x.data(), {std::ssize(x)})}, {"latents", at::from_blob(latents.data(), {std::ssize(latents)})}}, {{"calls", calls}}});
+    if (wish == Wish::checkpoint || wish == Wish::stop) save();
     if (wish >= Wish::stop) session.stop(wish, fmt::format("cell {} of {}", first, cells));
   }
   progress.finish();
-  session.folder.note("generated", {{"cells", cells}, {"seconds", all.seconds()}, {"calls", calls}});
+  session.folder.note("generated", {{"cells", cells}, {"seconds", seconds}, {"calls", calls}});
 
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
@@ -175,5 +187,6 @@ int main(int argc, char** argv) {
   GenerateOptions options;
   OptionTable table("retort-generate", "draws new cells from a trained generator: counts from scldm, log-normalised expression from scrdit");
   add_generate_options(table, options);
+  table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { generate(session, options); });
 }

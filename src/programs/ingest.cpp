@@ -253,5 +253,6 @@ int main(int argc, char** argv) {
   OptionTable table("retort-ingest", "makes one narrow, shuffled and split atlas of any number of h5ad files");
   add_ingest_options(table, options);
   add_cells_options(table, cells);
+  table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { ingest(session, options, cells); });
 }

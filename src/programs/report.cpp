@@ -174,5 +174,6 @@ int main(int argc, char** argv) {
   ReportOptions options;
   OptionTable table("retort-report", "one self-contained HTML page with pictures of a finished run");
   add_report_options(table, options);
+  table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { report(session, options); });
 }

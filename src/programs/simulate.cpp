@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   SimulateOptions options;
   OptionTable table("retort-simulate", "writes cells with known types, batches, conditions and changed genes");
   add_simulate_options(table, options);
+  table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) {
     auto const file = session.product(options.output, "atlas.h5ad");
     auto const share = share_of(options.cells, session.ranks.rank(), session.ranks.size());

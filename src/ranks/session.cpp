@@ -26,8 +26,8 @@ void add_run_options(OptionTable& table, RunOptions& options) {
       .add("run.threads", options.threads, "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
       .add("run.device", options.device, "auto, cpu or cuda (one GPU a rank)")
       .add("run.deadline_seconds", options.deadline_seconds, "a wait between ranks longer than this ends the job with 124")
-      .add("run.checkpoint_seconds", options.checkpoint_seconds, "a training or distilling program checkpoints this often; 0: only when asked to (USR1)")
-      .add("run.checkpoint_steps", options.checkpoint_steps, "also after so many steps; 0: by time alone")
+      .add("run.checkpoint_seconds", options.checkpoint_seconds, "a program that trains, distils or generates checkpoints this often; 0: only when asked to (USR1)")
+      .add("run.checkpoint_steps", options.checkpoint_steps, "also after so many steps, of retort-generate rounds; 0: by time alone")
       .add("run.keep_checkpoints", options.keep_checkpoints, "the newest so many are kept")
       .add("run.stop_before_seconds", options.stop_before_seconds, "this long before the job's time limit the run checkpoints and leaves with 75")
       .add("run.again", options.again, "run the stage again though it is done");
@@ -165,6 +165,16 @@ void Session::set_done(std::vector<std::filesystem::path> const& products) {
   });
 }
 
+bool Session::hears_stop() {
+  if (ranks.is_root() && since_look_.seconds() > 0.5) {  // the file system is not asked at every step
+    since_look_.lap();
+    std::error_code missing;
+    saw_stop_file_ = std::filesystem::exists(folder.path() / "STOP", missing);
+  }
+  auto const left = seconds_to_limit();
+  return StopSignals::stop_is_asked() || saw_stop_file_ || (left && *left < run.stop_before_seconds);
+}
+
 Wish Session::boundary() {
   Wish wish = StopSignals::seen();
   ++steps_since_checkpoint_;
@@ -172,12 +182,7 @@ Wish Session::boundary() {
     auto const ask = [&](Wish more) { wish = std::max(wish, more); };
     bool const due = run.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= run.checkpoint_seconds;
     if (due || (run.checkpoint_steps > 0 && steps_since_checkpoint_ >= run.checkpoint_steps)) ask(Wish::checkpoint);
-    if (since_look_.seconds() > 0.5) {  // the file system is not asked at every step
-      since_look_.lap();
-      std::error_code missing;
-      if (std::filesystem::exists(folder.path() / "STOP", missing)) ask(Wish::stop);
-    }
-    if (auto const left = seconds_to_limit(); left && *left < run.stop_before_seconds) ask(Wish::stop);
+    if (hears_stop()) ask(Wish::stop);
     if (folder.has_lost_lock()) ask(Wish::lost);
   }
   wish = static_cast<Wish>(ranks.max(static_cast<int>(wish)));

@@ -109,6 +109,11 @@ template OptionTable& OptionTable::add(std::string const&, std::vector<std::stri
 template OptionTable& OptionTable::add(std::string const&, std::vector<std::int64_t>&, std::string const&);
 template OptionTable& OptionTable::add(std::string const&, std::vector<double>&, std::string const&);
 
+OptionTable& OptionTable::without_effect(std::string const& name) {
+  without_effect_.push_back(name);
+  return *this;
+}
+
 void OptionTable::refuse_unknown(std::string const& name, std::string const& where) const {
   std::string nearest;
   std::size_t least = name.size() / 2 + 2;
@@ -193,7 +198,8 @@ std::string OptionTable::ini() const {
 std::string OptionTable::fingerprint() const {
   std::string text = program_ + "\n";
   for (Entry const& entry : entries_) {
-    bool const has_effect = std::find(settings_without_effect.begin(), settings_without_effect.end(), entry.name) == settings_without_effect.end();
+    auto const is_among = [&](auto const& names) { return std::find(names.begin(), names.end(), entry.name) != names.end(); };
+    bool const has_effect = !is_among(settings_without_effect) && !is_among(without_effect_);
     if (has_effect) text += fmt::format("{}={}\n", entry.name, entry.print());
   }
   return text;

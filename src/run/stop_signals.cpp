@@ -44,6 +44,8 @@ Wish StopSignals::seen() {
   return Wish::checkpoint;
 }
 
+bool StopSignals::stop_is_asked() { return stop_asked; }
+
 std::optional<double> seconds_to_limit() {
   for (char const* name : {"RETORT_END_TIME", "SLURM_JOB_END_TIME"}) {
     char const* const text = std::getenv(name);

@@ -196,8 +196,12 @@ std::optional<CheckpointState> Checkpoints::newest() const {
     }
 
     CheckpointState state{step, {}, manifest.at("facts")};
-    for (auto const& [name, described] : manifest.at("tensors").items()) state.tensors[name] = empty_like_manifest(described);
-    for (std::int64_t s = 0; s < stripes; ++s) spread_stripe(ranks, state, own[s], s, stripes, static_cast<int>(s % ranks.size()));
+    if (stripe_bytes_ == of_root) {
+      for (auto const& [name, tensor] : own[0].tensors) state.tensors[name] = tensor.view(manifest.at("tensors").at(name).at("shape").get<std::vector<std::int64_t>>());
+    } else {
+      for (auto const& [name, described] : manifest.at("tensors").items()) state.tensors[name] = empty_like_manifest(described);
+      for (std::int64_t s = 0; s < stripes; ++s) spread_stripe(ranks, state, own[s], s, stripes, static_cast<int>(s % ranks.size()));
+    }
     ranks.together([&] { session_.folder.rewind_steps(manifest.value("steps_bytes", std::uint64_t{0})); });
     session_.say(fmt::format("goes on from step {} ('{}')", step, folder.string()));
     if (manifest.value("threads", session_.run.threads) != session_.run.threads || manifest.value("cpu", "") != cpu_model())

@@ -94,7 +94,8 @@ TEST(ScldmTask, DrawsCellsBetweenNoiseAndLatents) {
           auto const row = rows[static_cast<std::size_t>(i)];
           std::vector<std::int64_t> const right = conditioning == Conditioning::joint ? std::vector<std::int64_t>{of_type(row) * states.classes() + of_state(row)} : std::vector<std::int64_t>{of_type(row), of_state(row)};
           std::vector<std::int64_t> const classes = conditioning == Conditioning::joint ? std::vector{types.classes() * states.classes()} : std::vector{types.classes(), states.classes()};
-          ASSERT_EQ(some.labels.size(1), std::ssize(right));
+          EXPECT_EQ(some.labels.size(1), std::ssize(right));
+          if (some.labels.size(1) != std::ssize(right)) continue;  // not ASSERT: the other ranks wait at the barrier below
           bool is_silent = true;
           for (std::size_t a = 0; a < right.size(); ++a) {
             auto const label = some.labels[i][static_cast<std::int64_t>(a)].item<std::int64_t>();

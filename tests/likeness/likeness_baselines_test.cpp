@@ -56,6 +56,26 @@ TEST(GaussianLike, HasTheMeanAndCovarianceOfThePoints) {
   EXPECT_TRUE(at::equal(gaussian_like(one, 2, 1, 0), one.expand({2, 8})));
 }
 
+// Kinds that no set covers cut nothing.
+TEST(RowsInProportion, KeepTheSharesOfTheKindsThatAreCovered) {
+  Kinds kinds;
+  kinds.names = {"large", "middle", "small"};
+  kinds.test_cells = {20000, 1000, 10};
+  CellsOfKinds set;
+  for (std::int32_t kind = 0; kind < 3; ++kind) set.kinds.insert(set.kinds.end(), static_cast<std::size_t>(std::min<std::int64_t>(100, kinds.test_cells[static_cast<std::size_t>(kind)])), kind);
+  auto const of = [&](std::vector<bool> const& covers, std::int64_t most) {
+    Terms terms;
+    terms.covers = covers;
+    std::vector<std::int64_t> cells(3);
+    for (auto const row : rows_in_proportion(set, kinds, terms, most)) ++cells[static_cast<std::size_t>(set.kinds[static_cast<std::size_t>(row)])];
+    return cells;
+  };
+  EXPECT_EQ(of({true, true, true}, 100), (std::vector<std::int64_t>{100, 5, 0}));
+  EXPECT_EQ(of({false, true, true}, 100)[1], 100);
+  EXPECT_EQ(of({false, true, true}, 100)[2], 1);
+  EXPECT_EQ(of({false, false, true}, 100), (std::vector<std::int64_t>(3)));  // nothing was cut: all rows stand for all
+}
+
 TEST_F(BaselinesTest, FloorIsOtherRealCellsOfTheSameKinds) {
   auto const floor = train_cells(*atlas, kinds, counts, 5);
   EXPECT_EQ(cells_by_kind(floor, kinds.count()), kinds.test_cells);

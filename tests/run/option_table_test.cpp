@@ -89,6 +89,25 @@ TEST(OptionTable, the_echo_read_back_gives_the_same_settings) {
   EXPECT_EQ(second.label, first.label);
 }
 
+TEST(OptionTable, the_fingerprint_leaves_out_what_decides_nothing) {
+  std::string folder = "a";
+  std::int64_t shards = 4, seed = 1;
+  auto const fingerprint = [&](bool shards_matter) {
+    OptionTable table("retort-test", "a test");
+    if (!shards_matter) table.without_effect("run.shards");
+    table.add("run.folder", folder, "where").add("run.shards", shards, "shards").add("run.seed", seed, "seed");
+    return table.fingerprint();
+  };
+  auto const with = fingerprint(true), without = fingerprint(false);
+  folder = "b";
+  EXPECT_EQ(fingerprint(true), with);
+  shards = 8;
+  EXPECT_NE(fingerprint(true), with);
+  EXPECT_EQ(fingerprint(false), without);
+  seed = 2;
+  EXPECT_NE(fingerprint(false), without);
+}
+
 TEST(OptionTable, sizes_have_units) {
   EXPECT_EQ(parse_bytes("2GB", "x"), 2'000'000'000);
   EXPECT_EQ(parse_bytes("1.5 KiB", "x"), 1536);

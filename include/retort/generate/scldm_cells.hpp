@@ -26,7 +26,8 @@ class ScldmCells : public CellSource {
   std::int64_t cells() const override { return std::ssize(kinds_); }
   std::vector<std::string> const& gene_names() const override { return vae_->origin.gene_names; }
   std::string values() const override { return counts_ ? "counts" : "log_normalised"; }
-  DrawnCells draw(GeneratedRows const& rows, std::uint64_t seed) const override;
+  std::int64_t rows_of_a_block() const override { return 64; }
+  DrawnCells draw(GeneratedRows const& rows, std::uint64_t seed, std::function<bool()> const& goes_on) const override;
   std::vector<CellSet::Column> columns() const override;
   nlohmann::json facts() const override;
 

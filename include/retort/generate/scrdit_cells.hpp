@@ -29,7 +29,9 @@ class ScrditCells : public CellSource {
   std::vector<std::string> const& gene_names() const override { return generator_.gene_names; }
   std::string values() const override { return "log_normalised"; }
   // What is below 0 is 0.
-  DrawnCells draw(GeneratedRows const& rows, std::uint64_t seed) const override;
+  // Few: a block lasts as long as all its calls of the network, up to 999, and no checkpoint lies within one.
+  std::int64_t rows_of_a_block() const override { return 4; }
+  DrawnCells draw(GeneratedRows const& rows, std::uint64_t seed, std::function<bool()> const& goes_on) const override;
   // The class where it was trained on one alone.
   std::vector<CellSet::Column> columns() const override;
   nlohmann::json facts() const override;

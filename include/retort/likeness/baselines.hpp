@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/generators/size_factors.hpp"
@@ -35,6 +36,10 @@ CellsOfKinds latent_cells(Communicator const& ranks, LatentBaseline baseline, Ce
 // A Gaussian prior for log-normalised expression: each gene drawn by itself, with the mean and deviation of the kind's train
 // cells, and cut at 0 as scRDiT cuts its samples. Not collective.
 CellsOfKinds gaussian_expression_cells(Atlas const& atlas, Kinds const& kinds, Terms const& terms, std::uint64_t seed);
+
+// Rows of a set that has at most `most_cells` of each kind, by which the kinds have the shares they have among the test cells that the terms cover; none
+// where no such kind was cut.
+std::vector<std::int64_t> rows_in_proportion(CellsOfKinds const& cells, Kinds const& kinds, Terms const& terms, std::int64_t most_cells);
 
 // `count` draws from the Gaussian that has the mean and covariance (ddof 1) of `points` [n, width], n at least 1; cell i by the
 // stream (seed, first + i). Exact where n is below the width as well: a sum of the points' deviations with normal weights.

@@ -57,6 +57,9 @@ struct Session {
   // Collective, at a step boundary: what signals on any rank, the file RUN/STOP, the job's time limit and the interval of
   // checkpoints ask for; the same on all ranks. One small reduction.
   Wish boundary();
+  // Whether this rank has heard of what boundary() will call a stop: signals, the job's time limit, on rank 0 the file RUN/STOP. For long work between two
+  // boundaries, which may then be given up. Not collective.
+  bool hears_stop();
   // Collective: ends a run that Wish::stop or lost asked to stop, by a Failure(stopped) that all ranks throw: exit code 75.
   [[noreturn]] void stop(Wish why, std::string const& at) const;
   // What decides the bits of this stage: settings and inputs. Empty before is_done().
@@ -81,6 +84,7 @@ struct Session {
   std::vector<NamedProduct> named_products_;
   std::string key_;
   Stopwatch since_checkpoint_, since_look_;
+  bool saw_stop_file_ = false;
   std::int64_t steps_since_checkpoint_ = 0;
 };
 

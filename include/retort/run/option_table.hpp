@@ -23,6 +23,9 @@ class OptionTable {
   template <class Value>
   OptionTable& add(std::string const& name, Value& value, std::string const& help);
 
+  // Of this program: a setting, perhaps one that is added later, that its results do not depend on.
+  OptionTable& without_effect(std::string const& name);
+
   // Throws Failure(usage) that names the unknown key and the nearest known one. Sections of other retort programs in
   // --config are skipped, so that one file serves a whole pipeline.
   Request parse(int argc, char const* const* argv);
@@ -30,7 +33,7 @@ class OptionTable {
   std::string help() const;
   // The resolved settings as a commented INI.
   std::string ini() const;
-  // The resolved settings that decide results, one a line: all but those of the run section that say where and how long.
+  // The resolved settings that decide results, one a line: all but those of the run section that say where and how long, and those without effect here.
   std::string fingerprint() const;
   std::string const& program() const { return program_; }
 
@@ -46,6 +49,7 @@ class OptionTable {
 
   std::string program_, purpose_;
   std::vector<Entry> entries_;
+  std::vector<std::string> without_effect_;
 };
 
 // "2GB", "512 MiB" or plain bytes. Throws Failure(usage) with the setting's name.

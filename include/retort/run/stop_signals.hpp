@@ -23,6 +23,7 @@ class StopSignals {
   static void wait_for_boundaries();
   // What signals have asked for since the last call; a wish to stop stays.
   static Wish seen();
+  static bool stop_is_asked();
 };
 
 // Seconds until the job's time limit, from RETORT_END_TIME or SLURM_JOB_END_TIME (seconds since 1970); none outside a job.

@@ -1,4 +1,4 @@
-// Checkpoints of a program that trains or distils: atomic, checksummed, readable on any number of ranks.
+// Checkpoints of a program that trains, distils or generates: atomic, checksummed, readable on any number of ranks.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,7 +30,8 @@ struct CheckpointState {
 class Checkpoints {
  public:
   // Of the stage that session.is_done() has begun. From here the signals to stop wait for step boundaries.
-  // State above `stripe_bytes` is written by a second rank, and so on; with of_root rank 0 writes all, and the others' state does not matter.
+  // State above `stripe_bytes` is written by a second rank, and so on; with of_root rank 0 writes and gets all: the others' state does not matter, and
+  // they are given facts alone.
   static constexpr std::int64_t of_root = std::int64_t{1} << 60;
   explicit Checkpoints(Session& session, std::int64_t stripe_bytes = 1'000'000'000);
 
@@ -38,7 +39,7 @@ class Checkpoints {
   // ranks, a range of every tensor each. Throws on all ranks Failure(cannot_write), with the earlier checkpoints whole, or
   // Failure(stopped) when another job has taken the run folder.
   void save(CheckpointState const& state) const;
-  // Collective: the newest whole one of these settings and inputs, tensors on the CPU, the same on all ranks; none to begin
+  // Collective: the newest whole one of these settings and inputs, tensors on the CPU, the same on all ranks (but for of_root); none to begin
   // with. Says which it goes on from, and which were refused and why; warns where threads or CPU differ. steps.tsv goes back to what it
   // was then.
   std::optional<CheckpointState> newest() const;
