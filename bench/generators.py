@@ -20,10 +20,10 @@ PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHO
 SOURCE, LABEL = SHARED / "data" / "kang_stim_1975x6998.h5ad", "cell_type"
 
 
-def peer(script: str, *settings: object) -> list[dict]:
-    """What the peer prints, best of 1 and 2 threads being for the caller to choose."""
+def peer(script: str, *settings: object, counts: tuple[int, ...] = (1, 2)) -> list[dict]:
+    """What the peer prints on so many threads, the best being for the caller to choose."""
     lines = []
-    for threads in (1, 2):
+    for threads in counts:
         done = subprocess.run([str(part) for part in (PYTHON, "-W", "ignore", SHARED / "peers" / script, SOURCE, *settings, "--threads", threads)], env=os.environ | PEER_ENVIRONMENT, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"generators: error: the peer {script} failed\n{done.stderr[-1500:]}")
@@ -46,10 +46,10 @@ def prepared(work: pathlib.Path) -> pathlib.Path:
     return work / "run"
 
 
-def trained(folder: pathlib.Path, verb: str, steps: int, warm: int, batch: int, **settings: object) -> tuple[dict[int, float], float]:
-    """Cells a second of training after the first `warm` steps, on one rank and on two; the mean loss of the last tenth of the steps."""
+def trained(folder: pathlib.Path, verb: str, steps: int, warm: int, batch: int, counts: tuple[int, ...] = (1, 2), **settings: object) -> tuple[dict[int, float], float]:
+    """Cells a second of training after the first `warm` steps, on so many ranks; the mean loss of the last tenth of the steps."""
     rates: dict[int, float] = {}
-    for ranks in (1, 2):
+    for ranks in counts:
         run_program(verb, ranks, folder, **settings)
         rows = steps_of(folder, verb)
         assert len(rows) == steps
@@ -101,16 +101,15 @@ def flow(work: pathlib.Path) -> list[dict]:
 def scrdit(work: pathlib.Path) -> list[dict]:
     folder, steps, rounds, figures = prepared(work), 4, 3, []  # few long steps, which one slow minute of the machine would decide: the median of rounds beside the peer
     for what, ours, theirs in (("transformer", "transformer", "dit"), ("U-Net", "unet", "unet")):
-        of_rounds, of_peers = [], []
-        for _ in range(rounds):
-            made, loss = trained(folder, "train-diffusion", steps, 1, 16, diffusion__model="scrdit", diffusion__network=ours, diffusion__steps=steps)
-            lines = peer("scrdit_torch.py", LABEL, "--class", "all", "--net", theirs, "--steps", steps, "--samples", 16, "--samplers", "ddim500")
-            of_rounds.append(made)
-            of_peers.append([line["cells_per_s"] for line in lines if line.get("stage") == "train"])  # 1 thread, then 2
-        rates = {ranks: median(one[ranks] for one in of_rounds) for ranks in (1, 2)}
-        of_peer = [median(rate) for rate in zip(*of_peers)]
-        figures += [figure(f"scRDiT's {what}, 2,000 genes, batch 16, one core", rates[1], of_peer[0], 1, "scrdit_torch.py, one thread", losses(loss, lines, "train", steps)),
-                    figure(f"scRDiT's {what}, 2,000 genes, batch 16, two cores", max(rates.values()), max(of_peer), 1, "scrdit_torch.py, best of 1 and 2 threads"),
+        of_rounds, of_peers = {1: [], 2: []}, {1: [], 2: []}  # by cores
+        for cores in [1, 2] * rounds:  # one after the other: the machine's speed drifts by minutes
+            made, loss = trained(folder, "train-diffusion", steps, 1, 16, (cores,), diffusion__model="scrdit", diffusion__network=ours, diffusion__steps=steps)
+            lines = peer("scrdit_torch.py", LABEL, "--class", "all", "--net", theirs, "--steps", steps, "--samples", 2, "--samplers", "ddim500", counts=(cores,))
+            of_rounds[cores].append(made[cores])
+            of_peers[cores] += [1000 * line["batch"] / line["step_ms"] for line in lines if line.get("stage") == "train"]
+        rates, of_peer = ({cores: median(all_rounds[cores]) for cores in (1, 2)} for all_rounds in (of_rounds, of_peers))
+        figures += [figure(f"scRDiT's {what}, 2,000 genes, batch 16, one core", rates[1], of_peer[1], 1, "scrdit_torch.py, one thread", losses(loss, lines, "train", steps)),
+                    figure(f"scRDiT's {what}, 2,000 genes, batch 16, two cores", max(rates.values()), max(of_peer.values()), 1, "scrdit_torch.py, best of 1 and 2 threads"),
                     on_two_ranks(f"scRDiT's {what}", rates[1], rates[2])]
     return figures
 
