@@ -20,7 +20,7 @@ DISTANCES = {"W2": "w2", "MMD²": "mmd2", "FD": "frechet"}
 FLOOR, KEPT, GAUSSIAN, NORMAL = "train cells", "latents of train cells", "Gaussian of latents", "N(0, I) latents"
 WEIGHTS, GUIDED = (0, 1, 1.5, 2, 4), 1.5  # GUIDED, the weight of configs/scldm.ini, is what the claims are about
 SCVI_BATCH = 128  # as scvi-tools has it
-LONGER = {"zheng_facs": 2400, "interaction": 3600}  # steps of scLDM's autoencoder; its config has 1,200, which are half an epoch of the simulated cells
+LONGER = {"zheng_facs": 2400, "interaction": 3600}  # steps of scLDM's autoencoder; its config has 1,200, which are two thirds of an epoch of the simulated cells
 LONGER_OF_ONE_SEED = {"zheng_facs"}  # ten minutes each
 
 

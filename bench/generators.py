@@ -16,15 +16,17 @@ from provenance import ROOT, record_figures
 
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 PYTHON = os.environ.get("RETORT_PEER_PYTHON", ROOT / "build" / "python" / "bin" / "python")
-PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000", "OMP_WAIT_POLICY": "ACTIVE"}
+PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 SOURCE, LABEL = SHARED / "data" / "kang_stim_1975x6998.h5ad", "cell_type"
 
 
 def peer(script: str, *settings: object, counts: tuple[int, ...] = (1, 2)) -> list[dict]:
-    """What the peer prints on so many threads, the best being for the caller to choose."""
+    """What the peer prints on so many threads, the best being for the caller to choose. One thread is held to one core: the U-Net's convolutions take another one else."""
     lines = []
     for threads in counts:
-        done = subprocess.run([str(part) for part in (PYTHON, "-W", "ignore", SHARED / "peers" / script, SOURCE, *settings, "--threads", threads)], env=os.environ | PEER_ENVIRONMENT, capture_output=True, text=True)
+        command = [PYTHON, "-W", "ignore", SHARED / "peers" / script, SOURCE, *settings, "--threads", threads]
+        one_core = {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})} if threads == 1 else {}
+        done = subprocess.run([str(part) for part in command], env=os.environ | PEER_ENVIRONMENT | {"OMP_WAIT_POLICY": "ACTIVE" if threads > 1 else "PASSIVE"}, capture_output=True, text=True, **one_core)
         if done.returncode:
             sys.exit(f"generators: error: the peer {script} failed\n{done.stderr[-1500:]}")
         lines += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
