@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "retort/cells/feature_file.hpp"
+#include "retort/cells/feature_rows.hpp"
 #include "retort/distill/generator.hpp"
-#include "retort/training/feature_rows.hpp"
 
 namespace retort {
 

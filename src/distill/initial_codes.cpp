@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
+#include "retort/cells/feature_rows.hpp"
 #include "retort/run/random.hpp"
-#include "retort/training/feature_rows.hpp"
 
 namespace retort {
 

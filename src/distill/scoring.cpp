@@ -6,9 +6,9 @@
 #include <cmath>
 #include <span>
 
-#include "retort/matching/real_features.hpp"
+#include "retort/cells/feature_rows.hpp"
+#include "retort/distill/real_features.hpp"
 #include "retort/ranks/share.hpp"
-#include "retort/training/feature_rows.hpp"
 
 namespace retort {
 namespace {

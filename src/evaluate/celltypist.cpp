@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
-#include "retort/evaluate/lbfgs.hpp"
 #include "retort/evaluate/logistic_regression.hpp"
-#include "retort/matching/regression_loss.hpp"
+#include "retort/models/lbfgs.hpp"
+#include "retort/models/regression_loss.hpp"
 
 namespace retort {
 namespace {

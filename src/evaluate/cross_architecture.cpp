@@ -7,7 +7,7 @@
 
 #include "retort/evaluate/celltypist.hpp"
 #include "retort/evaluate/logistic_regression.hpp"
-#include "retort/matching/regression_loss.hpp"
+#include "retort/models/regression_loss.hpp"
 #include "retort/run/stopwatch.hpp"
 
 namespace retort {

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "retort/evaluate/lbfgs.hpp"
+#include "retort/models/lbfgs.hpp"
 
 namespace retort {
 CellSpan span_of(at::Tensor const& x) {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
-#include "retort/generators/conditions.hpp"
+#include "retort/generate/conditions.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -1,6 +1,6 @@
 #include "retort/ingest/ingest_options.hpp"
 
-#include "retort/inputs/gene_vocabulary.hpp"
+#include "retort/cells/gene_vocabulary.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -4,7 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "retort/products/shard_linear.hpp"
+#include "retort/kernels/shard_linear.hpp"
 
 namespace retort {
 namespace {

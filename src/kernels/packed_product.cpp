@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "retort/products/packed_kernel.hpp"
+#include "retort/kernels/packed_kernel.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -4,9 +4,9 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "retort/kernels/shard_kernel.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/huge_pages.hpp"
-#include "retort/products/shard_kernel.hpp"
 #include "sparse_product.hpp"
 
 namespace retort {

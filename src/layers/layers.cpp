@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "retort/kernels/accumulating_linear.hpp"
-#include "retort/products/shard_linear.hpp"
+#include "retort/kernels/shard_linear.hpp"
 
 namespace retort {
 

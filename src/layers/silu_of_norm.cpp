@@ -9,8 +9,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "retort/kernels/shard_kernel.hpp"
 #include "retort/kernels/vector_math.hpp"
-#include "retort/products/shard_kernel.hpp"
 #include "retort/run/error.hpp"
 
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed between functions, all of which are inlined

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "retort/files/safetensors.hpp"
 #include "retort/models/foundation.hpp"
-#include "retort/models/safetensors.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
 

@@ -3,10 +3,10 @@
 #include <ATen/ATen.h>
 
 #include "retort/cells/csr_rows.hpp"
-#include "retort/products/shard_linear.hpp"
-#include "retort/products/shard_parameters.hpp"
+#include "retort/kernels/shard_linear.hpp"
+#include "retort/kernels/shard_parameters.hpp"
 #include "retort/kernels/sparse_linear.hpp"
-#include "retort/losses/sparse_mse.hpp"
+#include "retort/layers/sparse_mse.hpp"
 #include "retort/run/error.hpp"
 
 namespace retort {

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "retort/inputs/gene_vocabulary.hpp"
+#include "retort/cells/gene_vocabulary.hpp"
 #include "retort/models/torch_checkpoint.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"

@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "retort/models/safetensors.hpp"
+#include "retort/files/safetensors.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
 

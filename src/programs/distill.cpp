@@ -12,14 +12,14 @@
 #include "retort/distill/distill_inputs.hpp"
 #include "retort/distill/distilled_file.hpp"
 #include "retort/distill/initial_codes.hpp"
+#include "retort/distill/layer_gradients.hpp"
+#include "retort/distill/real_side.hpp"
 #include "retort/distill/search_state.hpp"
 #include "retort/distill/synthetic_set.hpp"
-#include "retort/matching/layer_gradients.hpp"
-#include "retort/matching/real_side.hpp"
-#include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 

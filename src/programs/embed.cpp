@@ -9,8 +9,8 @@
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
 #include "retort/ranks/device.hpp"
-#include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 

@@ -11,12 +11,12 @@
 #include "retort/audits/audits.hpp"
 #include "retort/evaluate/cross_architecture.hpp"
 #include "retort/evaluate/gene_regression.hpp"
+#include "retort/evaluate/image_network.hpp"
 #include "retort/evaluate/judged_sets.hpp"
+#include "retort/evaluate/pathway_transformer.hpp"
 #include "retort/evaluate/results_table.hpp"
-#include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
-#include "retort/students/image_network.hpp"
-#include "retort/students/pathway_transformer.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 

@@ -9,12 +9,12 @@
 #include <optional>
 
 #include "retort/cells/feature_file.hpp"
-#include "retort/likeness/baselines.hpp"
-#include "retort/likeness/embedding_classes.hpp"
-#include "retort/likeness/generated_cells.hpp"
-#include "retort/likeness/reconstruction.hpp"
+#include "retort/fidelity/baselines.hpp"
+#include "retort/fidelity/embedding_classes.hpp"
+#include "retort/fidelity/generated_cells.hpp"
+#include "retort/fidelity/reconstruction.hpp"
 #include "retort/ranks/device.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 

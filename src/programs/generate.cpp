@@ -11,10 +11,10 @@
 #include "retort/generate/scrdit_cells.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/ranks/device.hpp"
-#include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 

@@ -6,14 +6,14 @@
 #include <numeric>
 
 #include "retort/cells/atlas_writer.hpp"
+#include "retort/cells/split.hpp"
 #include "retort/ingest/ingest_options.hpp"
 #include "retort/ingest/ingest_scan.hpp"
 #include "retort/ingest/ingest_source.hpp"
 #include "retort/ingest/ingest_summary.hpp"
 #include "retort/ingest/memory_plan.hpp"
 #include "retort/ingest/row_shuffle.hpp"
-#include "retort/cells/split.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/session/session.hpp"
 
 namespace {
 

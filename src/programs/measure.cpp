@@ -7,8 +7,8 @@
 #include "retort/files/byte_file.hpp"
 #include "retort/files/library_versions.hpp"
 #include "retort/ranks/ordered_sum.hpp"
-#include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 

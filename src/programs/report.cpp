@@ -6,12 +6,12 @@
 
 #include "retort/cells/dense_cells.hpp"
 #include "retort/cells/feature_file.hpp"
-#include "retort/drawing/html.hpp"
-#include "retort/likeness/generated_cells.hpp"
+#include "retort/fidelity/generated_cells.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/report/html.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/session/session.hpp"
 
 using namespace retort;
 using nlohmann::literals::operator""_json_pointer;

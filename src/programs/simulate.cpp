@@ -3,7 +3,7 @@
 
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/cells/simulator.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/session/session.hpp"
 
 int main(int argc, char** argv) {
   using namespace retort;

@@ -8,15 +8,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "retort/generators/scdg_task.hpp"
-#include "retort/generators/scldm_task.hpp"
-#include "retort/generators/scrdit_task.hpp"
-#include "retort/ranks/gradient_arena.hpp"
+#include "retort/generate/scdg_task.hpp"
+#include "retort/generate/scldm_task.hpp"
+#include "retort/generate/scrdit_task.hpp"
 #include "retort/ranks/device.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/ranks/gradient_arena.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
+#include "retort/session/session.hpp"
 #include "retort/training/divergence.hpp"
 #include "retort/training/flat_adamw.hpp"
 #include "retort/training/learning_rate.hpp"

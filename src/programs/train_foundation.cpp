@@ -8,14 +8,14 @@
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/models/scimilarity.hpp"
+#include "retort/programs/foundation_options.hpp"
 #include "retort/ranks/device.hpp"
 #include "retort/ranks/gradient_arena.hpp"
-#include "retort/ranks/session.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
+#include "retort/session/session.hpp"
 #include "retort/training/divergence.hpp"
-#include "retort/training/foundation_options.hpp"
 #include "retort/training/learning_rate.hpp"
 
 using namespace retort;

@@ -7,15 +7,15 @@
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/models/foundation.hpp"
-#include "retort/ranks/gradient_arena.hpp"
+#include "retort/models/gene_components.hpp"
+#include "retort/programs/vae_options.hpp"
 #include "retort/ranks/device.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/ranks/gradient_arena.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
+#include "retort/session/session.hpp"
 #include "retort/training/divergence.hpp"
-#include "retort/training/vae_options.hpp"
-#include "retort/vaes/gene_components.hpp"
 
 using namespace retort;
 

@@ -4,11 +4,11 @@
 #include <map>
 #include <set>
 
-#include "retort/drawing/bars.hpp"
-#include "retort/drawing/heat_map.hpp"
-#include "retort/drawing/html.hpp"
-#include "retort/drawing/palette.hpp"
-#include "retort/drawing/plot.hpp"
+#include "retort/report/bars.hpp"
+#include "retort/report/heat_map.hpp"
+#include "retort/report/html.hpp"
+#include "retort/report/palette.hpp"
+#include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"
 

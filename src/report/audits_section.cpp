@@ -4,8 +4,8 @@
 #include <array>
 #include <cmath>
 
-#include "retort/drawing/html.hpp"
-#include "retort/drawing/plot.hpp"
+#include "retort/report/html.hpp"
+#include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/run_folder.hpp"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "retort/drawing/html.hpp"
+#include "retort/report/html.hpp"
 #include "retort/report/product_classes.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"

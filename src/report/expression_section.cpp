@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "retort/cells/variable_genes.hpp"
-#include "retort/drawing/heat_map.hpp"
-#include "retort/drawing/html.hpp"
+#include "retort/report/heat_map.hpp"
+#include "retort/report/html.hpp"
 #include "retort/report/sections.hpp"
 
 namespace retort {

@@ -5,8 +5,8 @@
 #include <set>
 #include <sstream>
 
-#include "retort/drawing/html.hpp"
-#include "retort/drawing/plot.hpp"
+#include "retort/report/html.hpp"
+#include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
 
 namespace retort {

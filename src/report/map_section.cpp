@@ -4,11 +4,11 @@
 #include <cmath>
 #include <limits>
 
-#include "retort/drawing/html.hpp"
-#include "retort/drawing/palette.hpp"
-#include "retort/drawing/plot.hpp"
-#include "retort/drawing/umap.hpp"
+#include "retort/report/html.hpp"
+#include "retort/report/palette.hpp"
+#include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/umap.hpp"
 #include "retort/run/progress.hpp"
 
 namespace retort {

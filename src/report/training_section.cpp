@@ -5,9 +5,9 @@
 #include <set>
 #include <sstream>
 
-#include "retort/drawing/html.hpp"
-#include "retort/drawing/palette.hpp"
-#include "retort/drawing/plot.hpp"
+#include "retort/report/html.hpp"
+#include "retort/report/palette.hpp"
+#include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
 
 namespace retort {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "retort/drawing/html.hpp"
+#include "retort/report/html.hpp"
 #include "retort/report/product_classes.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <ATen/ATen.h>
 
-#include "retort/matching/matching.hpp"
+#include "retort/distill/matching.hpp"
 
 namespace retort {
 namespace {

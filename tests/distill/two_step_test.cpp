@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "retort/matching/matching.hpp"
+#include "retort/distill/matching.hpp"
 
 namespace retort {
 namespace {

@@ -3,10 +3,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "retort/inputs/checked_rows.hpp"
-#include "retort/inputs/count_matrix.hpp"
-#include "retort/inputs/gene_vocabulary.hpp"
-#include "retort/inputs/h5ad_input.hpp"
+#include "retort/cells/gene_vocabulary.hpp"
+#include "retort/ingest/checked_rows.hpp"
+#include "retort/ingest/count_matrix.hpp"
+#include "retort/ingest/h5ad_input.hpp"
 
 namespace retort {
 namespace {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "../shared_folder.hpp"
-#include "retort/models/safetensors.hpp"
+#include "retort/files/safetensors.hpp"
 
 namespace retort {
 namespace {

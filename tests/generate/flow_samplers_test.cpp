@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "../denoisers/ten_adamw_losses.hpp"
-#include "retort/models/safetensors.hpp"
+#include "../models/ten_adamw_losses.hpp"
+#include "retort/files/safetensors.hpp"
 
 namespace retort {
 namespace {

@@ -1,4 +1,4 @@
-#include "retort/inputs/checked_rows.hpp"
+#include "retort/ingest/checked_rows.hpp"
 
 #include <gtest/gtest.h>
 

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "retort/models/safetensors.hpp"
+#include "retort/files/safetensors.hpp"
 #include "retort/run/error.hpp"
 #include "../small_cells.hpp"
 

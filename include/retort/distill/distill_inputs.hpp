@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "retort/distill/options.hpp"
+#include "retort/distill/real_features.hpp"
 #include "retort/distill/scoring.hpp"
-#include "retort/matching/real_features.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
-#include "retort/denoisers/scdg.hpp"
-#include "retort/ranks/session.hpp"
-#include "retort/training/head_training.hpp"
+#include "retort/models/head_training.hpp"
+#include "retort/models/scdg.hpp"
+#include "retort/session/session.hpp"
 
 namespace retort {
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "retort/distill/distill_inputs.hpp"
+#include "retort/distill/matching.hpp"
 #include "retort/distill/scoring.hpp"
-#include "retort/matching/matching.hpp"
 
 namespace retort {
 

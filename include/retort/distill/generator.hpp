@@ -7,7 +7,7 @@
 #include <string>
 
 #include "retort/models/foundation.hpp"
-#include "retort/denoisers/scdg.hpp"
+#include "retort/models/scdg.hpp"
 
 namespace retort {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "retort/models/head_training.hpp"
 #include "retort/run/option_table.hpp"
-#include "retort/training/head_training.hpp"
 
 namespace retort {
 

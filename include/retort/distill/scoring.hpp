@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "retort/cells/atlas.hpp"
-#include "retort/matching/gene_matching.hpp"
+#include "retort/distill/gene_matching.hpp"
+#include "retort/models/head_training.hpp"
 #include "retort/ranks/communicator.hpp"
-#include "retort/training/head_training.hpp"
 
 namespace retort {
 

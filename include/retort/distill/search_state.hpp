@@ -7,7 +7,7 @@
 
 #include "retort/distill/scoring.hpp"
 #include "retort/distill/synthetic_set.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
 
 namespace retort {
 

@@ -7,7 +7,7 @@
 
 #include "retort/evaluate/judged_sets.hpp"
 #include "retort/evaluate/results_table.hpp"
-#include "retort/students/teaching.hpp"
+#include "retort/evaluate/teaching.hpp"
 
 namespace retort {
 

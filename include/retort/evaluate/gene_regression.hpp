@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "retort/cells/atlas.hpp"
-#include "retort/evaluate/lbfgs.hpp"
-#include "retort/matching/regression_loss.hpp"
+#include "retort/models/lbfgs.hpp"
+#include "retort/models/regression_loss.hpp"
 
 namespace retort {
 

@@ -9,7 +9,7 @@
 #include "retort/evaluate/distilled_sets.hpp"
 #include "retort/evaluate/ground.hpp"
 #include "retort/evaluate/protocol.hpp"
-#include "retort/ranks/session.hpp"
+#include "retort/session/session.hpp"
 
 namespace retort {
 

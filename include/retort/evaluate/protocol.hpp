@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "retort/models/head_training.hpp"
 #include "retort/ranks/communicator.hpp"
-#include "retort/training/head_training.hpp"
 
 namespace retort {
 

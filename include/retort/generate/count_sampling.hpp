@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "retort/vaes/cell_vae.hpp"
+#include "retort/models/cell_vae.hpp"
 
 namespace retort {
 

@@ -7,8 +7,8 @@
 #include <functional>
 #include <vector>
 
-#include "retort/denoisers/scrdit_schedule.hpp"
 #include "retort/generate/row_noise.hpp"
+#include "retort/models/scrdit_schedule.hpp"
 
 namespace retort {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "retort/denoisers/scldm_transformer.hpp"
+#include "retort/models/scldm_transformer.hpp"
 
 namespace retort {
 

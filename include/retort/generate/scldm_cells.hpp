@@ -6,8 +6,8 @@
 
 #include "retort/generate/cell_source.hpp"
 #include "retort/generate/flow_samplers.hpp"
-#include "retort/generators/scldm_task.hpp"
-#include "retort/vaes/cell_vae.hpp"
+#include "retort/generate/scldm_task.hpp"
+#include "retort/models/cell_vae.hpp"
 
 namespace retort {
 

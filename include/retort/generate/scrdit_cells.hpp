@@ -6,7 +6,7 @@
 
 #include "retort/generate/cell_source.hpp"
 #include "retort/generate/diffusion_samplers.hpp"
-#include "retort/generators/scrdit_generator.hpp"
+#include "retort/generate/scrdit_generator.hpp"
 
 namespace retort {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "retort/inputs/gene_vocabulary.hpp"
+#include "retort/cells/gene_vocabulary.hpp"
 #include "retort/ingest/ingest_source.hpp"
 #include "retort/ingest/memory_plan.hpp"
 #include "retort/ingest/row_scan.hpp"

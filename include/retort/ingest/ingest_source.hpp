@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "retort/inputs/count_matrix.hpp"
-#include "retort/inputs/h5ad_input.hpp"
+#include "retort/ingest/count_matrix.hpp"
+#include "retort/ingest/h5ad_input.hpp"
 #include "retort/ingest/ingest_options.hpp"
 #include "retort/ranks/communicator.hpp"
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "retort/inputs/checked_rows.hpp"
+#include "retort/ingest/checked_rows.hpp"
 
 namespace retort {
 

@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "retort/inputs/count_matrix.hpp"
-#include "retort/inputs/gene_vocabulary.hpp"
+#include "retort/cells/gene_vocabulary.hpp"
+#include "retort/ingest/count_matrix.hpp"
 #include "retort/ingest/packed_rows.hpp"
 
 namespace retort {

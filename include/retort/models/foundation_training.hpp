@@ -7,8 +7,8 @@
 #include <span>
 
 #include "retort/cells/batch_stream.hpp"
+#include "retort/layers/triplet_loss.hpp"
 #include "retort/models/foundation.hpp"
-#include "retort/losses/triplet_loss.hpp"
 
 namespace retort {
 

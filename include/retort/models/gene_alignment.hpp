@@ -8,7 +8,7 @@
 
 #include "retort/cells/atlas.hpp"
 #include "retort/cells/csr_block.hpp"
-#include "retort/inputs/gene_vocabulary.hpp"
+#include "retort/cells/gene_vocabulary.hpp"
 
 namespace retort {
 

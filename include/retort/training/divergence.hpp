@@ -5,7 +5,7 @@
 
 #include "retort/ranks/communicator.hpp"
 #include "retort/ranks/gradient_arena.hpp"
-#include "retort/training/checkpoint.hpp"
+#include "retort/session/checkpoint.hpp"
 
 namespace retort {
 
