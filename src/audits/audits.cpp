@@ -21,25 +21,25 @@ std::string name_of(std::string const& variant, std::string const& matching, std
   return variant + (matching.empty() ? "" : "-" + matching) + (spc ? fmt::format("-spc{}", spc) : "");
 }
 
-Expression real_expression(Session const& session, Ground const& ground) {
+Expression real_expression(Session const& session, EvaluationData const& data) {
   std::vector<std::int64_t> rows;
   std::vector<std::int32_t> labels;
-  for (std::int64_t row = 0; row < ground.atlas->cells(); ++row) {
-    if (ground.atlas->parts()[static_cast<std::size_t>(row)] == Part::test) continue;
+  for (std::int64_t row = 0; row < data.atlas->cells(); ++row) {
+    if (data.atlas->parts()[static_cast<std::size_t>(row)] == Part::test) continue;
     rows.push_back(row);
-    labels.push_back(ground.labels.codes[static_cast<std::size_t>(row)]);
+    labels.push_back(data.labels.codes[static_cast<std::size_t>(row)]);
   }
-  return expression_of(session.ranks, [&](std::span<std::int64_t const> chosen) { return ground.reader->read(chosen); }, rows, std::move(labels), ground.labels.classes(), ground.foundation->shape().genes);
+  return expression_of(session.ranks, [&](std::span<std::int64_t const> chosen) { return data.reader->read(chosen); }, rows, std::move(labels), data.labels.classes(), data.foundation->shape().genes);
 }
 
-nlohmann::json audit_set(Ground const& ground, SampledCells const& sampled, Expression const& real, JudgedSet const& judged, HeadOptions const& head, std::uint64_t seed) {
-  auto const& names = ground.labels.names;
+nlohmann::json audit_set(EvaluationData const& data, SampledCells const& sampled, Expression const& real, JudgedSet const& judged, HeadOptions const& head, std::uint64_t seed) {
+  auto const& names = data.labels.names;
   auto const& draw = judged.draws.front();
   nlohmann::json entry{{"set", name_of(judged.variant, judged.matching, judged.spc)}, {"variant", judged.variant}, {"matching", judged.matching}, {"spc", judged.spc}};
   auto const made = draw.make();
-  entry.update(audit_membership(ground, sampled, draw.set, made, head, seed));
+  entry.update(audit_membership(data, sampled, draw.set, made, head, seed));
   if (made.features.defined()) return entry;  // its cells are not what was distilled
-  auto const distilled = expression_of(made, ground.labels.classes());
+  auto const distilled = expression_of(made, data.labels.classes());
   entry.update(audit_sparsity(real, distilled, made, names));
   entry["differential_expression"] = audit_marker_genes(real.genes, distilled.genes, names);
   return entry;
@@ -51,15 +51,15 @@ std::string interval(nlohmann::json const& value) { return value.is_array() ? fm
 
 }  // namespace
 
-nlohmann::json audit(Session const& session, Ground const& ground, std::vector<JudgedSet> const& sets, HeadOptions const& head, std::vector<ResultRow> const& rows,
+nlohmann::json audit(Session const& session, EvaluationData const& data, std::vector<JudgedSet> const& sets, HeadOptions const& head, std::vector<ResultRow> const& rows,
                      std::vector<JudgedRows> const& others) {
   auto const& ranks = session.ranks;
-  auto const real = real_expression(session, ground);
+  auto const real = real_expression(session, data);
   auto own = nlohmann::json::array();
   ranks.together([&] {
-    auto const sampled = sample_cells(ground);
+    auto const sampled = sample_cells(data);
     for (std::size_t i = static_cast<std::size_t>(ranks.rank()); i < sets.size(); i += static_cast<std::size_t>(ranks.size()))
-      own.push_back(audit_set(ground, sampled, real, sets[i], head, static_cast<std::uint64_t>(session.run.seed)));
+      own.push_back(audit_set(data, sampled, real, sets[i], head, static_cast<std::uint64_t>(session.run.seed)));
   });
   auto const texts = ranks.gather(json_text(own));
   if (!ranks.is_root()) return nullptr;
@@ -70,9 +70,9 @@ nlohmann::json audit(Session const& session, Ground const& ground, std::vector<J
   auto pairs = paired_tests(rows, "head");
   for (auto const& other : others)
     for (auto const& test : paired_tests(other.rows, other.key)) pairs.push_back(test);
-  auto const members = ground.fit_cells;
-  return {{"sets", audited}, {"members", members}, {"non_members", ground.atlas->cells() - members}, {"smallest_real_value", real.smallest},
-          {"rare_classes", rare_class_recall(rows, ground.train, ground.labels.names)}, {"paired_tests", pairs}};
+  auto const members = data.fit_cells;
+  return {{"sets", audited}, {"members", members}, {"non_members", data.atlas->cells() - members}, {"smallest_real_value", real.smallest},
+          {"rare_classes", rare_class_recall(rows, data.train, data.labels.names)}, {"paired_tests", pairs}};
 }
 
 nlohmann::json rare_class_recall(std::vector<ResultRow> const& rows, RowsByClass const& train, std::vector<std::string> const& names) {

@@ -39,16 +39,16 @@ using Attacks = std::vector<Attack>;
 nlohmann::json number(std::optional<double> const& value) { return value && std::isfinite(*value) ? nlohmann::json(*value) : nlohmann::json(nullptr); }
 
 // Of the cells that were sampled: minus the squared distance to the nearest cell of the set of their class.
-Attacks attack_expression(Ground const& ground, SampledCells const& sampled, DistilledSet const& made) {
+Attacks attack_expression(EvaluationData const& data, SampledCells const& sampled, DistilledSet const& made) {
   auto const set = made.cells.contiguous(), given = made.labels.contiguous();
   auto const lengths = set.to(at::kDouble).square().sum(1).contiguous();
   auto const genes = set.size(1);
-  std::vector<std::vector<std::int64_t>> of_class(ground.labels.names.size());
+  std::vector<std::vector<std::int64_t>> of_class(data.labels.names.size());
   for (std::int64_t i = 0; i < set.size(0); ++i) of_class[static_cast<std::size_t>(given.const_data_ptr<std::int64_t>()[i])].push_back(i);
   Attacks attacks(of_class.size());
   auto const& cells = sampled.cells;
   for (std::size_t i = 0; i < sampled.rows.size(); ++i) {
-    auto const row = static_cast<std::size_t>(sampled.rows[i]), c = static_cast<std::size_t>(ground.labels.codes[row]);
+    auto const row = static_cast<std::size_t>(sampled.rows[i]), c = static_cast<std::size_t>(data.labels.codes[row]);
     auto const begin = static_cast<std::size_t>(cells.indptr[i]), end = static_cast<std::size_t>(cells.indptr[i + 1]);
     double length = 0, nearest = std::numeric_limits<double>::infinity();
     for (auto k = begin; k < end; ++k) length += static_cast<double>(cells.values[k]) * static_cast<double>(cells.values[k]);
@@ -58,7 +58,7 @@ Attacks attack_expression(Ground const& ground, SampledCells const& sampled, Dis
       for (auto k = begin; k < end; ++k) product += static_cast<double>(cells.values[k]) * static_cast<double>(value[cells.indices[k]]);
       nearest = std::min(nearest, length + lengths.const_data_ptr<double>()[other] - 2 * product);
     }
-    if (!of_class[c].empty()) attacks[c].add(ground.atlas->parts()[row], -nearest);
+    if (!of_class[c].empty()) attacks[c].add(data.atlas->parts()[row], -nearest);
   }
   return attacks;
 }
@@ -92,24 +92,24 @@ void write(nlohmann::json& out, std::string const& attack, Attacks const& of_cla
 
 }  // namespace
 
-SampledCells sample_cells(Ground const& ground) {
+SampledCells sample_cells(EvaluationData const& data) {
   SampledCells sampled;
-  std::vector<std::size_t> members(ground.labels.names.size()), others(members);
-  for (std::size_t row = 0; row < ground.labels.codes.size(); ++row) {
-    auto& taken = (ground.atlas->parts()[row] == Part::fit ? members : others)[static_cast<std::size_t>(ground.labels.codes[row])];
+  std::vector<std::size_t> members(data.labels.names.size()), others(members);
+  for (std::size_t row = 0; row < data.labels.codes.size(); ++row) {
+    auto& taken = (data.atlas->parts()[row] == Part::fit ? members : others)[static_cast<std::size_t>(data.labels.codes[row])];
     if (taken++ < most_sampled) sampled.rows.push_back(static_cast<std::int64_t>(row));
   }
-  sampled.cells = ground.reader->read(sampled.rows);
+  sampled.cells = data.reader->read(sampled.rows);
   return sampled;
 }
 
-nlohmann::json audit_membership(Ground const& ground, SampledCells const& sampled, LabelledFeatures const& set, DistilledSet const& made, HeadOptions const& options, std::uint64_t seed) {
+nlohmann::json audit_membership(EvaluationData const& data, SampledCells const& sampled, LabelledFeatures const& set, DistilledSet const& made, HeadOptions const& options, std::uint64_t seed) {
   c10::InferenceMode const no_graph;
-  auto const& names = ground.labels.names;
-  auto const classes = ground.labels.classes();
+  auto const& names = data.labels.names;
+  auto const classes = data.labels.classes();
   auto const head = train_head(set.features, set.labels, classes, options, seed, 0);
   std::vector<std::vector<std::int64_t>> rows_of_class(names.size());
-  for (std::size_t row = 0; row < ground.labels.codes.size(); ++row) rows_of_class[static_cast<std::size_t>(ground.labels.codes[row])].push_back(static_cast<std::int64_t>(row));
+  for (std::size_t row = 0; row < data.labels.codes.size(); ++row) rows_of_class[static_cast<std::size_t>(data.labels.codes[row])].push_back(static_cast<std::int64_t>(row));
 
   Attacks distance(names.size()), confidence(names.size());
   std::int64_t copies = 0;
@@ -117,13 +117,13 @@ nlohmann::json audit_membership(Ground const& ground, SampledCells const& sample
     auto const& rows = rows_of_class[static_cast<std::size_t>(c)];
     auto const of_set = set.features.index_select(0, at::nonzero(set.labels.eq(c)).flatten());  // [spc, width]
     if (rows.empty() || !of_set.size(0)) continue;
-    auto const cells = ground.features.index_select(0, at::tensor(rows, at::kLong));                                  // [n, width]
+    auto const cells = data.features.index_select(0, at::tensor(rows, at::kLong));                                  // [n, width]
     auto const distances = at::cdist(cells, of_set, 2, 2);                                                            // [n, spc], without the product that loses digits
     auto const nearest = std::get<0>(distances.min(1)).to(at::kDouble);
     auto const scores = at::log_softmax(head_scores(head, cells, options).to(at::kDouble), 1).select(1, c).contiguous();
     copies += std::get<0>(distances.min(0)).lt(copied).sum().item<std::int64_t>();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      auto const part = ground.atlas->parts()[static_cast<std::size_t>(rows[i])];
+      auto const part = data.atlas->parts()[static_cast<std::size_t>(rows[i])];
       distance[static_cast<std::size_t>(c)].add(part, -nearest.const_data_ptr<double>()[i]);
       confidence[static_cast<std::size_t>(c)].add(part, scores.const_data_ptr<double>()[i]);
     }
@@ -135,7 +135,7 @@ nlohmann::json audit_membership(Ground const& ground, SampledCells const& sample
   write(audit, "membership", distance, names);
   write(audit, "confidence", confidence, names);
   if (made.features.defined()) return audit;  // its cells are not what was distilled
-  auto const expression = attack_expression(ground, sampled, made);
+  auto const expression = attack_expression(data, sampled, made);
   audit["expression_leaks"] = leaking({expression}, names);
   write(audit, "expression", expression, names);
   return audit;

@@ -5,7 +5,7 @@
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/cells/feature_rows.hpp"
-#include "retort/distill/generator.hpp"
+#include "retort/distill/variant.hpp"
 
 namespace retort {
 

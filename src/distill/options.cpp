@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "retort/distill/generator.hpp"
+#include "retort/distill/variant.hpp"
 #include "retort/distill/matching.hpp"
 #include "retort/kernels/linear_head_gradient.hpp"
 #include "retort/run/error.hpp"

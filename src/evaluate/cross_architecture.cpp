@@ -20,19 +20,19 @@ struct Learner {
 };
 
 // This rank's share of the test cells.
-CsrBlock own_test_cells(Communicator const& ranks, Ground const& ground) {
-  RowRange const own = share_of(std::ssize(ground.test_rows), ranks.rank(), ranks.size(), rows_of_a_prediction);
+CsrBlock own_test_cells(Communicator const& ranks, EvaluationData const& data) {
+  RowRange const own = share_of(std::ssize(data.test_rows), ranks.rank(), ranks.size(), rows_of_a_prediction);
   CsrBlock cells;
-  ranks.together([&] { cells = ground.reader->read(std::span(ground.test_rows).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size()))); });
+  ranks.together([&] { cells = data.reader->read(std::span(data.test_rows).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size()))); });
   return cells;
 }
 
-HeadScores scores_of(Communicator const& ranks, Ground const& ground, std::vector<std::int64_t> const& own_predicted) {
+HeadScores scores_of(Communicator const& ranks, EvaluationData const& data, std::vector<std::int64_t> const& own_predicted) {
   auto const predicted = ranks.gather(std::span(own_predicted));
-  return {{score(at::tensor(predicted, at::kLong), ground.test.labels, ground.labels.classes())}, {}};
+  return {{score(at::tensor(predicted, at::kLong), data.test.labels, data.labels.classes())}, {}};
 }
 
-std::vector<ResultRow> judge(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, CsrBlock const& own_cells, Learner const& learner,
+std::vector<ResultRow> judge(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets, CsrBlock const& own_cells, Learner const& learner,
                              std::function<void()> const& tick) {
   // As many models at a time as there are ranks.
   struct Place {
@@ -61,7 +61,7 @@ std::vector<ResultRow> judge(Communicator const& ranks, Ground const& ground, st
       if (tried.empty()) continue;  // a set of features
       std::vector<std::int64_t> predicted;
       ranks.together([&] { predicted = learner.predict(tried, own_cells); });
-      scores[first + static_cast<std::size_t>(owner)] = scores_of(ranks, ground, predicted);
+      scores[first + static_cast<std::size_t>(owner)] = scores_of(ranks, data, predicted);
     }
   }
 
@@ -98,19 +98,19 @@ CellTypist celltypist_of(std::vector<float> const& numbers, std::int64_t genes, 
 
 }  // namespace
 
-std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
-  auto const classes = ground.labels.classes();
+std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
+  auto const classes = data.labels.classes();
   Learner const learner{[&](DistilledSet const& set, std::uint64_t) { return numbers_of(train_celltypist(set.cells, set.labels, classes)); },
                         [&](std::vector<float> const& learned, CsrBlock const& cells) { return predict(celltypist_of(learned, cells.genes, classes), cells); }};
-  auto rows = judge(ranks, ground, sets, own_test_cells(ranks, ground), learner, tick);
+  auto rows = judge(ranks, data, sets, own_test_cells(ranks, data), learner, tick);
   add_headroom(rows);
   return rows;
 }
 
-std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, Ground const& ground, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
-  auto const classes = static_cast<std::size_t>(ground.labels.classes());
+std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
+  auto const classes = static_cast<std::size_t>(data.labels.classes());
   Learner const learner{[&](DistilledSet const& set, std::uint64_t) {
-                          auto model = train_logistic_regression(set.cells, set.labels, ground.labels.classes());
+                          auto model = train_logistic_regression(set.cells, set.labels, data.labels.classes());
                           model.weight.insert(model.weight.end(), model.bias.begin(), model.bias.end());
                           return model.weight;
                         },
@@ -118,18 +118,18 @@ std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, G
                           auto const numbers = std::span(learned);
                           return predict_classes(cells, numbers.first(numbers.size() - classes), numbers.last(classes));
                         }};
-  auto rows = judge(ranks, ground, sets, own_test_cells(ranks, ground), learner, tick);
+  auto rows = judge(ranks, data, sets, own_test_cells(ranks, data), learner, tick);
   add_headroom(rows);
   return rows;
 }
 
-std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan const& plan, Ground const& ground, std::vector<JudgedSet> const& sets, MakeStudent const& make,
+std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan const& plan, EvaluationData const& data, std::vector<JudgedSet> const& sets, MakeStudent const& make,
                                         TeachingOptions const& options, std::uint64_t seed, bool full, std::function<void()> const& tick) {
   Communicator const alone = Communicator::serial();
   ShardPlan const undivided(1, 0, 1);
   Learner const learner{[&](DistilledSet const& set, std::uint64_t draw) {
                           auto const student = make(draw);
-                          teach(alone, undivided, *student, teaching_cells(set.cells, set.labels, ground.labels.classes()), options, seed, draw);
+                          teach(alone, undivided, *student, teaching_cells(set.cells, set.labels, data.labels.classes()), options, seed, draw);
                           return student->weights();
                         },
                         [&](std::vector<float> const& learned, CsrBlock const& cells) {
@@ -137,18 +137,18 @@ std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan con
                           student->set_weights(learned);
                           return predict(*student, cells);
                         }};
-  auto const cells = own_test_cells(ranks, ground);
+  auto const cells = own_test_cells(ranks, data);
   std::vector<ResultRow> rows;
   if (full) {
     Stopwatch const watch;
     auto const student = make(0);
-    teach(ranks, plan, *student, {ground.train, [&](std::span<std::int64_t const> some) { return ground.reader->read(some); }}, options, seed, 0);
+    teach(ranks, plan, *student, {data.train, [&](std::span<std::int64_t const> some) { return data.reader->read(some); }}, options, seed, 0);
     std::vector<std::int64_t> predicted;
     ranks.together([&] { predicted = predict(*student, cells); });
-    rows.push_back(row_of("full", "", 0, {scores_of(ranks, ground, predicted)}, watch.seconds()));
+    rows.push_back(row_of("full", "", 0, {scores_of(ranks, data, predicted)}, watch.seconds()));
     tick();
   }
-  auto const of_sets = judge(ranks, ground, sets, cells, learner, tick);
+  auto const of_sets = judge(ranks, data, sets, cells, learner, tick);
   rows.insert(rows.end(), of_sets.begin(), of_sets.end());
   add_headroom(rows);
   return rows;

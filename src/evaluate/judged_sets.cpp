@@ -10,11 +10,11 @@
 
 namespace retort {
 
-void add_baselines(Session const& session, Ground const& ground, std::vector<std::string> const& rows, std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets) {
+void add_baselines(Session const& session, EvaluationData const& data, std::vector<std::string> const& rows, std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets) {
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  auto const genes = ground.foundation->shape().genes;
+  auto const genes = data.foundation->shape().genes;
   ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
-  ReadRows const read = [&ground](RowRange range) { return ground.reader->read(range.begin, range.end); };
+  ReadRows const read = [&data](RowRange range) { return data.reader->read(range.begin, range.end); };
   auto const wanted = [&](char const* row) { return std::find(rows.begin(), rows.end(), row) != rows.end(); };
   auto const real_cells = [read, genes](ChosenRows const& chosen) {
     return [read, genes, chosen] { return DistilledSet{dense_rows(read, chosen.rows, genes), at::tensor(chosen.labels, at::kLong)}; };
@@ -27,20 +27,20 @@ void add_baselines(Session const& session, Ground const& ground, std::vector<std
 
   if (wanted("random")) {
     JudgedSet random{"random", "", spc, {}};
-    for (std::int64_t draw = 0; draw < random_draws; ++draw) random.draws.push_back({real_cells(random_rows(ground.train, spc, seed, static_cast<std::uint64_t>(draw))), 0, {}});
+    for (std::int64_t draw = 0; draw < random_draws; ++draw) random.draws.push_back({real_cells(random_rows(data.train, spc, seed, static_cast<std::uint64_t>(draw))), 0, {}});
     sets.push_back(std::move(random));
   }
   // At one cell a class k-means has one centroid, the mean, so the cell nearest it is the medoid.
   if (spc == 1) {
     Stopwatch const watch;
-    auto const medoids = medoid_rows(ground.train, ground.features);
+    auto const medoids = medoid_rows(data.train, data.features);
     double const seconds = watch.seconds();
     if (wanted("medoid")) sets.push_back({"medoid", "", spc, {{real_cells(medoids), seconds, {}}}});
     if (wanted("class_mean")) {
       Stopwatch const mean_watch;
-      std::vector<std::int64_t> groups(static_cast<std::size_t>(ground.atlas->cells()), -1), of_row;
+      std::vector<std::int64_t> groups(static_cast<std::size_t>(data.atlas->cells()), -1), of_row;
       for (std::size_t i = 0; i < medoids.labels.size(); ++i) {
-        for (auto const row : ground.train[static_cast<std::size_t>(medoids.labels[i])]) groups[static_cast<std::size_t>(row)] = static_cast<std::int64_t>(i);
+        for (auto const row : data.train[static_cast<std::size_t>(medoids.labels[i])]) groups[static_cast<std::size_t>(row)] = static_cast<std::int64_t>(i);
         of_row.push_back(static_cast<std::int64_t>(i));
       }
       auto make = means(groups, of_row, medoids.labels);
@@ -48,7 +48,7 @@ void add_baselines(Session const& session, Ground const& ground, std::vector<std
     }
   } else if (wanted("kmeans") || wanted("kmeans_mean")) {
     Stopwatch const watch;
-    auto const clustered = kmeans_rows(session.ranks, ground.train, ground.features, spc, seed);
+    auto const clustered = kmeans_rows(session.ranks, data.train, data.features, spc, seed);
     if (wanted("kmeans")) sets.push_back({"kmeans", "", spc, {{real_cells(clustered.nearest), watch.seconds(), {}}}});
     if (wanted("kmeans_mean")) {
       auto make = means(clustered.groups, clustered.group_of_row, clustered.nearest.labels);

@@ -67,26 +67,26 @@ void check(EvaluateOptions const& options) {
     if (spc < 1) fail(ExitCode::usage, "evaluate.spc has {} (a set needs at least one cell a class)", spc);
 }
 
-void print_plan(Session const& session, Ground const& ground, EvaluateOptions const& options, HeadOptions const& head, std::vector<DistilledFile> const& files, std::set<std::int64_t> const& spc) {
+void print_plan(Session const& session, EvaluationData const& data, EvaluateOptions const& options, HeadOptions const& head, std::vector<DistilledFile> const& files, std::set<std::int64_t> const& spc) {
   if (!session.ranks.is_root()) return;
-  auto const train = ground.all_train.labels.size(0);
+  auto const train = data.all_train.labels.size(0);
   std::printf("atlas            %s\ncells            %s: %s to train on, %s to test\ndistilled sets   %zu\ncells a class    %s\nrows             %s\nheads            %s a set, %s epochs\nsteps            %s a head of full data\nmemory a rank    about %s MB\n",
-              ground.atlas->file().c_str(), with_commas(ground.atlas->cells()).c_str(), with_commas(train).c_str(), with_commas(ground.test.labels.size(0)).c_str(), files.size(),
+              data.atlas->file().c_str(), with_commas(data.atlas->cells()).c_str(), with_commas(train).c_str(), with_commas(data.test.labels.size(0)).c_str(), files.size(),
               fmt::format("{}", fmt::join(spc, ", ")).c_str(), fmt::format("{}", fmt::join(options.rows, ", ")).c_str(), with_commas(options.heads).c_str(), with_commas(head.epochs).c_str(),
               with_commas(head.passes_over(train) * ((train + head.batch - 1) / head.batch)).c_str(),
-              with_commas((ground.features.numel() * 12 + ground.atlas->nonzeros() * 16 / session.ranks.size()) / 1'000'000 + 300).c_str());
+              with_commas((data.features.numel() * 12 + data.atlas->nonzeros() * 16 / session.ranks.size()) / 1'000'000 + 300).c_str());
 }
 
 // What genes are laid out by: a thousand train cells, every so many.
-CsrBlock some_train_cells(Ground const& ground) {
+CsrBlock some_train_cells(EvaluationData const& data) {
   constexpr std::size_t most = 1000;
   std::vector<std::int64_t> rows;
-  for (auto const& of_class : ground.train) rows.insert(rows.end(), of_class.begin(), of_class.end());
+  for (auto const& of_class : data.train) rows.insert(rows.end(), of_class.begin(), of_class.end());
   std::sort(rows.begin(), rows.end());
   auto const count = std::min(most, rows.size());
   std::vector<std::int64_t> some;
   for (std::size_t i = 0; i < count; ++i) some.push_back(rows[i * rows.size() / count]);
-  return ground.reader->read(some);
+  return data.reader->read(some);
 }
 
 void evaluate(Session& session, EvaluateOptions const& options, HeadOptions const& head) {
@@ -112,35 +112,35 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
 
   // Real cells and their features.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  Ground ground;
-  session.ranks.together([&] { ground = open_ground(atlas_file, features_file, foundation_folder, options.label); });
-  auto const classes = ground.labels.classes();
+  EvaluationData data;
+  session.ranks.together([&] { data = open_evaluation_data(atlas_file, features_file, foundation_folder, options.label); });
+  auto const classes = data.labels.classes();
   std::set<std::int64_t> spc(options.spc.begin(), options.spc.end());
   if (spc.empty()) {
     for (auto const& file : files) spc.insert(file.name.spc);
     if (files.empty()) spc = {1, 10};
   }
-  if (session.dry_run) return print_plan(session, ground, options, head, files, spc);
-  auto const tested = std::get<0>(at::_unique(ground.test.labels));
+  if (session.dry_run) return print_plan(session, data, options, head, files, spc);
+  auto const tested = std::get<0>(at::_unique(data.test.labels));
   std::vector<std::string> untested;
   for (std::int64_t c = 0; c < classes; ++c)
-    if (!tested.eq(c).any().item<bool>()) untested.push_back(ground.labels.names[static_cast<std::size_t>(c)]);
+    if (!tested.eq(c).any().item<bool>()) untested.push_back(data.labels.names[static_cast<std::size_t>(c)]);
   if (!untested.empty()) session.say(fmt::format("left out of the scores, for want of test cells: '{}'", fmt::join(untested, "', '")));
 
   // The sets: what was distilled, read back, and what costs nothing.
   std::vector<JudgedSet> sets;
   auto seconds = distilling_seconds(session.folder.path() / "distill" / "log.jsonl");
   for (auto const cells_a_class : spc) {
-    add_baselines(session, ground, options.rows, options.draws, cells_a_class, sets);
+    add_baselines(session, data, options.rows, options.draws, cells_a_class, sets);
     for (auto const& file : files) {
       auto const& name = file.name;
       if (name.spc != cells_a_class) continue;
       auto const same = [&](JudgedSet const& last) { return last.variant == name.variant && last.matching == name.matching && last.spc == name.spc; };
       if (sets.empty() || !same(sets.back())) sets.push_back({name.variant, name.matching, name.spc, {}});
-      sets.back().draws.push_back({[&ground, path = file.file] { return read_distilled(path, ground.foundation->gene_names(), ground.labels.column, ground.labels.names, ground.atlas->identity()); }, seconds[file.file.stem().string()], {}, file.file.stem().string()});
+      sets.back().draws.push_back({[&data, path = file.file] { return read_distilled(path, data.foundation->gene_names(), data.labels.column, data.labels.names, data.atlas->identity()); }, seconds[file.file.stem().string()], {}, file.file.stem().string()});
     }
   }
-  encode_sets(session, *ground.foundation, sets);
+  encode_sets(session, *data.foundation, sets);
 
   // Heads.
   std::vector<ResultRow> rows;
@@ -155,14 +155,14 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
     confusions.push_back({{"set", set}, {"counts", counts}});
   };
   auto const heads_of = [&](LabelledFeatures const& set, std::size_t draw) {
-    auto scores = train_and_score(session.ranks, set, ground.test, ground.held_out, classes, options.heads, draw * static_cast<std::uint64_t>(options.heads), head, seed);
+    auto scores = train_and_score(session.ranks, set, data.test, data.held_out, classes, options.heads, draw * static_cast<std::uint64_t>(options.heads), head, seed);
     progress.update(trained += options.heads);
     return scores;
   };
   auto const trains = [&](char const* name) { return std::find(options.classifiers.begin(), options.classifiers.end(), name) != options.classifiers.end(); };
   if (wanted("full")) {
     Stopwatch const watch;
-    auto const scores = heads_of(ground.all_train, 0);
+    auto const scores = heads_of(data.all_train, 0);
     rows.push_back(row_of("full", "", 0, {scores}, watch.seconds()));
     rows.back().held_out_accuracy.reset();  // its heads have seen those cells
     keep_confusion("full", scores);
@@ -171,8 +171,8 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   if (wanted("genes")) {
     Stopwatch const watch;
     ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
-    auto const regression = regress_on_genes(session.ranks, plan, *ground.atlas, ground.labels);
-    HeadScores scores{{score(at::tensor(regression.predicted, at::kLong), ground.test.labels, classes)}, {}};
+    auto const regression = regress_on_genes(session.ranks, plan, *data.atlas, data.labels);
+    HeadScores scores{{score(at::tensor(regression.predicted, at::kLong), data.test.labels, classes)}, {}};
     if (regression.held_out_accuracy) scores.held_out = {*regression.held_out_accuracy};
     rows.push_back(row_of("genes", "", 0, {scores}, watch.seconds()));
     regression_note = {{"penalty", regression.penalty}, {"iterations", regression.minimum.iterations}, {"largest_gradient", regression.minimum.largest_gradient}, {"converged", regression.minimum.converged}};
@@ -204,37 +204,37 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   };
   ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
   if (trains("celltypist") && !sets.empty())
-    judge("celltypist", "CellTypist's classifier on the same sets", trainings, [&](auto const& tick) { return judge_by_celltypist(session.ranks, ground, sets, tick); });
+    judge("celltypist", "CellTypist's classifier on the same sets", trainings, [&](auto const& tick) { return judge_by_celltypist(session.ranks, data, sets, tick); });
   if (trains("logistic") && !sets.empty())
-    judge("logistic", "Logistic regression on genes as they are, on the same sets", trainings, [&](auto const& tick) { return judge_by_logistic_regression(session.ranks, ground, sets, tick); });
+    judge("logistic", "Logistic regression on genes as they are, on the same sets", trainings, [&](auto const& tick) { return judge_by_logistic_regression(session.ranks, data, sets, tick); });
   if (trains("cnn")) {
     GeneLayout layout;
-    session.ranks.together([&] { layout = lay_out_genes(some_train_cells(ground), image_side); });
+    session.ranks.together([&] { layout = lay_out_genes(some_train_cells(data), image_side); });
     judge("cnn", "A small convolutional network on images of genes (a stand-in for scDeepInsight) on the same sets", trainings + wanted("full"), [&](auto const& tick) {
-      return judge_by_student(session.ranks, plan, ground, sets, [&](std::uint64_t index) { return std::make_unique<ImageNetwork>(layout, classes, seed, index); }, options.cnn, seed, wanted("full"), tick);
+      return judge_by_student(session.ranks, plan, data, sets, [&](std::uint64_t index) { return std::make_unique<ImageNetwork>(layout, classes, seed, index); }, options.cnn, seed, wanted("full"), tick);
     });
   }
   nlohmann::json pathways_note;
   if (trains("tosica")) {
     Pathways pathways;
-    session.ranks.together([&] { pathways = choose_pathways(options.pathways.empty() ? std::vector<GeneSet>() : read_gene_sets(options.pathways), ground.foundation->gene_names()); });
+    session.ranks.together([&] { pathways = choose_pathways(options.pathways.empty() ? std::vector<GeneSet>() : read_gene_sets(options.pathways), data.foundation->gene_names()); });
     session.say(fmt::format("tosica: {}", pathways.origin));
     pathways_note = {{"random", pathways.random}, {"count", pathways.genes.size()}, {"origin", pathways.origin}};
     judge("tosica", "A transformer of pathways (TOSICA's architecture) on the same sets", trainings + wanted("full"), [&](auto const& tick) {
-      return judge_by_student(session.ranks, plan, ground, sets, [&](std::uint64_t index) { return std::make_unique<PathwayTransformer>(pathways, ground.foundation->shape().genes, classes, seed, index); }, options.tosica, seed,
+      return judge_by_student(session.ranks, plan, data, sets, [&](std::uint64_t index) { return std::make_unique<PathwayTransformer>(pathways, data.foundation->shape().genes, classes, seed, index); }, options.tosica, seed,
                               wanted("full"), tick);
     });
   }
 
-  auto results = json_of(rows, ground.labels.names);
+  auto results = json_of(rows, data.labels.names);
   results["confusion"] = confusions;
-  for (auto const& other : others) results[other.key] = json_of(other.rows, ground.labels.names)["rows"];
-  results["data"] = {{"cells", ground.atlas->cells()}, {"genes", ground.atlas->genes()}, {"label", ground.labels.column}, {"classes", classes}, {"class_names", ground.labels.names},
-                     {"fit_cells", ground.fit_cells}, {"held_out_cells", ground.held_out.labels.size(0)}, {"test_cells", ground.test.labels.size(0)}, {"classes_without_test_cells", untested},
-                     {"encoder", ground.foundation->weights_hash()}, {"heads", options.heads}, {"seed", session.run.seed}};
+  for (auto const& other : others) results[other.key] = json_of(other.rows, data.labels.names)["rows"];
+  results["data"] = {{"cells", data.atlas->cells()}, {"genes", data.atlas->genes()}, {"label", data.labels.column}, {"classes", classes}, {"class_names", data.labels.names},
+                     {"fit_cells", data.fit_cells}, {"held_out_cells", data.held_out.labels.size(0)}, {"test_cells", data.test.labels.size(0)}, {"classes_without_test_cells", untested},
+                     {"encoder", data.foundation->weights_hash()}, {"heads", options.heads}, {"seed", session.run.seed}};
   if (!regression_note.is_null()) results["gene_regression"] = regression_note;
   if (!pathways_note.is_null()) results["pathways"] = pathways_note;
-  if (options.audits && !sets.empty()) results["audits"] = audit(session, ground, sets, head, rows, others);
+  if (options.audits && !sets.empty()) results["audits"] = audit(session, data, sets, head, rows, others);
   session.ranks.together([&] {
     if (session.ranks.is_root()) write_text(session.product("", "results.json"), json_text(results, 2) + "\n");
   });

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "retort/cells/feature_file.hpp"
-#include "retort/fidelity/baselines.hpp"
+#include "retort/fidelity/generation_baselines.hpp"
 #include "retort/fidelity/embedding_classes.hpp"
 #include "retort/fidelity/generated_cells.hpp"
 #include "retort/fidelity/reconstruction.hpp"

@@ -130,7 +130,7 @@ std::string html_of_run(FinishedRun const& run, ReportOptions const& options, st
   auto const generated = told(run, "generation.json", "retort-evaluate-generated", [&] { return generated_verdict_section(run) + generation_section(run) + generated_maps(run, options, seed) + latents_section(run); });
   return told(run, "results.json", "retort-evaluate", [&] {
     auto const pictures = pictures_of(run, options, seed);
-    return summary_section(run) + verdict_section(run) + usage_section(run) + generated + classes_section(run) + accuracy_section(run) + pictures.map + confusion_section(run) + pictures.expression + audits_section(run) + rows_section(run) + names_section(run) + training_section(run) + making_section(run);
+    return summary_section(run) + verdict_section(run) + usage_section(run) + generated + classes_section(run) + accuracy_section(run) + pictures.map + confusion_section(run) + pictures.expression + audits_section(run) + rows_section(run) + names_section(run) + training_section(run) + provenance_section(run);
   });
 }
 

@@ -279,7 +279,7 @@ TEST(Training, NamesTheModel) {
 TEST(Making, HasTheCommands) {
   FinishedRun run;
   run.stages.push_back({.verb = "embed", .options = "", .build = "retort 0.1.0 (commit abc)\nLibTorch 2.11.0\nranks 2\n", .folder = "/runs/a/embed", .ranks = 2});
-  auto const html = making_section(run);
+  auto const html = provenance_section(run);
   EXPECT_NE(html.find("retort 0.1.0 (commit abc), LibTorch 2.11.0."), std::string::npos) << html;
   EXPECT_NE(html.find("mpirun -n 2 retort-embed --config /runs/a/embed/options.ini"), std::string::npos) << html;
 }

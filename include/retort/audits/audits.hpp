@@ -15,7 +15,7 @@ namespace retort {
 // {"sets": [{"set", "variant", "matching", "spc"} + audit_membership + audit_sparsity + "differential_expression": audit_marker_genes],
 // "members", "non_members", "smallest_real_value", "rare_classes", "paired_tests"}. A set of features has its membership alone. The same
 // on any number of ranks.
-nlohmann::json audit(Session const& session, Ground const& ground, std::vector<JudgedSet> const& sets, HeadOptions const& head, std::vector<ResultRow> const& rows,
+nlohmann::json audit(Session const& session, EvaluationData const& data, std::vector<JudgedSet> const& sets, HeadOptions const& head, std::vector<ResultRow> const& rows,
                      std::vector<JudgedRows> const& others);
 
 // {"train_cells": {class: n}, "rows": [{"set", "recall": {class: per cent, null without test cells}}]}: classes of at most ten train

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "retort/evaluate/distilled_sets.hpp"
-#include "retort/evaluate/ground.hpp"
+#include "retort/evaluate/evaluation_data.hpp"
 
 namespace retort {
 
@@ -14,7 +14,7 @@ struct SampledCells {
   std::vector<std::int64_t> rows;
   CsrBlock cells;  // log-normalised
 };
-SampledCells sample_cells(Ground const& ground);
+SampledCells sample_cells(EvaluationData const& data);
 
 // Members are the fit part of train, non-members the held-out and the test part: for every set, so that sets which saw held-out cells
 // as well (random cells, class means) are controls on the same cells. Three attacks score a real cell of a class that the set has:
@@ -26,6 +26,6 @@ SampledCells sample_cells(Ground const& ground);
 // The encoder has seen the members too, and the first two count what it remembers: where class means score as high as the set, that
 // is the encoder's leak. `copies`: cells of the set whose features are a real cell's of their class (distance below 1e-5). `set`: the features
 // of `made`. Not collective.
-nlohmann::json audit_membership(Ground const& ground, SampledCells const& sampled, LabelledFeatures const& set, DistilledSet const& made, HeadOptions const& options, std::uint64_t seed);
+nlohmann::json audit_membership(EvaluationData const& data, SampledCells const& sampled, LabelledFeatures const& set, DistilledSet const& made, HeadOptions const& options, std::uint64_t seed);
 
 }  // namespace retort

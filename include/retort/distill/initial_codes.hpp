@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "retort/distill/distill_inputs.hpp"
-#include "retort/distill/generator.hpp"
+#include "retort/distill/variant.hpp"
 
 namespace retort {
 

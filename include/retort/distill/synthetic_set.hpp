@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "retort/distill/chunks.hpp"
-#include "retort/distill/generator.hpp"
+#include "retort/distill/variant.hpp"
 #include "retort/distill/two_step.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/ranks/communicator.hpp"

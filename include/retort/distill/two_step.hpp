@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "retort/distill/chunks.hpp"
-#include "retort/distill/generator.hpp"
+#include "retort/distill/variant.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/kernels/linear_head_gradient.hpp"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "retort/evaluate/distilled_sets.hpp"
-#include "retort/evaluate/ground.hpp"
+#include "retort/evaluate/evaluation_data.hpp"
 #include "retort/evaluate/protocol.hpp"
 #include "retort/session/session.hpp"
 
@@ -29,8 +29,8 @@ struct JudgedSet {
 };
 
 // Collective: the rows that cost nothing, for one number of cells a class: those of random, medoid, class_mean, kmeans and
-// kmeans_mean that `rows` names. Keeps references to `ground`.
-void add_baselines(Session const& session, Ground const& ground, std::vector<std::string> const& rows, std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets);
+// kmeans_mean that `rows` names. Keeps references to `data`.
+void add_baselines(Session const& session, EvaluationData const& data, std::vector<std::string> const& rows, std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets);
 
 // Collective: makes and encodes all sets, each on one rank, and spreads labels and features.
 void encode_sets(Session const& session, Foundation& foundation, std::vector<JudgedSet>& sets);

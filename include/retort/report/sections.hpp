@@ -54,6 +54,6 @@ std::string audits_section(FinishedRun const& run);
 // All rows; what the names mean; settings, build and seconds of every stage.
 std::string rows_section(FinishedRun const& run);
 std::string names_section(FinishedRun const& run);
-std::string making_section(FinishedRun const& run);
+std::string provenance_section(FinishedRun const& run);
 
 }  // namespace retort

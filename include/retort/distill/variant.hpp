@@ -31,7 +31,7 @@ Generator cell_generator();
 // (TextDistill, where the decoded cells are what is judged).
 Generator feature_generator(Foundation& foundation);
 
-// A variant of distillation by its name (methods 1.5.2). A new one is a function above and a line in generators.cpp.
+// A variant of distillation by its name (methods 1.5.2). A new one is a function above and a line in variant.cpp.
 struct Variant {
   std::string name;
   bool needs_denoiser = false;

@@ -1,5 +1,5 @@
 // What generated cells are read against: real train cells, and Gaussians in latents and in genes.
-#include "retort/fidelity/baselines.hpp"
+#include "retort/fidelity/generation_baselines.hpp"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -28,7 +28,7 @@ class BaselinesTest : public testing::Test {
   }
 
   Communicator const ranks = Communicator::world();
-  SharedFolder const folder{ranks, "likeness_baselines"};
+  SharedFolder const folder{ranks, "generation_baselines"};
   std::unique_ptr<Atlas> atlas;
   Kinds kinds;
   Terms counts, logs{.values = CellValues::log_normalised, .genes = {}, .covers = {}};

@@ -16,7 +16,7 @@
 
 namespace retort {
 
-struct Ground {
+struct EvaluationData {
   std::unique_ptr<Atlas> atlas;
   std::unique_ptr<Foundation> foundation;
   std::unique_ptr<AlignedReader> reader;
@@ -30,6 +30,6 @@ struct Ground {
 
 // Throws Failure(bad_input) where atlas, features and foundation model do not belong together, or no cell is a test cell. Not
 // collective.
-Ground open_ground(std::filesystem::path const& atlas, std::filesystem::path const& features, std::filesystem::path const& foundation, std::string const& label);
+EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::filesystem::path const& features, std::filesystem::path const& foundation, std::string const& label);
 
 }  // namespace retort

@@ -88,7 +88,7 @@ std::string names_section(FinishedRun const& run) {
   return list.empty() ? "" : section("What the names mean", "A distilled set is named after what is optimised (its variant) and what is compared with real cells (its matching).", "<dl>" + list + "</dl>");
 }
 
-std::string making_section(FinishedRun const& run) {
+std::string provenance_section(FinishedRun const& run) {
   if (run.stages.empty()) return "";
   Table table{{"program", "ranks", "seconds", "finished"}, {}, 1};
   std::string settings, commands;

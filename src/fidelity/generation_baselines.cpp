@@ -1,4 +1,4 @@
-#include "retort/fidelity/baselines.hpp"
+#include "retort/fidelity/generation_baselines.hpp"
 
 #include <ATen/ATen.h>
 

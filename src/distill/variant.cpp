@@ -1,6 +1,6 @@
 #include <ATen/ATen.h>
 
-#include "retort/distill/generator.hpp"
+#include "retort/distill/variant.hpp"
 #include "retort/kernels/rescale.hpp"
 #include "retort/run/error.hpp"
 
