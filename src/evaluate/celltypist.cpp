@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "retort/evaluate/logistic_regression.hpp"
-#include "retort/models/lbfgs.hpp"
+#include "retort/training/lbfgs.hpp"
 #include "retort/models/regression_loss.hpp"
 
 namespace retort {

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "retort/models/lbfgs.hpp"
+#include "retort/training/lbfgs.hpp"
 
 namespace retort {
 CellSpan span_of(at::Tensor const& x) {

@@ -12,7 +12,7 @@
 
 #include "retort/audits/auc.hpp"
 #include "retort/cells/dense_cells.hpp"
-#include "retort/models/lbfgs.hpp"
+#include "retort/training/lbfgs.hpp"
 #include "retort/models/regression_loss.hpp"
 
 namespace retort {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "retort/cells/gene_vocabulary.hpp"
-#include "retort/models/torch_checkpoint.hpp"
+#include "retort/files/torch_checkpoint.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/run_folder.hpp"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "retort/cells/atlas.hpp"
-#include "retort/models/lbfgs.hpp"
+#include "retort/training/lbfgs.hpp"
 #include "retort/models/regression_loss.hpp"
 
 namespace retort {

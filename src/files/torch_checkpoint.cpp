@@ -1,4 +1,4 @@
-#include "retort/models/torch_checkpoint.hpp"
+#include "retort/files/torch_checkpoint.hpp"
 
 #include <ATen/ATen.h>
 #include <caffe2/serialize/inline_container.h>
@@ -17,7 +17,7 @@ PickleNode const* find(PickleNode const& dictionary, std::string const& key) {
   return nullptr;
 }
 
-StateDict read_tensors(std::filesystem::path const& file, std::string const& key) {
+std::map<std::string, at::Tensor> read_tensors(std::filesystem::path const& file, std::string const& key) {
   caffe2::serialize::PyTorchStreamReader archive(file.string());
   auto const storage = [&](std::string const& record, at::ScalarType type, std::int64_t length) {
     auto [data, bytes] = archive.getRecord("data/" + record);
@@ -29,7 +29,7 @@ StateDict read_tensors(std::filesystem::path const& file, std::string const& key
   if (content->kind != PickleValue::Kind::dictionary) throw std::runtime_error("it holds no dictionary");
   auto const* const state = find(content, key);
   if (!state || (*state)->kind != PickleValue::Kind::dictionary) throw std::runtime_error("it has no dictionary '" + key + "'");
-  StateDict tensors;
+  std::map<std::string, at::Tensor> tensors;
   for (auto const& [name, value] : (*state)->pairs) {
     if (name->kind != PickleValue::Kind::text || value->kind != PickleValue::Kind::tensor) throw std::runtime_error("'" + key + "' holds something that is no tensor");
     tensors[name->text] = value->tensor;
@@ -39,7 +39,7 @@ StateDict read_tensors(std::filesystem::path const& file, std::string const& key
 
 }  // namespace
 
-StateDict read_torch_checkpoint(std::filesystem::path const& file, std::string const& key) {
+std::map<std::string, at::Tensor> read_torch_checkpoint(std::filesystem::path const& file, std::string const& key) {
   require_input(file, "checkpoint");
   try {
     return read_tensors(file, key);

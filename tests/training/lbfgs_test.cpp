@@ -1,4 +1,4 @@
-#include "retort/models/lbfgs.hpp"
+#include "retort/training/lbfgs.hpp"
 
 #include <gtest/gtest.h>
 

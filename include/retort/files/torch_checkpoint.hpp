@@ -1,9 +1,11 @@
 // Reading the tensors of a PyTorch checkpoint without Python.
 #pragma once
 
-#include <filesystem>
+#include <ATen/core/Tensor.h>
 
-#include "retort/models/foundation.hpp"
+#include <filesystem>
+#include <map>
+#include <string>
 
 namespace retort {
 
@@ -12,6 +14,6 @@ namespace retort {
 // and tensors are built, any other global is refused, and tensors must lie inside their storages. LibTorch's unpickler
 // cannot read it: a module's state dict carries an attribute (_metadata) that it refuses.
 // Not collective. Throws Failure(missing_input) or Failure(bad_input) naming the file.
-StateDict read_torch_checkpoint(std::filesystem::path const& file, std::string const& key);
+std::map<std::string, at::Tensor> read_torch_checkpoint(std::filesystem::path const& file, std::string const& key);
 
 }  // namespace retort
