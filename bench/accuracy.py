@@ -4,6 +4,7 @@ usage: accuracy.py [--sets kidney,kang] [--ranks 2] [--work DIR]
 Every set goes through ./tools/distill with the defaults; only the number of draws and the plain variant are asked for.
 A set whose run is already whole in --work is not run again.
 """
+
 import argparse
 import datetime
 import json
@@ -21,7 +22,15 @@ SETTINGS = ["distill.draws=5", "distill.variants=scdd,cells"]
 
 def distil(name: str, ranks: int, work: pathlib.Path) -> dict:
     atlas = AtlasRuns(name, work, ranks, draws=5)
-    command = [ROOT / "tools" / "distill", kept_copy(atlas.file, atlas.folder), atlas.label, "--ranks", ranks, "--run-folder", atlas.folder]
+    command = [
+        ROOT / "tools" / "distill",
+        kept_copy(atlas.file, atlas.folder),
+        atlas.label,
+        "--ranks",
+        ranks,
+        "--run-folder",
+        atlas.folder,
+    ]
     for setting in SETTINGS:
         command += ["--set", setting]
     if subprocess.run(list(map(str, command)), stdout=sys.stderr).returncode:
@@ -33,11 +42,25 @@ def claim(what: str, results: dict[str, tuple[bool, str]], needed: int | None = 
     """One line of the issue over all sets; `needed` is on how many of them it has to hold."""
     held = sum(holds for holds, _ in results.values())
     figures = "; ".join(f"{name} {text}{'' if holds else ' (no)'}" for name, (holds, text) in results.items())
-    return {"what": what, "holds": held >= (len(results) if needed is None else needed), "figures": f"{held} of {len(results)} sets: {figures}"}
+    return {
+        "what": what,
+        "holds": held >= (len(results) if needed is None else needed),
+        "figures": f"{held} of {len(results)} sets: {figures}",
+    }
 
 
 def checks(rows_of: dict[str, list[dict]]) -> list[dict]:
-    encoder, above_floor, above_mean, grows, gains, room, head_gains, head_full, head_plain = {}, {}, {}, {}, {}, {}, {}, {}, {}
+    encoder, above_floor, above_mean, grows, gains, room, head_gains, head_full, head_plain = (
+        {},
+        {},
+        {},
+        {},
+        {},
+        {},
+        {},
+        {},
+        {},
+    )
     for name, rows in rows_of.items():
         full, genes = accuracy(rows, "full"), accuracy(rows, "genes")
         encoder[name] = (full >= genes - 2, f"{full:.1f} and {genes:.1f}")
@@ -55,17 +78,32 @@ def checks(rows_of: dict[str, list[dict]]) -> list[dict]:
     return [
         claim("Full data through the frozen encoder is within 2 points of logistic regression on all genes", encoder),
         claim("The better of scdd+DM and scdd+DC at SPC 1 is above the class mean − 1 point", above_floor),
-        claim("The better of scdd+DM and scdd+DC at SPC 1 is above the class mean on most sets", above_mean, len(rows_of) // 2 + 1),
-        {"what": "The better of scdd+DM and scdd+DC at SPC 1 is above the better of plain DM and DC by 3 points on average", "holds": gain >= 3,
-         "figures": f"{gain:+.1f} on average: " + "; ".join(f"{name} {value:+.1f}" for name, value in gains.items())
-         + f". Out of reach here: full data itself is {statistics.mean(room.values()):+.1f} above plain DM and DC on average"},
+        claim(
+            "The better of scdd+DM and scdd+DC at SPC 1 is above the class mean on most sets",
+            above_mean,
+            len(rows_of) // 2 + 1,
+        ),
+        {
+            "what": "The better of scdd+DM and scdd+DC at SPC 1 is above the better of plain DM and DC by 3 points on average",
+            "holds": gain >= 3,
+            "figures": f"{gain:+.1f} on average: "
+            + "; ".join(f"{name} {value:+.1f}" for name, value in gains.items())
+            + f". Out of reach here: full data itself is {statistics.mean(room.values()):+.1f} above plain DM and DC on average",
+        },
         claim("The better of scdd+DM and scdd+DC is higher at SPC 10 than at SPC 1", grows),
-        {"what": "scdd+head at SPC 1 is above the class mean by 2 points on average and below it on no set",
-         "holds": statistics.mean(head_gains.values()) >= 2 and min(head_gains.values()) >= 0,
-         "figures": f"{statistics.mean(head_gains.values()):+.1f} on average: " + "; ".join(f"{name} {value:+.2f}" for name, value in head_gains.items())},
+        {
+            "what": "scdd+head at SPC 1 is above the class mean by 2 points on average and below it on no set",
+            "holds": statistics.mean(head_gains.values()) >= 2 and min(head_gains.values()) >= 0,
+            "figures": f"{statistics.mean(head_gains.values()):+.1f} on average: "
+            + "; ".join(f"{name} {value:+.2f}" for name, value in head_gains.items()),
+        },
         claim("scdd+head at SPC 10 is within 1 point of full data", head_full),
-        {"what": "scdd+head at SPC 1 is above the better of plain DM and DC by 3 points on average", "holds": statistics.mean(head_plain.values()) >= 3,
-         "figures": f"{statistics.mean(head_plain.values()):+.1f} on average: " + "; ".join(f"{name} {value:+.1f}" for name, value in head_plain.items())},
+        {
+            "what": "scdd+head at SPC 1 is above the better of plain DM and DC by 3 points on average",
+            "holds": statistics.mean(head_plain.values()) >= 3,
+            "figures": f"{statistics.mean(head_plain.values()):+.1f} on average: "
+            + "; ".join(f"{name} {value:+.1f}" for name, value in head_plain.items()),
+        },
     ]
 
 
@@ -73,11 +111,17 @@ def carries_over(results_of: dict[str, dict]) -> dict:
     """Whether scdd teaches another architecture more than plain matching does (the paper's table IV)."""
     gains = {}
     for name, results in results_of.items():
-        best = {variant: max(accuracy(results["celltypist"], variant, matching, 1) for matching in ("dm", "dc")) for variant in ("scdd", "cells")}
+        best = {
+            variant: max(accuracy(results["celltypist"], variant, matching, 1) for matching in ("dm", "dc"))
+            for variant in ("scdd", "cells")
+        }
         gains[name] = best["scdd"] - best["cells"]
     gain = statistics.mean(gains.values())
-    return {"what": "Under CellTypist's classifier, the better of scdd+DM and scdd+DC at SPC 1 is above the better of plain DM and DC by 3 points on average", "holds": gain >= 3,
-            "figures": f"{gain:+.1f} on average: " + "; ".join(f"{name} {value:+.1f}" for name, value in gains.items())}
+    return {
+        "what": "Under CellTypist's classifier, the better of scdd+DM and scdd+DC at SPC 1 is above the better of plain DM and DC by 3 points on average",
+        "holds": gain >= 3,
+        "figures": f"{gain:+.1f} on average: " + "; ".join(f"{name} {value:+.1f}" for name, value in gains.items()),
+    }
 
 
 def main() -> None:
@@ -91,18 +135,59 @@ def main() -> None:
         results = results_of[name] = distil(name, arguments.ranks, arguments.work)
         data = results["data"]
         title = f"{name}: {data['cells']:,} cells, {data['genes']:,} genes, {data['classes']} classes ({data['label']})"
-        rows_of[name] = [{"set": title} | {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items() if key != "recall"}
-                         for row in results["rows"]]
-        lines = [[row["variant"], row["matching"] or "–", str(row["spc"]), str(row["draws"]), f"{row['accuracy_mean']:.2f} ± {row['accuracy_sd']:.2f}", f"{row['macro_f1']:.2f}"] for row in results.get("celltypist", [])]
-        tables.append({"title": f"{name}, CellTypist's classifier on the same sets", "header": ["variant", "matching", "SPC", "draws", "accuracy ± sd over draws (%)", "macro F1 (%)"], "lines": lines, "left": 2})
+        rows_of[name] = [
+            {"set": title}
+            | {
+                key: round(value, 4) if isinstance(value, float) else value
+                for key, value in row.items()
+                if key != "recall"
+            }
+            for row in results["rows"]
+        ]
+        lines = [
+            [
+                row["variant"],
+                row["matching"] or "–",
+                str(row["spc"]),
+                str(row["draws"]),
+                f"{row['accuracy_mean']:.2f} ± {row['accuracy_sd']:.2f}",
+                f"{row['macro_f1']:.2f}",
+            ]
+            for row in results.get("celltypist", [])
+        ]
+        tables.append(
+            {
+                "title": f"{name}, CellTypist's classifier on the same sets",
+                "header": ["variant", "matching", "SPC", "draws", "accuracy ± sd over draws (%)", "macro F1 (%)"],
+                "lines": lines,
+                "left": 2,
+            }
+        )
         print(f"{name}: done", file=sys.stderr)
-    notes.append("Accuracy on the real test part (30 % of each class), mean over 10 fresh heads of each draw of initial cells; sd is over all heads of all draws. "
-                 "Headroom is (accuracy − random) / (full − random). Seconds of a distilled set include the choice of its learning rate and steps on the held-out part of train. "
-                 f"Each set: `./tools/distill FILE LABEL --ranks {arguments.ranks} {' '.join('--set ' + setting for setting in SETTINGS)}`.")
+    notes.append(
+        "Accuracy on the real test part (30 % of each class), mean over 10 fresh heads of each draw of initial cells; sd is over all heads of all draws. "
+        "Headroom is (accuracy − random) / (full − random). Seconds of a distilled set include the choice of its learning rate and steps on the held-out part of train. "
+        f"Each set: `./tools/distill FILE LABEL --ranks {arguments.ranks} {' '.join('--set ' + setting for setting in SETTINGS)}`."
+    )
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(json.dumps({"title": "Accuracy", "command": "python3 bench/accuracy.py", "commit": commit(), "cpu": cpu(),
-                                  "date": datetime.date.today().isoformat(), "notes": notes, "checks": [*checks(rows_of), carries_over(results_of)],
-                                  "tables": tables, "rows": [row for rows in rows_of.values() for row in rows]}, indent=1, ensure_ascii=False) + "\n")
+    TARGET.write_text(
+        json.dumps(
+            {
+                "title": "Accuracy",
+                "command": "python3 bench/accuracy.py",
+                "commit": commit(),
+                "cpu": cpu(),
+                "date": datetime.date.today().isoformat(),
+                "notes": notes,
+                "checks": [*checks(rows_of), carries_over(results_of)],
+                "tables": tables,
+                "rows": [row for rows in rows_of.values() for row in rows],
+            },
+            indent=1,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Tables and claims over sets and seeds, as tools/results.py takes them."""
+
 from collections.abc import Callable
 from math import isfinite
 from statistics import mean, stdev
@@ -16,7 +17,11 @@ def check(what: str, holds: bool, figures: str) -> dict:
 
 def below(what: str, ours: dict[str, list[float]], theirs: dict[str, list[float]], sign: int = 1) -> dict:
     """On every set, the mean over seeds is lower; with sign -1 higher."""
-    return check(what, all(sign * mean(ours[name]) < sign * mean(theirs[name]) for name in ours), "; ".join(f"{name} {mean(ours[name]):.4g} against {mean(theirs[name]):.4g}" for name in ours))
+    return check(
+        what,
+        all(sign * mean(ours[name]) < sign * mean(theirs[name]) for name in ours),
+        "; ".join(f"{name} {mean(ours[name]):.4g} against {mean(theirs[name]):.4g}" for name in ours),
+    )
 
 
 def above(what: str, ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> dict:

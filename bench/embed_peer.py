@@ -3,6 +3,7 @@
 usage: embed_peer.py ATLAS.h5ad MODEL_FOLDER FEATURES.h5ad [--threads 2] [--cells 4000]
 Times the forward pass of dense batches alone, and the whole of densify + normalise + forward; compares with FEATURES.
 """
+
 import argparse
 import json
 import time
@@ -26,8 +27,12 @@ layers = []
 count = sum(key.endswith("running_mean") for key in weights)
 for i in range(count):
     out, width = weights[f"network.{i}.1.weight"].shape
-    block = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(width, out), torch.nn.BatchNorm1d(out), torch.nn.PReLU())
-    block.load_state_dict({key.split(".", 2)[2]: value for key, value in weights.items() if key.startswith(f"network.{i}.")}, strict=False)
+    block = torch.nn.Sequential(
+        torch.nn.Dropout(0.5), torch.nn.Linear(width, out), torch.nn.BatchNorm1d(out), torch.nn.PReLU()
+    )
+    block.load_state_dict(
+        {key.split(".", 2)[2]: value for key, value in weights.items() if key.startswith(f"network.{i}.")}, strict=False
+    )
     layers.append(block)
 head = torch.nn.Linear(weights[f"network.{count}.weight"].shape[1], weights[f"network.{count}.weight"].shape[0])
 head.load_state_dict({"weight": weights[f"network.{count}.weight"], "bias": weights[f"network.{count}.bias"]})
@@ -52,5 +57,13 @@ found = anndata.read_h5ad(arguments.features).obsm["X_retort"][: arguments.cells
 ours, theirs = np.asarray(found, dtype=np.float64), torch.cat(features).numpy().astype(np.float64)
 difference = float(np.abs(theirs - ours).max())
 cosine = (theirs * ours).sum(1) / np.linalg.norm(theirs, axis=1) / np.linalg.norm(ours, axis=1)
-print(json.dumps({"forward_cells_per_second": counts.shape[0] / forward, "whole_cells_per_second": counts.shape[0] / whole,
-                  "largest_difference": difference, "largest_cosine_error": float((1 - cosine).max())}))
+print(
+    json.dumps(
+        {
+            "forward_cells_per_second": counts.shape[0] / forward,
+            "whole_cells_per_second": counts.shape[0] / whole,
+            "largest_difference": difference,
+            "largest_cosine_error": float((1 - cosine).max()),
+        }
+    )
+)

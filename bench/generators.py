@@ -3,6 +3,7 @@
 usage: generators.py [--only scldm,scvi,flow,scrdit] [--work DIR]
 The peers' files are ../shared/peers; scvi-tools is asked of the Python that RETORT_PEER_PYTHON names. Real cells: kang_stim, 1,975 cells of 6,998 genes.
 """
+
 import argparse
 import json
 import os
@@ -25,8 +26,16 @@ def peer(script: str, *settings: object, counts: tuple[int, ...] = (1, 2)) -> li
     lines = []
     for threads in counts:
         command = [PYTHON, "-W", "ignore", SHARED / "peers" / script, SOURCE, *settings, "--threads", threads]
-        one_core = {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})} if threads == 1 else {}
-        done = subprocess.run([str(part) for part in command], env=os.environ | PEER_ENVIRONMENT | {"OMP_WAIT_POLICY": "ACTIVE" if threads > 1 else "PASSIVE"}, capture_output=True, text=True, **one_core)
+        one_core = (
+            {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})} if threads == 1 else {}
+        )
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=os.environ | PEER_ENVIRONMENT | {"OMP_WAIT_POLICY": "ACTIVE" if threads > 1 else "PASSIVE"},
+            capture_output=True,
+            text=True,
+            **one_core,
+        )
         if done.returncode:
             sys.exit(f"generators: error: the peer {script} failed\n{done.stderr[-1500:]}")
         lines += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -48,7 +57,15 @@ def prepared(work: pathlib.Path) -> pathlib.Path:
     return work / "run"
 
 
-def trained(folder: pathlib.Path, verb: str, steps: int, warm: int, batch: int, counts: tuple[int, ...] = (1, 2), **settings: object) -> tuple[dict[int, float], float]:
+def trained(
+    folder: pathlib.Path,
+    verb: str,
+    steps: int,
+    warm: int,
+    batch: int,
+    counts: tuple[int, ...] = (1, 2),
+    **settings: object,
+) -> tuple[dict[int, float], float]:
     """Cells a second of training after the first `warm` steps, on so many ranks; the mean loss of the last tenth of the steps."""
     rates: dict[int, float] = {}
     for ranks in counts:
@@ -56,12 +73,20 @@ def trained(folder: pathlib.Path, verb: str, steps: int, warm: int, batch: int, 
         rows = steps_of(folder, verb)
         assert len(rows) == steps
         rates[ranks] = batch * (steps - warm) / seconds_of(rows[warm:])
-    last = [row["loss"] for row in rows[-max(1, steps // 10):]]
+    last = [row["loss"] for row in rows[-max(1, steps // 10) :]]
     return rates, sum(last) / len(last)
 
 
 def figure(what: str, ours: float, theirs: float, target: float, peer_is: str, note: str = "") -> dict:
-    return {"what": what, "unit": "cells/s", "retort": ours, "peer": theirs, "ratio": ours / theirs, "target": target, "peer_is": peer_is} | ({"note": note} if note else {})
+    return {
+        "what": what,
+        "unit": "cells/s",
+        "retort": ours,
+        "peer": theirs,
+        "ratio": ours / theirs,
+        "target": target,
+        "peer_is": peer_is,
+    } | ({"note": note} if note else {})
 
 
 def on_two_ranks(what: str, one: float, two: float) -> dict:
@@ -72,20 +97,56 @@ def scldm(work: pathlib.Path) -> list[dict]:
     folder, steps = prepared(work), 16
     rates, loss = trained(folder, "train-vae", steps, 4, 128, vae__steps=steps)
     encode = events_of(folder, "train-vae", "embedded")[-1]["cells_per_second"]
-    lines = peer("scldm_torch.py", LABEL, "--vae_steps", steps, "--dit_steps", 2, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
+    lines = peer(
+        "scldm_torch.py",
+        LABEL,
+        "--vae_steps",
+        steps,
+        "--dit_steps",
+        2,
+        "--cells",
+        700,
+        "--solver",
+        "euler",
+        "--ode_steps",
+        1,
+    )
     name = "scldm_torch.py, best of 1 and 2 threads"
-    return [figure("scLDM's autoencoder, a whole step, 6,998 genes, batch 128, two cores", rates[2], best(lines, "vae_train", "cells_per_s"), 1.2, name, losses(loss, lines, "vae_train", steps)),
-            figure("scLDM's encoder, 6,998 genes, two cores", encode, best(lines, "encode", "cells_per_s"), 3, name),
-            on_two_ranks("scLDM's autoencoder", rates[1], rates[2])]
+    return [
+        figure(
+            "scLDM's autoencoder, a whole step, 6,998 genes, batch 128, two cores",
+            rates[2],
+            best(lines, "vae_train", "cells_per_s"),
+            1.2,
+            name,
+            losses(loss, lines, "vae_train", steps),
+        ),
+        figure("scLDM's encoder, 6,998 genes, two cores", encode, best(lines, "encode", "cells_per_s"), 3, name),
+        on_two_ranks("scLDM's autoencoder", rates[1], rates[2]),
+    ]
 
 
 def scvi(work: pathlib.Path) -> list[dict]:
     epochs = 30
-    settings = {"run__base": prepared(work), "vae__model": "scvi", "vae__scvi_layers": 2, "vae__scvi_latent": 30, "vae__steps": 400}
+    settings = {
+        "run__base": prepared(work),
+        "vae__model": "scvi",
+        "vae__scvi_layers": 2,
+        "vae__scvi_latent": 30,
+        "vae__steps": 400,
+    }
     rates, _ = trained(work / "scvi", "train-vae", 400, 50, 128, **settings)
     lines = peer("scvi_train.py", "--cells", 0, "--genes", 0, "--batch_sizes", 128, "--epochs", epochs)
-    return [figure("the scVI-shaped autoencoder, 6,998 genes, batch 128, two cores", max(rates.values()), best(lines, "scvi", "train_cells_per_s"), 3, "scvi-tools, best of 1 and 2 threads"),
-            on_two_ranks("the scVI-shaped autoencoder", rates[1], rates[2])]
+    return [
+        figure(
+            "the scVI-shaped autoencoder, 6,998 genes, batch 128, two cores",
+            max(rates.values()),
+            best(lines, "scvi", "train_cells_per_s"),
+            3,
+            "scvi-tools, best of 1 and 2 threads",
+        ),
+        on_two_ranks("the scVI-shaped autoencoder", rates[1], rates[2]),
+    ]
 
 
 def flow(work: pathlib.Path) -> list[dict]:
@@ -93,26 +154,102 @@ def flow(work: pathlib.Path) -> list[dict]:
     if not (folder / "vae").exists():
         run_program("train-vae", 2, folder, vae__steps=16)
     rates, loss = trained(folder, "train-diffusion", steps, 4, 128, diffusion__model="scldm", diffusion__steps=steps)
-    lines = peer("scldm_torch.py", LABEL, "--vae_steps", 2, "--dit_steps", steps, "--cells", 700, "--solver", "euler", "--ode_steps", 1)
+    lines = peer(
+        "scldm_torch.py",
+        LABEL,
+        "--vae_steps",
+        2,
+        "--dit_steps",
+        steps,
+        "--cells",
+        700,
+        "--solver",
+        "euler",
+        "--ode_steps",
+        1,
+    )
     theirs = [line["cells_per_s"] for line in lines if line.get("stage") == "dit_train"]  # 1 thread, then 2
-    return [figure("scLDM's diffusion transformer, batch 128, one core", rates[1], theirs[0], 1, "scldm_torch.py, one thread", losses(loss, lines, "dit_train", steps)),
-            figure("scLDM's diffusion transformer, batch 128, two cores", max(rates.values()), max(theirs), 1, "scldm_torch.py, best of 1 and 2 threads"),
-            on_two_ranks("scLDM's diffusion transformer", rates[1], rates[2])]
+    return [
+        figure(
+            "scLDM's diffusion transformer, batch 128, one core",
+            rates[1],
+            theirs[0],
+            1,
+            "scldm_torch.py, one thread",
+            losses(loss, lines, "dit_train", steps),
+        ),
+        figure(
+            "scLDM's diffusion transformer, batch 128, two cores",
+            max(rates.values()),
+            max(theirs),
+            1,
+            "scldm_torch.py, best of 1 and 2 threads",
+        ),
+        on_two_ranks("scLDM's diffusion transformer", rates[1], rates[2]),
+    ]
 
 
 def scrdit(work: pathlib.Path) -> list[dict]:
-    folder, steps, rounds, figures = prepared(work), 4, 3, []  # few long steps, which one slow minute of the machine would decide: the median of rounds beside the peer
+    folder, steps, rounds, figures = (
+        prepared(work),
+        4,
+        3,
+        [],
+    )  # few long steps, which one slow minute of the machine would decide: the median of rounds beside the peer
     for what, ours, theirs in (("transformer", "transformer", "dit"), ("U-Net", "unet", "unet")):
         of_rounds, of_peers = {1: [], 2: []}, {1: [], 2: []}  # by cores
         for cores in [1, 2] * rounds:  # one after the other: the machine's speed drifts by minutes
-            made, loss = trained(folder, "train-diffusion", steps, 1, 16, (cores,), diffusion__model="scrdit", diffusion__network=ours, diffusion__steps=steps)
-            lines = peer("scrdit_torch.py", LABEL, "--class", "all", "--net", theirs, "--steps", steps, "--samples", 2, "--samplers", "ddim500", counts=(cores,))
+            made, loss = trained(
+                folder,
+                "train-diffusion",
+                steps,
+                1,
+                16,
+                (cores,),
+                diffusion__model="scrdit",
+                diffusion__network=ours,
+                diffusion__steps=steps,
+            )
+            lines = peer(
+                "scrdit_torch.py",
+                LABEL,
+                "--class",
+                "all",
+                "--net",
+                theirs,
+                "--steps",
+                steps,
+                "--samples",
+                2,
+                "--samplers",
+                "ddim500",
+                counts=(cores,),
+            )
             of_rounds[cores].append(made[cores])
-            of_peers[cores] += [1000 * line["batch"] / line["step_ms"] for line in lines if line.get("stage") == "train"]
-        rates, of_peer = ({cores: median(all_rounds[cores]) for cores in (1, 2)} for all_rounds in (of_rounds, of_peers))
-        figures += [figure(f"scRDiT's {what}, 2,000 genes, batch 16, one core", rates[1], of_peer[1], 1, "scrdit_torch.py, one thread", losses(loss, lines, "train", steps)),
-                    figure(f"scRDiT's {what}, 2,000 genes, batch 16, two cores", max(rates.values()), max(of_peer.values()), 1, "scrdit_torch.py, best of 1 and 2 threads"),
-                    on_two_ranks(f"scRDiT's {what}", rates[1], rates[2])]
+            of_peers[cores] += [
+                1000 * line["batch"] / line["step_ms"] for line in lines if line.get("stage") == "train"
+            ]
+        rates, of_peer = (
+            {cores: median(all_rounds[cores]) for cores in (1, 2)} for all_rounds in (of_rounds, of_peers)
+        )
+        figures += [
+            figure(
+                f"scRDiT's {what}, 2,000 genes, batch 16, one core",
+                rates[1],
+                of_peer[1],
+                1,
+                "scrdit_torch.py, one thread",
+                losses(loss, lines, "train", steps),
+            ),
+            figure(
+                f"scRDiT's {what}, 2,000 genes, batch 16, two cores",
+                max(rates.values()),
+                max(of_peer.values()),
+                1,
+                "scrdit_torch.py, best of 1 and 2 threads",
+            ),
+            on_two_ranks(f"scRDiT's {what}", rates[1], rates[2]),
+        ]
     return figures
 
 
@@ -123,7 +260,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.only.split(","):
         made = {"scldm": scldm, "scvi": scvi, "flow": flow, "scrdit": scrdit}[name](arguments.work)
-        record_figures("generators.json", "Speed of the generators", "build/python/bin/python bench/generators.py", made)
+        record_figures(
+            "generators.json", "Speed of the generators", "build/python/bin/python bench/generators.py", made
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 usage: ingest_peer.py IN.h5ad LABEL OUT.h5ad
 """
+
 import json
 import resource
 import sys
@@ -24,5 +25,13 @@ for name in atlas.obs[label].unique():
     test[random.permutation(rows)[: round(0.3 * len(rows))]] = True
 atlas.obs["split"] = np.where(test, "test", "train")
 atlas.write_h5ad(target)
-print(json.dumps({"seconds": time.perf_counter() - start, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-                  "cells": atlas.n_obs, "genes": atlas.n_vars}))
+print(
+    json.dumps(
+        {
+            "seconds": time.perf_counter() - start,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+            "cells": atlas.n_obs,
+            "genes": atlas.n_vars,
+        }
+    )
+)

@@ -1,5 +1,6 @@
 """Runs the programs of retort for a benchmark: under mpirun here, under srun inside a Slurm job, or on the two nodes of the test
 cluster; and reads what they log."""
+
 import csv
 import json
 import os
@@ -12,7 +13,11 @@ from provenance import ROOT
 
 BIN = pathlib.Path(os.environ.get("RETORT_BIN", ROOT / "build" / "cpu" / "bin"))
 CLUSTER = ROOT / "tests" / "slurm" / "cluster"
-ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+ENVIRONMENT = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+}
 
 
 def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
@@ -26,18 +31,44 @@ def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
 def launcher(ranks: int, nodes: int) -> list[str]:
     mpi = os.environ.get("RETORT_MPI", "pmix")
     if "SLURM_JOB_ID" in os.environ and mpi != "mpirun":
-        return ["srun", f"--mpi={mpi}", "--quiet", "--kill-on-bad-exit=1", "--wait=60", "--distribution=block", f"--nodes={nodes}", f"--ntasks={ranks}", *os.environ.get("RETORT_SRUN", "").split()]
+        return [
+            "srun",
+            f"--mpi={mpi}",
+            "--quiet",
+            "--kill-on-bad-exit=1",
+            "--wait=60",
+            "--distribution=block",
+            f"--nodes={nodes}",
+            f"--ntasks={ranks}",
+            *os.environ.get("RETORT_SRUN", "").split(),
+        ]
     if "SLURM_JOB_ID" in os.environ:
         return ["mpirun", "--quiet", "--bind-to", "none", "--map-by", f"ppr:{ranks // nodes}:node", "-n", str(ranks)]
     if nodes > 1:
-        return [str(CLUSTER), str(ROOT / "build" / "scaling-cluster"), "srun", "--mpi=pmix", f"--nodes={nodes}", f"--ntasks={ranks}"]
+        return [
+            str(CLUSTER),
+            str(ROOT / "build" / "scaling-cluster"),
+            "srun",
+            "--mpi=pmix",
+            f"--nodes={nodes}",
+            f"--ntasks={ranks}",
+        ]
     crowded = ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"] if ranks > len(os.sched_getaffinity(0)) else []
     return ["mpirun", "--quiet", "--bind-to", "none", *crowded, "-n", str(ranks)]
 
 
 def run_apart(verb: str, folders: list[pathlib.Path], **settings) -> float:
     """Runs retort-VERB at once and on one rank in each folder, programs that share nothing; the longest stage in seconds."""
-    started = [subprocess.Popen([*launcher(1, 1), *program(verb, folder, settings)], env=os.environ | ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for folder in folders]
+    started = [
+        subprocess.Popen(
+            [*launcher(1, 1), *program(verb, folder, settings)],
+            env=os.environ | ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for folder in folders
+    ]
     if any(process.wait() for process in started):
         sys.exit(f"bench: error: one of {len(folders)} retort-{verb} failed; see {folders[0] / verb / 'log.jsonl'}")
     return max(stage_seconds(folder, verb) for folder in folders)
@@ -47,7 +78,13 @@ def run_program(verb: str, ranks: int, folder: pathlib.Path, nodes: int = 1, lin
     """Runs retort-VERB and returns the wall time of the whole command in seconds. `link_rate` slows the test cluster's link."""
     command = [*launcher(ranks, nodes), *program(verb, folder, settings)]
     start = time.perf_counter()
-    done = subprocess.run(command, env=os.environ | ENVIRONMENT | {"RETORT_LINK_RATE": link_rate}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        env=os.environ | ENVIRONMENT | {"RETORT_LINK_RATE": link_rate},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         sys.exit(f"bench: error: {' '.join(command)} failed with {done.returncode}\n{done.stderr[-2000:]}")
     return time.perf_counter() - start

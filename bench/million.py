@@ -3,6 +3,7 @@
 usage: million.py [--cells 1000000] [--work DIR] [--ranks 2] [--begin STAGE]
 Needs some 40 GB of disk. The simulated input is kept between runs; stages before --begin are those of an earlier run.
 """
+
 import argparse
 import datetime
 import json
@@ -30,8 +31,17 @@ def main() -> None:
     arguments = parser.parse_args()
     folder, source = arguments.work / "run", arguments.work / "input.h5ad"
     if not source.exists():
-        run_program("simulate", arguments.ranks, arguments.work, simulate__cells=arguments.cells, simulate__genes=20000, simulate__nonzeros=2200, simulate__types=30,
-                    simulate__format="h5ad", simulate__output=source)
+        run_program(
+            "simulate",
+            arguments.ranks,
+            arguments.work,
+            simulate__cells=arguments.cells,
+            simulate__genes=20000,
+            simulate__nonzeros=2200,
+            simulate__types=30,
+            simulate__format="h5ad",
+            simulate__output=source,
+        )
     lines, largest, begun = [], 0, False
     for verb, settings in STAGES:
         inputs = {"ingest__input": source} if verb == "ingest" else {}
@@ -44,14 +54,47 @@ def main() -> None:
         lines.append([verb, shown, f"{stage_seconds(folder, verb):,.1f}", f"{peak:,.0f}"])
         print(lines[-1], flush=True)
     summary = json.loads((folder / "ingest" / "summary.json").read_text())
-    notes = [f"{summary['cells']['kept']:,} cells, {summary['genes']['kept']:,} genes, {summary['nonzeros']:,} non-zeros; the input h5ad has {source.stat().st_size / 1e9:.1f} GB, the atlas "
-             f"{(folder / 'atlas.h5ad').stat().st_size / 1e9:.1f} GB.",
-             "Accuracy of a fresh head on the test part: " + ", ".join(f"{row['variant']} {row['matching']}".strip() + f" {row['accuracy_mean']:.1f} %" for row in json.loads((folder / "results.json").read_text())["rows"]) + "."]
-    checks = [{"what": "Peak memory of a rank under 3 GB in every stage", "holds": largest < 3000, "figures": f"{largest:,.0f} MB"}]
+    notes = [
+        f"{summary['cells']['kept']:,} cells, {summary['genes']['kept']:,} genes, {summary['nonzeros']:,} non-zeros; the input h5ad has {source.stat().st_size / 1e9:.1f} GB, the atlas "
+        f"{(folder / 'atlas.h5ad').stat().st_size / 1e9:.1f} GB.",
+        "Accuracy of a fresh head on the test part: "
+        + ", ".join(
+            f"{row['variant']} {row['matching']}".strip() + f" {row['accuracy_mean']:.1f} %"
+            for row in json.loads((folder / "results.json").read_text())["rows"]
+        )
+        + ".",
+    ]
+    checks = [
+        {
+            "what": "Peak memory of a rank under 3 GB in every stage",
+            "holds": largest < 3000,
+            "figures": f"{largest:,.0f} MB",
+        }
+    ]
     target = ROOT / "docs" / "results" / "million.json"
-    target.write_text(json.dumps({"title": "A million cells", "command": "build/python/bin/python bench/million.py", "commit": commit(), "cpu": cpu(), "date": datetime.date.today().isoformat(),
-                                  "notes": notes, "checks": checks, "tables": [{"title": f"Stages on {arguments.ranks} ranks", "header": ["stage", "settings", "seconds", "peak MB a rank"], "lines": lines, "left": 2}]},
-                                 indent=1) + "\n")
+    target.write_text(
+        json.dumps(
+            {
+                "title": "A million cells",
+                "command": "build/python/bin/python bench/million.py",
+                "commit": commit(),
+                "cpu": cpu(),
+                "date": datetime.date.today().isoformat(),
+                "notes": notes,
+                "checks": checks,
+                "tables": [
+                    {
+                        "title": f"Stages on {arguments.ranks} ranks",
+                        "header": ["stage", "settings", "seconds", "peak MB a rank"],
+                        "lines": lines,
+                        "left": 2,
+                    }
+                ],
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

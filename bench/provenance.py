@@ -1,4 +1,5 @@
 """What a figure was measured by and on, the command, the commit and the CPU, and the file that keeps them."""
+
 import argparse
 import datetime
 import json
@@ -12,19 +13,31 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 def commit() -> str:
     try:
-        return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip() or "unknown"
+        return (
+            subprocess.run(
+                ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+            ).stdout.strip()
+            or "unknown"
+        )
     except FileNotFoundError:
         return "unknown"
 
 
 def command(script: str, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> str:
     """As somebody would type it again: what was asked for, without what is so anyway and without where files lie."""
-    asked = {name: value for name, value in vars(arguments).items() if value != parser.get_default(name) and not isinstance(value, pathlib.Path)}
+    asked = {
+        name: value
+        for name, value in vars(arguments).items()
+        if value != parser.get_default(name) and not isinstance(value, pathlib.Path)
+    }
     return f"build/python/bin/python bench/{script}" + "".join(f" --{name} {value}" for name, value in asked.items())
 
 
 def cpu() -> str:
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
     return f"{model}, {os.cpu_count()} cores"
 
 
@@ -34,8 +47,22 @@ def record_figures(file: str, title: str, by: str, made: list[dict]) -> None:
     figures = {one["what"]: one for one in json.loads(target.read_text())["figures"]} if target.exists() else {}
     for one in made:
         print(json.dumps(one), flush=True)
-        figures[one["what"]] = {key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()} | {"commit": commit(), "cpu": cpu()}
-    target.write_text(json.dumps({"title": title, "command": by, **origins(list(figures.values())), "date": datetime.date.today().isoformat(), "figures": list(figures.values())}, indent=1) + "\n")
+        figures[one["what"]] = {
+            key: round(value, 3) if isinstance(value, float) else value for key, value in one.items()
+        } | {"commit": commit(), "cpu": cpu()}
+    target.write_text(
+        json.dumps(
+            {
+                "title": title,
+                "command": by,
+                **origins(list(figures.values())),
+                "date": datetime.date.today().isoformat(),
+                "figures": list(figures.values()),
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 def origins(figures: list[dict]) -> dict[str, str]:

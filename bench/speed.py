@@ -3,6 +3,7 @@
 usage: speed.py [--only ingest,scaling,matching,embed,wide,start] [--cells 100000] [--work DIR]
 Each figure is a median; the peers run with the allocator settings that keep large blocks, as retort sets for itself.
 """
+
 import argparse
 import json
 import os
@@ -20,11 +21,20 @@ from provenance import ROOT, record_figures
 SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
 PYTHON = ROOT / "build" / "python" / "bin" / "python"
 REPEATS = 5
-PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000", "OMP_WAIT_POLICY": "ACTIVE"}
+PEER_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "OMP_WAIT_POLICY": "ACTIVE",
+}
 
 
 def run_peer(*command: str) -> list[dict]:
-    done = subprocess.run([str(PYTHON), "-W", "ignore", *map(str, command)], env=os.environ | PEER_ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(PYTHON), "-W", "ignore", *map(str, command)],
+        env=os.environ | PEER_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         sys.exit(f"speed: the peer {command} failed\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -46,19 +56,46 @@ def scaling(work: pathlib.Path) -> list[dict]:
 
     def cells_per_second(ranks: int) -> float:
         steps, batch, warm = 40, 256 * ranks, 10
-        run_program("train-foundation", ranks, folder, foundation__steps=steps, foundation__batch=batch, run__shards=4 * ranks, foundation__model=work / "scratch_model")
+        run_program(
+            "train-foundation",
+            ranks,
+            folder,
+            foundation__steps=steps,
+            foundation__batch=batch,
+            run__shards=4 * ranks,
+            foundation__model=work / "scratch_model",
+        )
         return batch * (steps - warm) / seconds_of(steps_of(folder, "train-foundation")[warm:])
 
     one, two = zip(*((cells_per_second(1), cells_per_second(2)) for _ in range(REPEATS)))
     ratio = statistics.median(b / a for a, b in zip(one, two))
-    return [{"what": "foundation training at 2,000 genes, two ranks against one, same cells a rank", "unit": "cells/s",
-             "retort": statistics.median(two), "peer": statistics.median(one), "ratio": ratio, "target": 1.8, "peer_is": "one rank"}]
+    return [
+        {
+            "what": "foundation training at 2,000 genes, two ranks against one, same cells a rank",
+            "unit": "cells/s",
+            "retort": statistics.median(two),
+            "peer": statistics.median(one),
+            "ratio": ratio,
+            "target": 1.8,
+            "peer_is": "one rank",
+        }
+    ]
 
 
 def iteration_ms(folder: pathlib.Path, kind: str, ranks: int, few: int = 50, many: int = 250) -> float:
     """One iteration of scdd at SPC 1: the difference of a long and a short run, so that reading and scoring drop out."""
+
     def seconds(iterations: int) -> float:
-        run_program("distill", ranks, folder, distill__matchings=kind, distill__spc=1, distill__rates=0.003, distill__iterations=iterations, distill__score_steps=iterations)
+        run_program(
+            "distill",
+            ranks,
+            folder,
+            distill__matchings=kind,
+            distill__spc=1,
+            distill__rates=0.003,
+            distill__iterations=iterations,
+            distill__score_steps=iterations,
+        )
         return events_of(folder, "distill", "set")[-1]["seconds"]
 
     return 1000 * (seconds(many) - seconds(few)) / (many - few)
@@ -72,18 +109,54 @@ def matching(work: pathlib.Path) -> list[dict]:
     alone = {kind: statistics.median(iteration_ms(folder, kind, 1) for _ in range(3)) for kind in ("dm", "dc")}
     peer = {}
     for threads in (1, 2):
-        for line in run_peer(SHARED / "peers" / "scdd_torch.py", source, "cell_type", "--spc", "1", "--iters", "100", "--threads", str(threads),
-                             "--foundation_steps", "5", "--scdg_steps", "5", "--eval_epochs", "5", "--methods", "scdd_dm,scdd_dc"):
+        for line in run_peer(
+            SHARED / "peers" / "scdd_torch.py",
+            source,
+            "cell_type",
+            "--spc",
+            "1",
+            "--iters",
+            "100",
+            "--threads",
+            str(threads),
+            "--foundation_steps",
+            "5",
+            "--scdg_steps",
+            "5",
+            "--eval_epochs",
+            "5",
+            "--methods",
+            "scdd_dm,scdd_dc",
+        ):
             if "per_iter_ms" in line:
                 kind = line["method"][-2:]
                 peer[kind] = min(peer.get(kind, 1e9), line["per_iter_ms"])
     best = {kind: min(ours[kind], alone[kind]) for kind in ours}
     for kind, target in (("dm", 1.3), ("dc", 10)):
-        figures.append({"what": f"scdd {kind.upper()} iteration, SPC 1, 11 classes, 2,000 genes", "unit": "ms", "retort": best[kind], "peer": peer[kind],
-                        "ratio": peer[kind] / best[kind], "target": target, "peer_is": "scdd_torch.py, best of 1 and 2 threads",
-                        "note": f"one rank {alone[kind]:.2f} ms, two ranks {ours[kind]:.2f} ms"})
-    figures.append({"what": "a DC iteration in DM iterations (at most 1.2)", "unit": "ms", "retort": best["dc"], "peer": best["dm"], "ratio": best["dc"] / best["dm"],
-                    "target": 1.2, "at_most": True, "peer_is": "retort's DM"})
+        figures.append(
+            {
+                "what": f"scdd {kind.upper()} iteration, SPC 1, 11 classes, 2,000 genes",
+                "unit": "ms",
+                "retort": best[kind],
+                "peer": peer[kind],
+                "ratio": peer[kind] / best[kind],
+                "target": target,
+                "peer_is": "scdd_torch.py, best of 1 and 2 threads",
+                "note": f"one rank {alone[kind]:.2f} ms, two ranks {ours[kind]:.2f} ms",
+            }
+        )
+    figures.append(
+        {
+            "what": "a DC iteration in DM iterations (at most 1.2)",
+            "unit": "ms",
+            "retort": best["dc"],
+            "peer": best["dm"],
+            "ratio": best["dc"] / best["dm"],
+            "target": 1.2,
+            "at_most": True,
+            "peer_is": "retort's DM",
+        }
+    )
     return figures
 
 
@@ -97,19 +170,49 @@ def embed(work: pathlib.Path) -> list[dict]:
         for _ in range(REPEATS):
             run_program("embed", 2, folder, embed__precision=precision)
             rates.append(events_of(folder, "embed", "embedded")[-1]["cells_per_second"])
-        peer = [run_peer(ROOT / "bench" / "embed_peer.py", folder / "atlas.h5ad", folder / "foundation", folder / "features.h5ad")[0] for _ in range(3)]
-        rate, forward, whole = (statistics.median(values) for values in (rates, [line["forward_cells_per_second"] for line in peer], [line["whole_cells_per_second"] for line in peer]))
-        figures.append({"what": f"embedding in {precision} at 20,000 genes and 1,900 non-zeros a cell, two cores", "unit": "cells/s", "retort": rate, "peer": forward, "ratio": rate / forward,
-                        "target": target, "peer_is": "PyTorch dense float32, forward alone, two threads",
-                        "note": f"reading and normalising included on our side; the peer with them {whole:.0f} cells/s; largest difference {max(line['largest_difference'] for line in peer):.1e}, "
-                                f"largest 1 - cosine {max(line['largest_cosine_error'] for line in peer):.1e}"})
+        peer = [
+            run_peer(
+                ROOT / "bench" / "embed_peer.py", folder / "atlas.h5ad", folder / "foundation", folder / "features.h5ad"
+            )[0]
+            for _ in range(3)
+        ]
+        rate, forward, whole = (
+            statistics.median(values)
+            for values in (
+                rates,
+                [line["forward_cells_per_second"] for line in peer],
+                [line["whole_cells_per_second"] for line in peer],
+            )
+        )
+        figures.append(
+            {
+                "what": f"embedding in {precision} at 20,000 genes and 1,900 non-zeros a cell, two cores",
+                "unit": "cells/s",
+                "retort": rate,
+                "peer": forward,
+                "ratio": rate / forward,
+                "target": target,
+                "peer_is": "PyTorch dense float32, forward alone, two threads",
+                "note": f"reading and normalising included on our side; the peer with them {whole:.0f} cells/s; largest difference {max(line['largest_difference'] for line in peer):.1e}, "
+                f"largest 1 - cosine {max(line['largest_cosine_error'] for line in peer):.1e}",
+            }
+        )
     return figures
 
 
 def wide(work: pathlib.Path) -> list[dict]:
     """All stages at 60 classes and 20,000 genes beside the plain PyTorch scDD on the same cells, in three rounds of both."""
     folder, source = work / "wide60", work / "wide60.h5ad"
-    run_program("simulate", 2, folder, simulate__cells=6000, simulate__genes=20000, simulate__types=60, simulate__format="h5ad", simulate__output=source)
+    run_program(
+        "simulate",
+        2,
+        folder,
+        simulate__cells=6000,
+        simulate__genes=20000,
+        simulate__types=60,
+        simulate__format="h5ad",
+        simulate__output=source,
+    )
     run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type")
 
     def training_rates() -> dict[str, float]:
@@ -127,30 +230,70 @@ def wide(work: pathlib.Path) -> list[dict]:
     def peer_figures() -> dict[str, float]:
         best: dict[str, float] = {}
         for threads in (1, 2):
-            for line in run_peer(SHARED / "peers" / "scdd_torch.py", source, "cell_type", "--spc", "1", "--iters", "5", "--threads", str(threads),
-                                 "--foundation_steps", "10", "--scdg_steps", "200", "--eval_epochs", "2", "--nets", "1", "--methods", "scdd_dc"):
+            for line in run_peer(
+                SHARED / "peers" / "scdd_torch.py",
+                source,
+                "cell_type",
+                "--spc",
+                "1",
+                "--iters",
+                "5",
+                "--threads",
+                str(threads),
+                "--foundation_steps",
+                "10",
+                "--scdg_steps",
+                "200",
+                "--eval_epochs",
+                "2",
+                "--nets",
+                "1",
+                "--methods",
+                "scdd_dc",
+            ):
                 if line.get("stage") in ("foundation", "scdg"):
                     best[line["stage"]] = max(best.get(line["stage"], 0), line["cells_per_s"])
                 if "per_iter_ms" in line:
                     best["dc"] = min(best.get("dc", 1e9), line["per_iter_ms"])
         return best
 
-    rounds = [(training_rates() | {"dc": min(iteration_ms(folder, "dc", ranks, 10, 60) for ranks in (1, 2))}, peer_figures()) for _ in range(3)]
+    rounds = [
+        (training_rates() | {"dc": min(iteration_ms(folder, "dc", ranks, 10, 60) for ranks in (1, 2))}, peer_figures())
+        for _ in range(3)
+    ]
 
     def figure(what: str, key: str, unit: str, target: float) -> dict:
         ours, peer = (statistics.median(one[side][key] for one in rounds) for side in (0, 1))
         ratios = sorted(one[1][key] / one[0][key] if unit == "ms" else one[0][key] / one[1][key] for one in rounds)
-        return {"what": what, "unit": unit, "retort": ours, "peer": peer, "ratio": ratios[1], "target": target, "peer_is": "scdd_torch.py, best of 1 and 2 threads",
-                "note": f"median of three rounds of both, {ratios[0]:.2f} to {ratios[-1]:.2f}"}
+        return {
+            "what": what,
+            "unit": unit,
+            "retort": ours,
+            "peer": peer,
+            "ratio": ratios[1],
+            "target": target,
+            "peer_is": "scdd_torch.py, best of 1 and 2 threads",
+            "note": f"median of three rounds of both, {ratios[0]:.2f} to {ratios[-1]:.2f}",
+        }
 
-    return [figure("foundation training at 20,000 genes, batch 256, two cores", "foundation", "cells/s", 2),
-            figure("training of the single-step generator, batch 128, two cores", "scdg", "cells/s", 1.3),
-            figure("scdd DC iteration, SPC 1, 60 classes, 20,000 genes", "dc", "ms", 15)]
+    return [
+        figure("foundation training at 20,000 genes, batch 256, two cores", "foundation", "cells/s", 2),
+        figure("training of the single-step generator, batch 128, two cores", "scdg", "cells/s", 1.3),
+        figure("scdd DC iteration, SPC 1, 60 classes, 20,000 genes", "dc", "ms", 15),
+    ]
 
 
 def ingest(work: pathlib.Path, cells: int) -> list[dict]:
     folder, source = work / "ingest", work / "input.h5ad"
-    run_program("simulate", 2, folder, simulate__cells=cells, simulate__genes=20000, simulate__format="h5ad", simulate__output=source)
+    run_program(
+        "simulate",
+        2,
+        folder,
+        simulate__cells=cells,
+        simulate__genes=20000,
+        simulate__format="h5ad",
+        simulate__output=source,
+    )
     whole, inside, peer, peer_whole = [], [], [], []
     for _ in range(3):
         whole.append(run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type"))
@@ -161,9 +304,18 @@ def ingest(work: pathlib.Path, cells: int) -> list[dict]:
         peer += run_peer(ROOT / "bench" / "ingest_peer.py", source, "cell_type", work / "peer.h5ad")
         peer_whole.append(time.perf_counter() - begin)
     ours, theirs = statistics.median(inside), statistics.median(line["seconds"] for line in peer)
-    return [{"what": f"ingest of {cells:,} x 20,000, two ranks, without starting the programs", "unit": "s", "retort": ours, "peer": theirs, "ratio": theirs / ours, "target": 3,
-             "peer_is": "anndata + scanpy: read, filter, permute, split, write",
-             "note": f"whole commands {statistics.median(whole):.2f} s and {statistics.median(peer_whole):.2f} s; peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB"}]
+    return [
+        {
+            "what": f"ingest of {cells:,} x 20,000, two ranks, without starting the programs",
+            "unit": "s",
+            "retort": ours,
+            "peer": theirs,
+            "ratio": theirs / ours,
+            "target": 3,
+            "peer_is": "anndata + scanpy: read, filter, permute, split, write",
+            "note": f"whole commands {statistics.median(whole):.2f} s and {statistics.median(peer_whole):.2f} s; peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB",
+        }
+    ]
 
 
 def start(work: pathlib.Path) -> list[dict]:
@@ -178,8 +330,18 @@ def start(work: pathlib.Path) -> list[dict]:
         steps.unlink(missing_ok=True) if again else None
         known = steps.stat().st_size if steps.exists() else 0
         begin = time.perf_counter()
-        command = [part for part in [*launcher(2, 1), *program("train-foundation", folder, settings)] if again or part != "--run.again"]
-        process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [
+            part
+            for part in [*launcher(2, 1), *program("train-foundation", folder, settings)]
+            if again or part != "--run.again"
+        ]
+        process = subprocess.Popen(
+            command,
+            env=os.environ | ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         while not steps.exists() or steps.stat().st_size <= known:
             if process.poll() is not None:
                 sys.exit(f"speed: error: {' '.join(command)} ended with {process.returncode}")
@@ -190,22 +352,48 @@ def start(work: pathlib.Path) -> list[dict]:
         return took
 
     begun, resumed = seconds(True), seconds(False)
-    read = sum(file.stat().st_size for file in [folder / "atlas.h5ad", *(folder / "train-foundation" / "checkpoints").glob("step-*/*")])
-    speed = 1e9 * json.loads((work / "measure" / "measure.json").read_text())["files"]["read_gb_per_second"] if (work / "measure" / "measure.json").exists() else 1e9
+    read = sum(
+        file.stat().st_size
+        for file in [folder / "atlas.h5ad", *(folder / "train-foundation" / "checkpoints").glob("step-*/*")]
+    )
+    speed = (
+        1e9 * json.loads((work / "measure" / "measure.json").read_text())["files"]["read_gb_per_second"]
+        if (work / "measure" / "measure.json").exists()
+        else 1e9
+    )
     bound = 5 + read / speed
-    return [{"what": f"start of training at 20,000 genes to its first step done, {kind}", "unit": "s", "retort": took, "peer": bound, "ratio": took / bound, "target": 1, "at_most": True,
-             "peer_is": "5 s + bytes / read speed"} for kind, took in (("begun", begun), ("resumed from a checkpoint", resumed))]
+    return [
+        {
+            "what": f"start of training at 20,000 genes to its first step done, {kind}",
+            "unit": "s",
+            "retort": took,
+            "peer": bound,
+            "ratio": took / bound,
+            "target": 1,
+            "at_most": True,
+            "peer_is": "5 s + bytes / read speed",
+        }
+        for kind, took in (("begun", begun), ("resumed from a checkpoint", resumed))
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="ingest,scaling,matching,embed,wide,start")  # ingest first: its peak memory is read from the children so far
+    parser.add_argument(
+        "--only", default="ingest,scaling,matching,embed,wide,start"
+    )  # ingest first: its peak memory is read from the children so far
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     for name in arguments.only.split(","):
-        made = ingest(arguments.work, arguments.cells) if name == "ingest" else {"scaling": scaling, "matching": matching, "embed": embed, "wide": wide, "start": start}[name](arguments.work)
+        made = (
+            ingest(arguments.work, arguments.cells)
+            if name == "ingest"
+            else {"scaling": scaling, "matching": matching, "embed": embed, "wide": wide, "start": start}[name](
+                arguments.work
+            )
+        )
         record_figures("speed.json", "Speed", "build/python/bin/python bench/speed.py", made)
 
 

@@ -2,6 +2,7 @@
 
 A run is a folder with its own settings.ini, made by jobs/submit.sh; a run that is whole with the same settings is not run again.
 """
+
 import configparser
 import filecmp
 import json
@@ -25,7 +26,10 @@ SETS = {  # name: file, label, further labels
     "onek1k": ("onek1k_7811x1000", "cell_type", ["sex"]),
 }
 SIX = ["kidney", "kang", "zheng", "pbmc3k", "worm", "oligo"]
-PATHWAYS = {"zheng", "pbmc3k"}  # of the six sets, those whose genes have symbols; the others' pathways are random gene sets
+PATHWAYS = {
+    "zheng",
+    "pbmc3k",
+}  # of the six sets, those whose genes have symbols; the others' pathways are random gene sets
 NETWORKS, SETS_AND_ROWS = "ingest,train-foundation,embed,train-diffusion", "distill,evaluate"
 
 
@@ -90,7 +94,9 @@ class AtlasRuns:
 
     def base(self) -> pathlib.Path:
         if not self.has_base:
-            self.run(NETWORKS, self.folder, {"ingest.input": kept_copy(self.file, self.folder), "ingest.label": self.label})
+            self.run(
+                NETWORKS, self.folder, {"ingest.input": kept_copy(self.file, self.folder), "ingest.label": self.label}
+            )
             self.has_base = True
         return self.folder
 
@@ -105,15 +111,28 @@ class AtlasRuns:
 
     def with_foundation(self, name: str, foundation: pathlib.Path, gene_column: str) -> list[dict]:
         """Rows of a run of its own, as ./tools/distill FILE LABEL --foundation FOLDER makes it."""
-        settings = {"ingest.input": kept_copy(self.file, self.folder), "ingest.label": self.label, "ingest.gene_column": gene_column, "foundation.import": foundation, "distill.spc": "1,10"}
-        return self.rows(f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",)) + self.by_gradients(f"foundation-{name}-gradients", self.folder / "tables" / f"foundation-{name}")
+        settings = {
+            "ingest.input": kept_copy(self.file, self.folder),
+            "ingest.label": self.label,
+            "ingest.gene_column": gene_column,
+            "foundation.import": foundation,
+            "distill.spc": "1,10",
+        }
+        return self.rows(
+            f"foundation-{name}", f"{NETWORKS},{SETS_AND_ROWS}", settings, ("table-vi",)
+        ) + self.by_gradients(f"foundation-{name}-gradients", self.folder / "tables" / f"foundation-{name}")
 
     def with_own_foundation(self) -> list[dict]:
         return self.by_size() + self.by_gradients("foundation-own-gradients", self.base())
 
     def by_gradients(self, name: str, base: pathlib.Path) -> list[dict]:
         """Rows of sets whose networks and features lie in `base`, by gradient and by head matching."""
-        settings = {"run.base": base, "distill.matchings": "dc,head", "distill.spc": "1,10", "evaluate.rows": "distilled"}
+        settings = {
+            "run.base": base,
+            "distill.matchings": "dc,head",
+            "distill.spc": "1,10",
+            "evaluate.rows": "distilled",
+        }
         return self.rows(name, SETS_AND_ROWS, settings, ("table-vi",))
 
     def rows(self, name: str, verbs: str, settings: dict[str, object], configs: tuple[str, ...]) -> list[dict]:
@@ -131,14 +150,24 @@ class AtlasRuns:
         return self.distilled("matched", ("table-v",))
 
     def features(self) -> list[dict]:
-        return self.distilled("features", ("table-ii",), distill_variants="generator,features,features_decoded", distill_matchings="dm,dm+dc")
+        return self.distilled(
+            "features",
+            ("table-ii",),
+            distill_variants="generator,features,features_decoded",
+            distill_matchings="dm,dm+dc",
+        )
 
     def by_size(self) -> list[dict]:
         return self.distilled("sizes", ("table-vi",))
 
     def of_label(self, label: str) -> list[dict]:
         rows = self.distilled(f"label-{label}", ("table-iii",), label)
-        through_heads = {"distill_variants": "scdd", "distill_matchings": "head", "distill_generator": self.folder / "tables" / f"label-{label}" / "generator", "evaluate_rows": "distilled"}
+        through_heads = {
+            "distill_variants": "scdd",
+            "distill_matchings": "head",
+            "distill_generator": self.folder / "tables" / f"label-{label}" / "generator",
+            "evaluate_rows": "distilled",
+        }
         return rows + self.distilled(f"label-{label}-heads", ("table-iii",), label, **through_heads)
 
     def pathways(self) -> dict:
@@ -147,15 +176,29 @@ class AtlasRuns:
     def cross_architecture(self) -> dict[str, list[dict]]:
         """Rows of each classifier. The sets are those of table II, linked: only classifiers are trained here."""
         self.matched(), self.features()
-        results = self.judged("architectures", {"matched": ("cells-*", "scdd-*"), "features": ("features_decoded-*",)}, {"evaluate.rows": "distilled"}, ("table-iv",))
+        results = self.judged(
+            "architectures",
+            {"matched": ("cells-*", "scdd-*"), "features": ("features_decoded-*",)},
+            {"evaluate.rows": "distilled"},
+            ("table-iv",),
+        )
         return {name: results[name] for name in ("celltypist", "cnn", "tosica")}
 
-    def judged(self, name: str, wanted: dict[str, tuple[str, ...]], settings: dict[str, object], configs: tuple[str, ...] = ()) -> dict:
+    def judged(
+        self, name: str, wanted: dict[str, tuple[str, ...]], settings: dict[str, object], configs: tuple[str, ...] = ()
+    ) -> dict:
         """results.json of classifiers that are trained on sets of other runs; `wanted`: patterns of sets by run."""
         links = self.folder / "tables" / name / "distilled"
         links.mkdir(parents=True, exist_ok=True)
-        files = {file.name: file.resolve() for source, patterns in wanted.items() for pattern in patterns for file in (self.folder / "tables" / source / "distilled").glob(f"{pattern}.h5ad")}
-        if {link.name: link.resolve() for link in links.iterdir()} != files:  # else the folder's time of change stays, and what was judged need not be again
+        files = {
+            file.name: file.resolve()
+            for source, patterns in wanted.items()
+            for pattern in patterns
+            for file in (self.folder / "tables" / source / "distilled").glob(f"{pattern}.h5ad")
+        }
+        if {
+            link.name: link.resolve() for link in links.iterdir()
+        } != files:  # else the folder's time of change stays, and what was judged need not be again
             for link in links.iterdir():
                 link.unlink()
             for link, file in files.items():
@@ -165,18 +208,46 @@ class AtlasRuns:
 
     def taught_by_heads(self) -> dict[str, list[dict]]:
         """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes. The transformer, which trains longest, has sets of one cell a class alone."""
-        rows = self.distilled("students", (), distill_matchings="head,head+genes", evaluate_classifiers="head,celltypist,cnn", evaluate_rows="full,random,class_mean,distilled")
+        rows = self.distilled(
+            "students",
+            (),
+            distill_matchings="head,head+genes",
+            evaluate_classifiers="head,celltypist,cnn",
+            evaluate_rows="full,random,class_mean,distilled",
+        )
         results = self.results("students")
-        transformer = self.judged("students-transformer", {"students": ("*-spc1-*",)}, {"evaluate.classifiers": "tosica", "evaluate.spc": 1, "evaluate.rows": "full,random,class_mean,distilled"})
-        unscaled = self.judged("students-logistic", {"students": ("*",)}, {"evaluate.classifiers": "logistic", "evaluate.rows": "random,class_mean,distilled"})
-        return {"head": rows, "celltypist": results["celltypist"], "logistic": unscaled["logistic"], "cnn": results["cnn"], "tosica": transformer["tosica"]}
+        transformer = self.judged(
+            "students-transformer",
+            {"students": ("*-spc1-*",)},
+            {"evaluate.classifiers": "tosica", "evaluate.spc": 1, "evaluate.rows": "full,random,class_mean,distilled"},
+        )
+        unscaled = self.judged(
+            "students-logistic",
+            {"students": ("*",)},
+            {"evaluate.classifiers": "logistic", "evaluate.rows": "random,class_mean,distilled"},
+        )
+        return {
+            "head": rows,
+            "celltypist": results["celltypist"],
+            "logistic": unscaled["logistic"],
+            "cnn": results["cnn"],
+            "tosica": transformer["tosica"],
+        }
 
     def trace(self, encoder: str) -> list[tuple[int, float, float]]:
         """Step, loss and held-out accuracy of gradient matching at one rate."""
         self.distilled(f"encoder-{encoder}", ("table-vii",), distill_encoder=encoder, distill_draws=1)
-        header, *lines = [line.split("\t") for line in (self.folder / "tables" / f"encoder-{encoder}" / "distill" / "steps.tsv").read_text().splitlines()]
+        header, *lines = [
+            line.split("\t")
+            for line in (self.folder / "tables" / f"encoder-{encoder}" / "distill" / "steps.tsv")
+            .read_text()
+            .splitlines()
+        ]
         column = {name: header.index(name) for name in ("step", "loss", "held_out")}
-        return [(int(float(line[column["step"]])), float(line[column["loss"]]), float(line[column["held_out"]])) for line in lines]
+        return [
+            (int(float(line[column["step"]])), float(line[column["loss"]]), float(line[column["held_out"]]))
+            for line in lines
+        ]
 
     def with_head(self, hidden: str) -> list[dict]:
         return self.distilled("head-" + (hidden.replace(",", "-") or "linear"), ("figure-4",), head_hidden=hidden)

@@ -4,6 +4,7 @@ usage: tables.py [--tables II,III,IV,V,VI,VII,4,students,audits,foundations] [--
 --sets may name atlases of configs/, such as the paper's. Table III takes those of the sets that have further labels, the table of foundations those of its own.
 Each set's atlas, networks and features are made once in --work (accuracy.py's, by default), and distilled sets once for all tables.
 """
+
 import argparse
 import datetime
 import functools
@@ -18,7 +19,11 @@ from provenance import ROOT, command, commit, cpu
 from table_runs import SIX, AtlasRuns
 
 TABLES = PAPER_TABLES | {"audits": audit_table}
-SETS_OF = {"III": ["kang_stim", "oligo", "onek1k"], "VII": ["kidney", "kang", "zheng"], "4": ["kidney", "kang", "zheng"]}  # the paper has one set for the last two; VII is one draw a set
+SETS_OF = {
+    "III": ["kang_stim", "oligo", "onek1k"],
+    "VII": ["kidney", "kang", "zheng"],
+    "4": ["kidney", "kang", "zheng"],
+}  # the paper has one set for the last two; VII is one draw a set
 
 
 def main() -> None:
@@ -36,9 +41,21 @@ def main() -> None:
     make = functools.cache(lambda name: AtlasRuns(name, arguments.work, arguments.ranks, arguments.draws))
     asked = arguments.sets.split(",") if arguments.sets else []
 
-    run = {"title": "The paper's tables", "command": command("tables.py", parser, arguments), "commit": commit(), "cpu": cpu(),
-           "date": datetime.date.today().isoformat()}
-    tables, checks, notes = [], [], [f"{arguments.draws} draws of initial cells, 10 fresh heads each, {arguments.ranks} ranks; accuracy on the real test part. {CHOSEN}", *WHY]
+    run = {
+        "title": "The paper's tables",
+        "command": command("tables.py", parser, arguments),
+        "commit": commit(),
+        "cpu": cpu(),
+        "date": datetime.date.today().isoformat(),
+    }
+    tables, checks, notes = (
+        [],
+        [],
+        [
+            f"{arguments.draws} draws of initial cells, 10 fresh heads each, {arguments.ranks} ranks; accuracy on the real test part. {CHOSEN}",
+            *WHY,
+        ],
+    )
     for name in arguments.tables.split(","):
         begin = time.monotonic()
         if name == "foundations":
@@ -55,7 +72,9 @@ def main() -> None:
         print(f"{name}: {time.monotonic() - begin:.0f} s\n", flush=True)
         run["tables"], run["checks"], run["notes"] = tables, checks, notes
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")  # after each: a run that is cut keeps what it has
+        arguments.out.write_text(
+            json.dumps(run, indent=1, ensure_ascii=False) + "\n"
+        )  # after each: a run that is cut keeps what it has
 
 
 if __name__ == "__main__":

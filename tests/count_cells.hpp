@@ -15,7 +15,8 @@ inline CsrBlock count_cells(std::int64_t cells, std::int64_t genes, std::uint64_
   for (std::int64_t i = 0; i < cells; ++i) {
     Random random(seed, purpose::simulate, static_cast<std::uint64_t>(i));
     for (std::int32_t g = 0; g < genes; ++g) {
-      double const mean = 20 * std::pow(1e-4, (static_cast<double>(g) + 1) / static_cast<double>(genes)) * (g % 10 == 0 && i % 3 == g / 10 % 3 ? 3 : 1);
+      double const mean = 20 * std::pow(1e-4, (static_cast<double>(g) + 1) / static_cast<double>(genes)) *
+                          (g % 10 == 0 && i % 3 == g / 10 % 3 ? 3 : 1);
       // An exponential mixture of Poissons is geometric, drawn by inversion.
       auto const count = std::floor(std::log(1 - random.uniform()) / std::log(mean / (1 + mean)));
       if (count <= 0) continue;

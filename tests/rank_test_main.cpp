@@ -12,7 +12,8 @@ struct FailurePrinter : testing::EmptyTestEventListener {
   explicit FailurePrinter(int rank) : rank_(rank) {}
   void OnTestPartResult(testing::TestPartResult const& part) override {
     if (!part.failed()) return;
-    std::fprintf(stderr, "[rank %d] %s:%d\n%s\n", rank_, part.file_name() ? part.file_name() : "?", part.line_number(), part.message());
+    std::fprintf(stderr, "[rank %d] %s:%d\n%s\n", rank_, part.file_name() ? part.file_name() : "?", part.line_number(),
+                 part.message());
   }
   int rank_;
 };

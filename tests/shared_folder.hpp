@@ -17,7 +17,10 @@ namespace retort {
 // Collective. Empty at first, gone afterwards.
 struct SharedFolder {
   SharedFolder(Communicator const& all, std::string const& name)
-      : ranks(all), path(std::filesystem::temp_directory_path() / fmt::format("retort_{}_{}_{}", name, Communicator::world().size(), ranks.size() == 1 ? Communicator::world().rank() : 0)) {
+      : ranks(all),
+        path(std::filesystem::temp_directory_path() /
+             fmt::format("retort_{}_{}_{}", name, Communicator::world().size(),
+                         ranks.size() == 1 ? Communicator::world().rank() : 0)) {
     if (ranks.is_root()) {
       std::filesystem::remove_all(path);
       std::filesystem::create_directories(path);
@@ -59,7 +62,8 @@ inline bool has_python() {
 // Whether `script`, run in the folder `at`, ends well; its assertions speak on stderr.
 inline bool python_agrees(std::filesystem::path const& at, std::string const& script) {
   std::ofstream(at / "check.py") << script;
-  std::string const command = fmt::format("cd '{}' && '{}' -W ignore check.py", at.string(), std::getenv("RETORT_PYTHON"));
+  std::string const command =
+      fmt::format("cd '{}' && '{}' -W ignore check.py", at.string(), std::getenv("RETORT_PYTHON"));
   return std::system(command.c_str()) == 0;
 }
 

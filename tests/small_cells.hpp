@@ -34,6 +34,8 @@ inline at::Tensor dense(CsrBlock const& cells) {
   return out;
 }
 
-inline double largest_difference(at::Tensor const& a, at::Tensor const& b) { return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>(); }
+inline double largest_difference(at::Tensor const& a, at::Tensor const& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
 
 }  // namespace retort::testing_cells

@@ -1,4 +1,5 @@
 """Turns ctest's JUnit file into the dated JSON of `tools/check --full`: usage: junit_to_json.py IN.xml OUT.json"""
+
 import datetime
 import json
 import platform

@@ -10,6 +10,7 @@ A run is {"title", "command", "commit", "cpu", "date", "notes": [...]} with any 
 "checks":  {"what", "holds", "figures"};
 "tables":  {"title", "header", "lines", "left": how many columns are text}.
 """
+
 import json
 import pathlib
 import sys
@@ -29,18 +30,43 @@ def number(value, places: int = 2) -> str:
 def table(header: list[str], lines: list[list[str]], left: int = 1) -> list[str]:
     """A Markdown table whose first `left` columns are text and the others numbers."""
     rule = ["---" if i < left else "---:" for i in range(len(header))]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [header, rule, *lines]] + [""]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [header, rule, *lines]] + [
+        ""
+    ]
 
 
 def accuracy_table(rows: list[dict]) -> list[str]:
     lines = []
     for row in rows:
         headroom = row.get("headroom")
-        lines.append([row["variant"], row["matching"] or "–", str(row["spc"] or "all"), str(row["draws"]),
-                      f"{number(row['accuracy_mean'])} ± {number(row['accuracy_sd'])}",
-                      number(row.get("accuracy_sd_draws")) if row["draws"] > 1 else "–", number(row["macro_f1"]),
-                      "–" if headroom is None else f"{100 * headroom:.1f} %", number(row["seconds"], 1)])
-    return table(["variant", "matching", "SPC", "draws", "accuracy ± sd (%)", "sd over draws", "macro F1 (%)", "headroom", "seconds"], lines, left=2)
+        lines.append(
+            [
+                row["variant"],
+                row["matching"] or "–",
+                str(row["spc"] or "all"),
+                str(row["draws"]),
+                f"{number(row['accuracy_mean'])} ± {number(row['accuracy_sd'])}",
+                number(row.get("accuracy_sd_draws")) if row["draws"] > 1 else "–",
+                number(row["macro_f1"]),
+                "–" if headroom is None else f"{100 * headroom:.1f} %",
+                number(row["seconds"], 1),
+            ]
+        )
+    return table(
+        [
+            "variant",
+            "matching",
+            "SPC",
+            "draws",
+            "accuracy ± sd (%)",
+            "sd over draws",
+            "macro F1 (%)",
+            "headroom",
+            "seconds",
+        ],
+        lines,
+        left=2,
+    )
 
 
 def accuracy_sections(rows: list[dict]) -> list[str]:
@@ -66,9 +92,21 @@ def figure_table(figures: list[dict]) -> list[str]:
         target = figure.get("target")
         bound = "–" if target is None else f"{'≤' if figure.get('at_most') else '≥'} {target:g}"
         unit = figure.get("unit", "")
-        lines.append([figure["what"], figure.get("peer_is", "–"), f"{number(figure.get('retort'))} {unit}".strip(), f"{number(figure.get('peer'))} {unit}".strip(),
-                      number(figure.get("ratio")), bound, meets_target(figure), *([figure["commit"]] if several else [])])
-    text = table(["what", "peer", "retort", "peer", "ratio", "target", "holds", *(["commit"] if several else [])], lines, left=2)
+        lines.append(
+            [
+                figure["what"],
+                figure.get("peer_is", "–"),
+                f"{number(figure.get('retort'))} {unit}".strip(),
+                f"{number(figure.get('peer'))} {unit}".strip(),
+                number(figure.get("ratio")),
+                bound,
+                meets_target(figure),
+                *([figure["commit"]] if several else []),
+            ]
+        )
+    text = table(
+        ["what", "peer", "retort", "peer", "ratio", "target", "holds", *(["commit"] if several else [])], lines, left=2
+    )
     for figure in figures:
         if figure.get("note"):
             text.append(f"- {figure['what']}: {figure['note']}")
@@ -76,11 +114,22 @@ def figure_table(figures: list[dict]) -> list[str]:
 
 
 def check_table(checks: list[dict]) -> list[str]:
-    return table(["claim", "holds", "figures"], [[check["what"], "yes" if check["holds"] else "**no**", check["figures"]] for check in checks], left=3)
+    return table(
+        ["claim", "holds", "figures"],
+        [[check["what"], "yes" if check["holds"] else "**no**", check["figures"]] for check in checks],
+        left=3,
+    )
 
 
 def section(run: dict) -> list[str]:
-    text = [f"## {run['title']}", "", f"`{run['command']}`", "", f"Commit {run['commit']}, {run['cpu']}, {run['date']}.", ""]
+    text = [
+        f"## {run['title']}",
+        "",
+        f"`{run['command']}`",
+        "",
+        f"Commit {run['commit']}, {run['cpu']}, {run['date']}.",
+        "",
+    ]
     for note in run.get("notes", []):
         text += [note, ""]
     if run.get("checks"):

@@ -25,7 +25,8 @@ struct Values {
 };
 
 // Adds this rank's genes, [first, first + count), of the values that arrived.
-void add_genes(GeneStatistics& statistics, std::vector<std::int32_t> const& genes, std::vector<std::uint64_t> const& values, std::int64_t first, std::int64_t count) {
+void add_genes(GeneStatistics& statistics, std::vector<std::int32_t> const& genes,
+               std::vector<std::uint64_t> const& values, std::int64_t first, std::int64_t count) {
   std::vector<std::size_t> begin(static_cast<std::size_t>(count) + 1), next;
   auto const place = [&](std::int32_t gene) { return static_cast<std::size_t>(gene - first); };
   for (auto const gene : genes) ++begin[place(gene) + 1];
@@ -33,17 +34,20 @@ void add_genes(GeneStatistics& statistics, std::vector<std::int32_t> const& gene
   next = begin;
   std::vector<std::uint64_t> by_gene(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) by_gene[next[place(genes[i])]++] = values[i];
-  for (std::size_t g = 0; g + 1 < begin.size(); ++g) statistics.add_gene(std::span(by_gene).subspan(begin[g], begin[g + 1] - begin[g]));
+  for (std::size_t g = 0; g + 1 < begin.size(); ++g)
+    statistics.add_gene(std::span(by_gene).subspan(begin[g], begin[g + 1] - begin[g]));
 }
 
 }  // namespace
 
-Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, std::span<std::int64_t const> rows, std::vector<std::int32_t> labels, std::int64_t classes, std::int64_t genes,
+Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, std::span<std::int64_t const> rows,
+                         std::vector<std::int32_t> labels, std::int64_t classes, std::int64_t genes,
                          std::int64_t most_values) {
   auto const cells = std::ssize(rows);
   auto const size = static_cast<std::size_t>(ranks.size());
   auto const own_rows = share_of(cells, ranks.rank(), ranks.size());
-  Expression result{GeneStatistics(cells_of_classes(labels, classes)), std::numeric_limits<float>::infinity(), {}, std::move(labels)};
+  Expression result{
+      GeneStatistics(cells_of_classes(labels, classes)), std::numeric_limits<float>::infinity(), {}, std::move(labels)};
   std::vector<std::int32_t> detected(static_cast<std::size_t>(own_rows.size()));
   std::int64_t const step = std::max<std::int64_t>(1, most_values * ranks.size() / std::max<std::int64_t>(cells, 1));
   for (std::int64_t first = 0; first < genes; first += step) {
@@ -56,10 +60,12 @@ Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, 
     Values sent{std::vector<std::vector<std::int32_t>>(size), std::vector<std::vector<std::uint64_t>>(size)};
     ranks.together([&] {
       for (auto begin = own_rows.begin; begin < own_rows.end; begin += rows_of_a_read) {
-        auto const block = read(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_of_a_read, own_rows.end - begin))));
+        auto const block = read(rows.subspan(static_cast<std::size_t>(begin),
+                                             static_cast<std::size_t>(std::min(rows_of_a_read, own_rows.end - begin))));
         for (std::int64_t i = 0; i < block.rows(); ++i) {
           auto const row = static_cast<std::size_t>(begin + i);
-          for (auto k = static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(i)]); k < static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
+          for (auto k = static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(i)]);
+               k < static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
             auto const gene = block.indices[k];
             if (gene < first || gene >= first + count || block.values[k] == 0) continue;
             auto const to = owner[static_cast<std::size_t>(gene - first)];
@@ -77,7 +83,8 @@ Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, 
     sent = {};
     GeneStatistics part(result.genes.cells);
     add_genes(part, arrived_genes, arrived_values, first + own_genes.begin, own_genes.size());
-    for (auto const statistic : {&GeneStatistics::nonzeros, &GeneStatistics::sum, &GeneStatistics::squares, &GeneStatistics::score}) {
+    for (auto const statistic :
+         {&GeneStatistics::nonzeros, &GeneStatistics::sum, &GeneStatistics::squares, &GeneStatistics::score}) {
       auto const all = ranks.gather(std::span<double const>(part.*statistic));
       (result.genes.*statistic).insert((result.genes.*statistic).end(), all.begin(), all.end());
     }
@@ -92,7 +99,8 @@ Expression expression_of(DistilledSet const& set, std::int64_t classes) {
   auto const n = cells.size(0), genes = cells.size(1);
   float const* const value = cells.const_data_ptr<float>();
   std::vector<std::int32_t> labels(given.const_data_ptr<std::int64_t>(), given.const_data_ptr<std::int64_t>() + n);
-  Expression result{GeneStatistics(cells_of_classes(labels, classes)), std::numeric_limits<float>::infinity(), std::vector<std::int32_t>(static_cast<std::size_t>(n)), labels};
+  Expression result{GeneStatistics(cells_of_classes(labels, classes)), std::numeric_limits<float>::infinity(),
+                    std::vector<std::int32_t>(static_cast<std::size_t>(n)), labels};
   std::vector<std::uint64_t> values;
   for (std::int64_t gene = 0; gene < genes; ++gene) {
     values.clear();

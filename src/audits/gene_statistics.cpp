@@ -10,7 +10,8 @@
 namespace retort {
 namespace {
 
-constexpr std::uint32_t sign = 0x80000000U;  // a float's bits with the sign turned, or all turned below zero, sort as the numbers do
+constexpr std::uint32_t sign =
+    0x80000000U;  // a float's bits with the sign turned, or all turned below zero, sort as the numbers do
 
 std::uint32_t key_of(float value) {
   auto const bits = std::bit_cast<std::uint32_t>(value);
@@ -38,7 +39,9 @@ std::vector<double> mean_ranks(std::span<double const> values) {
 
 }  // namespace
 
-std::uint64_t classed_value(float value, std::int32_t of_class) { return std::uint64_t{key_of(value)} << 32 | static_cast<std::uint32_t>(of_class); }
+std::uint64_t classed_value(float value, std::int32_t of_class) {
+  return std::uint64_t{key_of(value)} << 32 | static_cast<std::uint32_t>(of_class);
+}
 
 std::int64_t GeneStatistics::all_cells() const { return std::accumulate(cells.begin(), cells.end(), std::int64_t{0}); }
 
@@ -98,12 +101,14 @@ std::vector<double> GeneStatistics::folds(std::int64_t of_class) const {
 std::vector<double> GeneStatistics::false_discovery_rates(std::int64_t of_class) const {
   auto const n = static_cast<std::size_t>(genes());
   std::vector<double> p(n), rates(n);
-  for (std::size_t g = 0; g < n; ++g) p[g] = std::erfc(std::abs(score[g * cells.size() + static_cast<std::size_t>(of_class)]) / std::numbers::sqrt2);
+  for (std::size_t g = 0; g < n; ++g)
+    p[g] = std::erfc(std::abs(score[g * cells.size() + static_cast<std::size_t>(of_class)]) / std::numbers::sqrt2);
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](auto a, auto b) { return p[a] < p[b]; });
   double least = 1;
-  for (std::size_t i = n; i-- > 0;) rates[order[i]] = least = std::min(least, p[order[i]] * static_cast<double>(n) / static_cast<double>(i + 1));
+  for (std::size_t i = n; i-- > 0;)
+    rates[order[i]] = least = std::min(least, p[order[i]] * static_cast<double>(n) / static_cast<double>(i + 1));
   return rates;
 }
 

@@ -8,8 +8,8 @@
 namespace retort {
 namespace {
 
-// The chance that the signs of the ranks, all equally likely, give a sum as far from its middle. Ranks are halves of whole numbers,
-// so sums are counted exactly over twice the ranks.
+// The chance that the signs of the ranks, all equally likely, give a sum as far from its middle. Ranks are halves of
+// whole numbers, so sums are counted exactly over twice the ranks.
 double signed_rank_p(std::vector<double> differences) {
   std::erase(differences, 0.0);
   std::sort(differences.begin(), differences.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
@@ -36,7 +36,9 @@ double signed_rank_p(std::vector<double> differences) {
   return std::min(1.0, 2 * std::min(below, above));
 }
 
-nlohmann::json or_null(std::optional<double> const& value) { return value ? nlohmann::json(*value) : nlohmann::json(nullptr); }
+nlohmann::json or_null(std::optional<double> const& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+}
 
 }  // namespace
 
@@ -48,7 +50,8 @@ PairedTest paired_test(std::span<double const> a, std::span<double const> b) {
   double squares = 0;
   for (double const one : differences) squares += (one - test.difference) * (one - test.difference);
   test.signed_rank_p = signed_rank_p(differences);
-  bool const are_equal = std::all_of(differences.begin(), differences.end(), [&](double one) { return one == differences[0]; });
+  bool const are_equal =
+      std::all_of(differences.begin(), differences.end(), [&](double one) { return one == differences[0]; });
   if (are_equal) return test;
   boost::math::students_t const student(n - 1);
   double const error = std::sqrt(squares / (n - 1) / n), reach = error * boost::math::quantile(student, 0.975);
@@ -67,8 +70,14 @@ nlohmann::json paired_tests(std::vector<ResultRow> const& rows, std::string cons
       bool const differ_in_one = (a.variant == b.variant) != (a.matching == b.matching);
       if (!are_distilled || !differ_in_one || a.spc != b.spc || a.draws != b.draws || a.draws < 2) continue;
       auto const test = paired_test(a.accuracy_by_draw, b.accuracy_by_draw);
-      tests.push_back({{"classifier", classifier}, {"spc", a.spc}, {"sets", {a.variant + "-" + a.matching, b.variant + "-" + b.matching}}, {"draws", a.draws}, {"difference", test.difference},
-                       {"interval", test.low ? nlohmann::json{*test.low, *test.high} : nlohmann::json(nullptr)}, {"t_p", or_null(test.t_p)}, {"signed_rank_p", test.signed_rank_p}});
+      tests.push_back({{"classifier", classifier},
+                       {"spc", a.spc},
+                       {"sets", {a.variant + "-" + a.matching, b.variant + "-" + b.matching}},
+                       {"draws", a.draws},
+                       {"difference", test.difference},
+                       {"interval", test.low ? nlohmann::json{*test.low, *test.high} : nlohmann::json(nullptr)},
+                       {"t_p", or_null(test.t_p)},
+                       {"signed_rank_p", test.signed_rank_p}});
     }
   }
   return tests;

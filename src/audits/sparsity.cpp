@@ -28,11 +28,13 @@ double quantile(std::vector<double> const& sorted, double at) {
 
 double zeros_of(GeneStatistics const& statistics, std::size_t of_class) {
   double nonzeros = 0;
-  for (std::size_t i = of_class; i < statistics.nonzeros.size(); i += statistics.cells.size()) nonzeros += statistics.nonzeros[i];
+  for (std::size_t i = of_class; i < statistics.nonzeros.size(); i += statistics.cells.size())
+    nonzeros += statistics.nonzeros[i];
   return 1 - nonzeros / static_cast<double>(statistics.cells[of_class] * statistics.genes());
 }
 
-// Deviation over mean, of all cells; 0 for a gene that nobody has. Rounded to float, so that genes which one cell has tie.
+// Deviation over mean, of all cells; 0 for a gene that nobody has. Rounded to float, so that genes which one cell has
+// tie.
 std::vector<double> variation(GeneStatistics const& statistics) {
   auto const classes = statistics.cells.size();
   double const n = static_cast<double>(statistics.all_cells());
@@ -51,10 +53,11 @@ std::vector<double> variation(GeneStatistics const& statistics) {
 
 }  // namespace
 
-nlohmann::json audit_sparsity(Expression const& real, Expression const& distilled, DistilledSet const& set, std::vector<std::string> const& names) {
+nlohmann::json audit_sparsity(Expression const& real, Expression const& distilled, DistilledSet const& set,
+                              std::vector<std::string> const& names) {
   auto const genes = static_cast<double>(set.cells.size(1)), cells = static_cast<double>(set.cells.size(0));
-  at::Tensor const detected = set.cells.ge(real.smallest).sum(1);                                          // [cells of the set]
-  at::Tensor const sums = set.cells.to(at::kDouble).expm1().sum(1);                                        // [cells of the set]
+  at::Tensor const detected = set.cells.ge(real.smallest).sum(1);    // [cells of the set]
+  at::Tensor const sums = set.cells.to(at::kDouble).expm1().sum(1);  // [cells of the set]
   auto by_class = nlohmann::json::object();
   double real_zeros = 0, zeros = 0, real_detected = 0, low = 0, high = 0, classes = 0;
   std::int64_t inside = 0;
@@ -67,7 +70,8 @@ nlohmann::json audit_sparsity(Expression const& real, Expression const& distille
       if (real.labels[i] == static_cast<std::int32_t>(c)) of_cells.push_back(real.detected[i]);
     std::sort(of_cells.begin(), of_cells.end());
     double const from = quantile(of_cells, 0.05), to = quantile(of_cells, 0.95);
-    inside += (set.labels.eq(static_cast<std::int64_t>(c)) & detected.ge(from) & detected.le(to)).sum().item<std::int64_t>();
+    inside +=
+        (set.labels.eq(static_cast<std::int64_t>(c)) & detected.ge(from) & detected.le(to)).sum().item<std::int64_t>();
     real_zeros += real_share;
     zeros += share;
     real_detected += genes * (1 - real_share);
@@ -83,10 +87,21 @@ nlohmann::json audit_sparsity(Expression const& real, Expression const& distille
     of_set.push_back(own_variation[g]);
   }
   double const mean_detected = detected.to(at::kDouble).mean().item<double>();
-  return {{"zero_proportion", {{"real", real_zeros / classes}, {"distilled", zeros / classes}, {"below_smallest", 1 - mean_detected / genes}, {"by_class", by_class}}},
-          {"detected_genes", {{"real", real_detected / classes}, {"real_interval", {low / classes, high / classes}}, {"distilled", mean_detected}, {"inside", static_cast<double>(inside) / cells}}},
-          {"library_size", {{"by_construction", library_size}, {"largest_deviation", (sums / library_size - 1).abs().max().item<double>()}}},
-          {"coefficient_of_variation", {{"real", median(of_real)}, {"distilled", median(of_set)}, {"spearman", spearman(of_real, of_set)}}}};
+  return {{"zero_proportion",
+           {{"real", real_zeros / classes},
+            {"distilled", zeros / classes},
+            {"below_smallest", 1 - mean_detected / genes},
+            {"by_class", by_class}}},
+          {"detected_genes",
+           {{"real", real_detected / classes},
+            {"real_interval", {low / classes, high / classes}},
+            {"distilled", mean_detected},
+            {"inside", static_cast<double>(inside) / cells}}},
+          {"library_size",
+           {{"by_construction", library_size},
+            {"largest_deviation", (sums / library_size - 1).abs().max().item<double>()}}},
+          {"coefficient_of_variation",
+           {{"real", median(of_real)}, {"distilled", median(of_set)}, {"spearman", spearman(of_real, of_set)}}}};
 }
 
 }  // namespace retort

@@ -25,7 +25,9 @@ struct Values {
   std::optional<Hdf5Dataset> set;
 };
 
-constexpr bool may_be_wrong(NumberType type) { return type != NumberType::u8 && type != NumberType::u16 && type != NumberType::u32 && type != NumberType::u64; }
+constexpr bool may_be_wrong(NumberType type) {
+  return type != NumberType::u8 && type != NumberType::u16 && type != NumberType::u32 && type != NumberType::u64;
+}
 
 // Whether all are below `bound` and not negative.
 template <class From>
@@ -74,7 +76,9 @@ struct Atlas::State {
 
   explicit State(fs::path path) : file(std::move(path)) {
     auto const opened = Hdf5File::open(file);
-    if (opened.kind("uns/retort") != Hdf5Kind::group) fail(ExitCode::bad_input, "'{}' is no atlas (it has no uns/retort). Make one of it with retort-ingest", file.string());
+    if (opened.kind("uns/retort") != Hdf5Kind::group)
+      fail(ExitCode::bad_input, "'{}' is no atlas (it has no uns/retort). Make one of it with retort-ingest",
+           file.string());
     read_shape(opened);
     read_notes(opened);
     read_rows(opened);
@@ -87,24 +91,31 @@ struct Atlas::State {
   void read_shape(Hdf5File const& opened) {
     auto const x = opened.group("X");
     auto const encoding = x.string_attribute("encoding-type").value_or("nothing");
-    if (encoding != "csr_matrix") fail(ExitCode::bad_input, "{} is {} (an atlas holds a csr_matrix). Run retort-ingest again", x.place(), encoding);
+    if (encoding != "csr_matrix")
+      fail(ExitCode::bad_input, "{} is {} (an atlas holds a csr_matrix). Run retort-ingest again", x.place(), encoding);
     auto const shape = x.integers_attribute("shape");
     if (shape.size() != 2 || shape[0] < 0 || shape[1] < 1 || shape[1] > std::numeric_limits<std::int32_t>::max())
       fail(ExitCode::bad_input, "{} has shape [{}] (cells and genes are expected)", x.place(), fmt::join(shape, ", "));
     cells = shape[0];
     genes = shape[1];
     gene_names = read_row_names(opened.group("var"));
-    if (std::ssize(gene_names) != genes) fail(ExitCode::bad_input, "'{}' var has {} genes (X has {} columns)", file.string(), gene_names.size(), genes);
+    if (std::ssize(gene_names) != genes)
+      fail(ExitCode::bad_input, "'{}' var has {} genes (X has {} columns)", file.string(), gene_names.size(), genes);
     auto const obs = opened.group("obs");
     auto const names = obs.dataset(obs.string_attribute("_index").value_or("_index"));
-    if (names.rows() != cells) fail(ExitCode::bad_input, "{} has {} names (X has {} rows)", names.place(), names.rows(), cells);
+    if (names.rows() != cells)
+      fail(ExitCode::bad_input, "{} has {} names (X has {} rows)", names.place(), names.rows(), cells);
   }
 
   void read_notes(Hdf5File const& opened) {
     auto const notes = opened.group("uns/retort");
     hash = hash_of_genes(gene_names);
     auto const kept = notes.dataset("vocabulary_hash").read_strings();
-    if (kept.size() != 1 || kept[0] != hash) fail(ExitCode::bad_input, "'{}' var is not the list of genes that ingest wrote (its hash is {}, uns/retort says {}). Run retort-ingest on it", file.string(), hash, fmt::join(kept, " "));
+    if (kept.size() != 1 || kept[0] != hash)
+      fail(ExitCode::bad_input,
+           "'{}' var is not the list of genes that ingest wrote (its hash is {}, uns/retort says {}). Run "
+           "retort-ingest on it",
+           file.string(), hash, fmt::join(kept, " "));
     auto const counts = notes.dataset("holds_counts").read<std::int8_t>();
     holds_counts = !counts.empty() && counts[0] != 0;
     auto const labels = notes.dataset("label").read_strings();
@@ -116,7 +127,8 @@ struct Atlas::State {
     auto const split = read_categorical(obs, "split", cells);
     std::vector<Part> meant;
     for (auto const& name : split.categories) {
-      if (name != code_name(Part::test) && name != code_name(Part::fit)) fail(ExitCode::bad_input, "'{}' obs/split has a part '{}' (known are train and test)", file.string(), name);
+      if (name != code_name(Part::test) && name != code_name(Part::fit))
+        fail(ExitCode::bad_input, "'{}' obs/split has a part '{}' (known are train and test)", file.string(), name);
       meant.push_back(name == code_name(Part::test) ? Part::test : Part::fit);
     }
     auto const held_out = of_cells<std::int8_t>(obs, "held_out");
@@ -127,26 +139,35 @@ struct Atlas::State {
     }
     source_rows = of_cells<std::int64_t>(obs, "source_row");
     for (std::size_t row = 0; row < source_rows.size(); ++row)
-      if (source_rows[row] < 0) fail(ExitCode::bad_input, "'{}' obs/source_row is {} in row {} (rows begin at 0)", file.string(), source_rows[row], row);
+      if (source_rows[row] < 0)
+        fail(ExitCode::bad_input, "'{}' obs/source_row is {} in row {} (rows begin at 0)", file.string(),
+             source_rows[row], row);
   }
 
   template <class Value>
   std::vector<Value> of_cells(Hdf5Group const& obs, char const* name) const {
     auto const set = obs.dataset(name);
-    if (set.shape() != std::vector<std::int64_t>{cells}) fail(ExitCode::bad_input, "{} has {} values (X has {} rows)", set.place(), set.size(), cells);
+    if (set.shape() != std::vector<std::int64_t>{cells})
+      fail(ExitCode::bad_input, "{} has {} values (X has {} rows)", set.place(), set.size(), cells);
     return set.read<Value>();
   }
 
   void read_starts(Hdf5File const& opened) {
     auto const set = opened.dataset("X/indptr");
-    if (set.shape() != std::vector<std::int64_t>{cells + 1}) fail(ExitCode::bad_input, "{} has {} values (X has {} rows, so {} are expected)", set.place(), set.size(), cells, cells + 1);
+    if (set.shape() != std::vector<std::int64_t>{cells + 1})
+      fail(ExitCode::bad_input, "{} has {} values (X has {} rows, so {} are expected)", set.place(), set.size(), cells,
+           cells + 1);
     indptr = set.read<std::int64_t>();
     if (indptr[0] != 0) fail(ExitCode::bad_input, "{} begins with {} (0 is expected)", set.place(), indptr[0]);
     for (std::size_t row = 0; row + 1 < indptr.size(); ++row)
-      if (indptr[row + 1] < indptr[row]) fail(ExitCode::bad_input, "{} falls from {} to {} in row {} (it must not)", set.place(), indptr[row], indptr[row + 1], row);
+      if (indptr[row + 1] < indptr[row])
+        fail(ExitCode::bad_input, "{} falls from {} to {} in row {} (it must not)", set.place(), indptr[row],
+             indptr[row + 1], row);
     for (char const* name : {"X/data", "X/indices"}) {
       auto const values = opened.dataset(name);
-      if (values.shape() != std::vector<std::int64_t>{indptr.back()}) fail(ExitCode::bad_input, "{} has {} values (X/indptr ends with {} in row {})", values.place(), values.size(), indptr.back(), cells);
+      if (values.shape() != std::vector<std::int64_t>{indptr.back()})
+        fail(ExitCode::bad_input, "{} has {} values (X/indptr ends with {} in row {})", values.place(), values.size(),
+             indptr.back(), cells);
     }
   }
 
@@ -157,7 +178,8 @@ struct Atlas::State {
     values.type = *type;
     values.offset = set.offset();
     if (values.offset && *values.offset + set.size() * bytes_of(*type) > bytes->size())
-      fail(ExitCode::bad_input, "{} ends past the end of the file ({} bytes). It was cut short", set.place(), bytes->size());
+      fail(ExitCode::bad_input, "{} ends past the end of the file ({} bytes). It was cut short", set.place(),
+           bytes->size());
     if (!values.offset) values.set = std::move(set);
   }
 
@@ -171,14 +193,19 @@ struct Atlas::State {
   bool read_run(std::int64_t begin, std::int64_t count, std::int64_t at, CsrBlock& block, Numbers& buffer) const {
     bool ok = true;
     fetch(indices, begin, count, buffer);
-    with_number_type(buffer.type(), [&]<class From>() { ok = widen_genes(std::as_const(buffer).as<From>(), block.indices.data() + at, genes); });
+    with_number_type(buffer.type(), [&]<class From>() {
+      ok = widen_genes(std::as_const(buffer).as<From>(), block.indices.data() + at, genes);
+    });
     ok = ok && !(indices.type == NumberType::f32 || indices.type == NumberType::f64);
     fetch(data, begin, count, buffer);
-    with_number_type(buffer.type(), [&]<class From>() { ok &= widen_values(std::as_const(buffer).as<From>(), block.values.data() + at) || !may_be_wrong(data.type); });
+    with_number_type(buffer.type(), [&]<class From>() {
+      ok &= widen_values(std::as_const(buffer).as<From>(), block.values.data() + at) || !may_be_wrong(data.type);
+    });
     return ok;
   }
 
-  // How often a gene does not exceed the one before it, rows not regarded, must be as often as that is at a row's start.
+  // How often a gene does not exceed the one before it, rows not regarded, must be as often as that is at a row's
+  // start.
   static bool rises(CsrBlock const& block) {
     auto const& genes = block.indices;
     std::int64_t falls = 0;
@@ -193,14 +220,22 @@ struct Atlas::State {
 
   [[noreturn]] void refuse(CsrBlock const& block, std::function<std::int64_t(std::size_t)> const& row_of) const {
     for (std::size_t row = 0; row + 1 < block.indptr.size(); ++row) {
-      for (auto k = static_cast<std::size_t>(block.indptr[row]); k < static_cast<std::size_t>(block.indptr[row + 1]); ++k) {
+      for (auto k = static_cast<std::size_t>(block.indptr[row]); k < static_cast<std::size_t>(block.indptr[row + 1]);
+           ++k) {
         bool const first = k == static_cast<std::size_t>(block.indptr[row]);
-        if (block.indices[k] < 0 || block.indices[k] >= genes) fail(ExitCode::bad_input, "'{}' X/indices is {} in row {} (there are {} genes)", file.string(), block.indices[k], row_of(row), genes);
-        if (!first && block.indices[k] <= block.indices[k - 1]) fail(ExitCode::bad_input, "'{}' X/indices goes from {} to {} in row {} (genes must rise within a row)", file.string(), block.indices[k - 1], block.indices[k], row_of(row));
-        if (!(block.values[k] >= 0 && std::isfinite(block.values[k]))) fail(ExitCode::bad_input, "'{}' X/data is {} in row {} (counts are finite and not negative)", file.string(), block.values[k], row_of(row));
+        if (block.indices[k] < 0 || block.indices[k] >= genes)
+          fail(ExitCode::bad_input, "'{}' X/indices is {} in row {} (there are {} genes)", file.string(),
+               block.indices[k], row_of(row), genes);
+        if (!first && block.indices[k] <= block.indices[k - 1])
+          fail(ExitCode::bad_input, "'{}' X/indices goes from {} to {} in row {} (genes must rise within a row)",
+               file.string(), block.indices[k - 1], block.indices[k], row_of(row));
+        if (!(block.values[k] >= 0 && std::isfinite(block.values[k])))
+          fail(ExitCode::bad_input, "'{}' X/data is {} in row {} (counts are finite and not negative)", file.string(),
+               block.values[k], row_of(row));
       }
     }
-    fail(ExitCode::bad_input, "'{}' X/indices is {} (whole numbers are expected)", file.string(), name_of(indices.type));
+    fail(ExitCode::bad_input, "'{}' X/indices is {} (whole numbers are expected)", file.string(),
+         name_of(indices.type));
   }
 
   template <class RowOf>
@@ -210,8 +245,10 @@ struct Atlas::State {
     block.indptr.reserve(static_cast<std::size_t>(count) + 1);
     for (std::int64_t i = 0; i < count; ++i) {
       auto const row = row_of(i);
-      if (row < 0 || row >= cells) fail(ExitCode::failed, "row {} was asked of '{}' (it has {})", row, file.string(), cells);
-      block.indptr.push_back(block.indptr.back() + indptr[static_cast<std::size_t>(row) + 1] - indptr[static_cast<std::size_t>(row)]);
+      if (row < 0 || row >= cells)
+        fail(ExitCode::failed, "row {} was asked of '{}' (it has {})", row, file.string(), cells);
+      block.indptr.push_back(block.indptr.back() + indptr[static_cast<std::size_t>(row) + 1] -
+                             indptr[static_cast<std::size_t>(row)]);
     }
     block.indices.resize(static_cast<std::size_t>(block.nonzeros()));
     block.values.resize(static_cast<std::size_t>(block.nonzeros()));
@@ -220,7 +257,8 @@ struct Atlas::State {
     for (std::int64_t i = 0, next = 0; i < count; i = next) {
       for (next = i + 1; next < count && row_of(next) == row_of(next - 1) + 1;) ++next;
       auto const at = block.indptr[static_cast<std::size_t>(i)];
-      ok &= read_run(indptr[static_cast<std::size_t>(row_of(i))], block.indptr[static_cast<std::size_t>(next)] - at, at, block, buffer);
+      ok &= read_run(indptr[static_cast<std::size_t>(row_of(i))], block.indptr[static_cast<std::size_t>(next)] - at, at,
+                     block, buffer);
     }
     if (!ok || !rises(block)) refuse(block, [&](std::size_t i) { return row_of(static_cast<std::int64_t>(i)); });
     return block;
@@ -254,7 +292,8 @@ Labels Atlas::labels(std::string const& asked) const {
     std::vector<std::string> known;
     for (auto const& name : obs.names())
       if (name != "split" && obs.kind(name) == Hdf5Kind::group) known.push_back("'" + name + "'");
-    fail(ExitCode::bad_input, "'{}' has no label column '{}' (it has {}). Name one of them", file().string(), column, known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+    fail(ExitCode::bad_input, "'{}' has no label column '{}' (it has {}). Name one of them", file().string(), column,
+         known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
   }
   auto read = read_categorical(obs, column, cells());
   return {column, std::move(read.categories), std::move(read.codes)};

@@ -4,9 +4,9 @@
 #include <array>
 #include <numeric>
 
-#include "retort/files/compressed_chunks.hpp"
 #include "retort/files/anndata_encoding.hpp"
 #include "retort/files/byte_file.hpp"
+#include "retort/files/compressed_chunks.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
@@ -24,9 +24,11 @@ NumberType narrowest(std::int64_t largest) {
 }
 
 // Writes `from` (whole numbers, or bits of float32) as `type`, piece by piece through `buffer`.
-void write_narrow(ByteFile const& file, std::int64_t offset, NumberType type, std::span<std::uint32_t const> from, bool turn_to_float, Numbers& buffer) {
+void write_narrow(ByteFile const& file, std::int64_t offset, NumberType type, std::span<std::uint32_t const> from,
+                  bool turn_to_float, Numbers& buffer) {
   constexpr std::size_t piece = 1 << 20;
-  bool const as_they_are = (type == NumberType::u32 || type == NumberType::i32 || type == NumberType::f32) && !turn_to_float;
+  bool const as_they_are =
+      (type == NumberType::u32 || type == NumberType::i32 || type == NumberType::f32) && !turn_to_float;
   if (as_they_are) return file.write(offset, from.data(), std::ssize(from) * 4);
   for (std::size_t begin = 0; begin < from.size(); begin += piece) {
     auto const part = from.subspan(begin, std::min(piece, from.size() - begin));
@@ -43,7 +45,8 @@ void write_narrow(ByteFile const& file, std::int64_t offset, NumberType type, st
 // All ranks' names at rank 0, in rank order; none elsewhere.
 std::vector<std::string> gather_names(Communicator const& ranks, std::vector<std::string> const& own) {
   std::vector<std::vector<char>> to(static_cast<std::size_t>(ranks.size()));
-  for (auto const& name : own) to[0].insert(to[0].end(), name.c_str(), name.c_str() + std::char_traits<char>::length(name.c_str()) + 1);
+  for (auto const& name : own)
+    to[0].insert(to[0].end(), name.c_str(), name.c_str() + std::char_traits<char>::length(name.c_str()) + 1);
   auto const all = ranks.exchange(to);
   std::vector<std::string> names;
   for (auto at = all.begin(); at != all.end(); at += std::ssize(names.back()) + 1) names.emplace_back(&*at);
@@ -80,7 +83,12 @@ struct AtlasWriter::State {
   bool published = false;
 
   State(Communicator const& all, fs::path path, AtlasForm const& asked, RowRange own)
-      : ranks(all), file(std::move(path)), pending(file.string() + ".pending"), raw(file.string() + ".raw"), form(asked), rows(own) {}
+      : ranks(all),
+        file(std::move(path)),
+        pending(file.string() + ".pending"),
+        raw(file.string() + ".raw"),
+        form(asked),
+        rows(own) {}
 
   ~State() {  // a failure gives the space back
     std::error_code ignored;
@@ -143,7 +151,8 @@ struct AtlasWriter::State {
     ranks.together([&] { opened.close(); });
   }
 
-  void write_obs_numbers(Hdf5File& opened, AtlasRows const& said, std::vector<AtlasRows::Column const*> const& categorical) {
+  void write_obs_numbers(Hdf5File& opened, AtlasRows const& said,
+                         std::vector<AtlasRows::Column const*> const& categorical) {
     auto obs = opened.create_group("obs");
     if (ranks.max(said.source_rows.empty() ? 0 : 1)) {
       auto set = obs.create_dataset("source_row", NumberType::i64, {form.cells});
@@ -156,13 +165,15 @@ struct AtlasWriter::State {
       set.write(rows.begin, std::span<std::int8_t const>(held), true);
     }
     for (auto const* column : categorical) {
-      auto codes = obs.create_group(column->name).create_dataset("codes", code_type(std::ssize(column->categories)), {form.cells});
+      auto codes = obs.create_group(column->name)
+                       .create_dataset("codes", code_type(std::ssize(column->categories)), {form.cells});
       codes.write(rows.begin, std::span<std::int32_t const>(column->codes), true);
     }
   }
 
   // Rank 0: text and attributes.
-  void write_text(Hdf5File& opened, std::vector<std::string> names, std::vector<AtlasRows::Column const*> const& categorical, AtlasGenes const& genes,
+  void write_text(Hdf5File& opened, std::vector<std::string> names,
+                  std::vector<AtlasRows::Column const*> const& categorical, AtlasGenes const& genes,
                   AtlasNotes const& notes) const {
     auto x = opened.group("X");
     encode_csr(x, form.cells, form.genes);
@@ -189,7 +200,10 @@ struct AtlasWriter::State {
       for (auto const& [key, value] : notes.details.items()) write_json(uns, key, value);
     } else {
       auto all = notes.details;
-      all.update({{"vocabulary_hash", hash_of_genes(genes.names)}, {"holds_counts", notes.holds_counts}, {"label", notes.label}, {"shuffle_seed", notes.shuffle_seed}});
+      all.update({{"vocabulary_hash", hash_of_genes(genes.names)},
+                  {"holds_counts", notes.holds_counts},
+                  {"label", notes.label},
+                  {"shuffle_seed", notes.shuffle_seed}});
       write_json(uns, "retort", all);
     }
     encode_root(opened);
@@ -219,16 +233,18 @@ struct AtlasWriter::State {
     std::optional<Hdf5Group> x;
     if (opened) x = opened->group("X");
     auto const write = [&](char const* name, NumberType type, std::int64_t offset) {
-      write_compressed(ranks, x ? &*x : nullptr, name, type, nonzeros, form.gzip, [&](std::int64_t from, std::int64_t count, void* into) {
-        bytes->read(offset + from * bytes_of(type), into, count * bytes_of(type));
-      });
+      write_compressed(ranks, x ? &*x : nullptr, name, type, nonzeros, form.gzip,
+                       [&](std::int64_t from, std::int64_t count, void* into) {
+                         bytes->read(offset + from * bytes_of(type), into, count * bytes_of(type));
+                       });
     };
     write("data", value_type, data_offset);
     write("indices", gene_type, indices_offset);
   }
 };
 
-AtlasWriter::AtlasWriter(Communicator const& ranks, fs::path file, AtlasForm const& form, RowRange rows, std::span<std::int64_t const> row_nonzeros)
+AtlasWriter::AtlasWriter(Communicator const& ranks, fs::path file, AtlasForm const& form, RowRange rows,
+                         std::span<std::int64_t const> row_nonzeros)
     : state_(std::make_unique<State>(ranks, std::move(file), form, rows)) {
   state_->choose_types();
   state_->place(row_nonzeros);
@@ -240,8 +256,10 @@ AtlasWriter::~AtlasWriter() = default;
 void AtlasWriter::append(std::span<std::uint32_t const> genes, std::span<std::uint32_t const> values) {
   auto& at = *state_;
   auto const first = at.begin + at.written;
-  if (genes.size() != values.size() || first + std::ssize(genes) > at.end) fail(ExitCode::failed, "more values were given to '{}' than its rows were said to have", at.file.string());
-  write_narrow(*at.bytes, at.data_offset + first * bytes_of(at.value_type), at.value_type, values, at.form.plain && at.form.whole, at.buffer);
+  if (genes.size() != values.size() || first + std::ssize(genes) > at.end)
+    fail(ExitCode::failed, "more values were given to '{}' than its rows were said to have", at.file.string());
+  write_narrow(*at.bytes, at.data_offset + first * bytes_of(at.value_type), at.value_type, values,
+               at.form.plain && at.form.whole, at.buffer);
   write_narrow(*at.bytes, at.indices_offset + first * bytes_of(at.gene_type), at.gene_type, genes, false, at.buffer);
   at.bytes->begin_flush(at.data_offset + first * bytes_of(at.value_type), std::ssize(values) * bytes_of(at.value_type));
   at.bytes->begin_flush(at.indices_offset + first * bytes_of(at.gene_type), std::ssize(genes) * bytes_of(at.gene_type));
@@ -251,10 +269,12 @@ void AtlasWriter::append(std::span<std::uint32_t const> genes, std::span<std::ui
 void AtlasWriter::finish(AtlasRows const& rows, AtlasGenes const& genes, AtlasNotes const& notes) {
   auto& at = *state_;
   at.ranks.together([&] {
-    if (at.begin + at.written != at.end) fail(ExitCode::failed, "fewer values were given to '{}' than its rows were said to have", at.file.string());
+    if (at.begin + at.written != at.end)
+      fail(ExitCode::failed, "fewer values were given to '{}' than its rows were said to have", at.file.string());
     for (std::string const& name : column_names(rows)) {
       if (name == "split" || name == "held_out" || name == "source_row" || name == "_index")
-        fail(ExitCode::bad_input, "a column is called '{}' (an atlas has its own of that name). Leave it out or rename it", name);
+        fail(ExitCode::bad_input,
+             "a column is called '{}' (an atlas has its own of that name). Leave it out or rename it", name);
     }
     at.bytes->flush();
   });

@@ -21,7 +21,8 @@ double entropy(std::vector<std::int64_t> const& counts) {
   return sum;
 }
 
-// The expected entropy of `batch` cells drawn alike from a population: sum over classes of E[-(k/b) log(k/b)], k binomial.
+// The expected entropy of `batch` cells drawn alike from a population: sum over classes of E[-(k/b) log(k/b)], k
+// binomial.
 double expected_entropy(std::vector<std::int64_t> const& population, std::int64_t batch) {
   auto const total = static_cast<double>(std::accumulate(population.begin(), population.end(), std::int64_t{0}));
   auto const b = static_cast<double>(batch);
@@ -31,7 +32,8 @@ double expected_entropy(std::vector<std::int64_t> const& population, std::int64_
     if (share <= 0 || share >= 1) continue;
     for (std::int64_t k = 1; k < batch; ++k) {
       auto const drawn = static_cast<double>(k);
-      double const log_chance = std::lgamma(b + 1) - std::lgamma(drawn + 1) - std::lgamma(b - drawn + 1) + drawn * std::log(share) + (b - drawn) * std::log1p(-share);
+      double const log_chance = std::lgamma(b + 1) - std::lgamma(drawn + 1) - std::lgamma(b - drawn + 1) +
+                                drawn * std::log(share) + (b - drawn) * std::log1p(-share);
       sum -= std::exp(log_chance) * drawn / b * std::log(drawn / b);
     }
   }
@@ -40,9 +42,12 @@ double expected_entropy(std::vector<std::int64_t> const& population, std::int64_
 
 }  // namespace
 
-EpochOrder::EpochOrder(std::int64_t rows, BatchOrder const& order, std::uint64_t seed) : rows_(rows), order_(order), seed_(seed) {
+EpochOrder::EpochOrder(std::int64_t rows, BatchOrder const& order, std::uint64_t seed)
+    : rows_(rows), order_(order), seed_(seed) {
   if (rows < 1 || order.batch < 1 || order.block < 1 || order.window < 1) {
-    fail(ExitCode::usage, "batches of {} of {} rows in blocks of {} and windows of {} cannot be made. Give numbers above 0", order.batch, rows, order.block, order.window);
+    fail(ExitCode::usage,
+         "batches of {} of {} rows in blocks of {} and windows of {} cannot be made. Give numbers above 0", order.batch,
+         rows, order.block, order.window);
   }
 }
 
@@ -58,7 +63,8 @@ void EpochOrder::enter_epoch(std::int64_t epoch) {
     auto const last = std::min(block_count, first + order_.window);
     auto size = (last - first) * order_.block;
     for (auto b = first; b < last; ++b) {
-      if (blocks_[at(b)] == block_count - 1) size -= block_count * order_.block - rows_;  // the last block of rows may be short
+      if (blocks_[at(b)] == block_count - 1)
+        size -= block_count * order_.block - rows_;  // the last block of rows may be short
     }
     window_begin_.push_back(window_begin_.back() + size);
   }
@@ -72,7 +78,8 @@ void EpochOrder::enter_window(std::int64_t window) {
     auto const begin = blocks_[at(b)] * order_.block;
     for (auto element = begin; element < std::min(rows_, begin + order_.block); ++element) elements_.push_back(element);
   }
-  Random(seed_, purpose::epoch, static_cast<std::uint64_t>(epoch_), static_cast<std::uint32_t>(window + 1)).shuffle(elements_);
+  Random(seed_, purpose::epoch, static_cast<std::uint64_t>(epoch_), static_cast<std::uint32_t>(window + 1))
+      .shuffle(elements_);
 }
 
 std::vector<std::int64_t> EpochOrder::elements(std::int64_t begin, std::int64_t end) {
@@ -91,13 +98,22 @@ std::vector<std::int64_t> EpochOrder::elements(std::int64_t begin, std::int64_t 
   return out;
 }
 
-BatchStream::BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels, BatchOrder const& order,
-                         ShardPlan const& plan, std::uint64_t seed, CellValues values)
-    : atlas_(atlas), rows_(std::move(rows)), labels_(std::move(labels)), order_(order), plan_(plan),
-      sequence_(std::max<std::int64_t>(1, static_cast<std::int64_t>(rows_.size())), order, seed), values_(values) {
-  if (rows_.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on (every cell is held out or for testing)", atlas.file().string());
+BatchStream::BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels,
+                         BatchOrder const& order, ShardPlan const& plan, std::uint64_t seed, CellValues values)
+    : atlas_(atlas),
+      rows_(std::move(rows)),
+      labels_(std::move(labels)),
+      order_(order),
+      plan_(plan),
+      sequence_(std::max<std::int64_t>(1, static_cast<std::int64_t>(rows_.size())), order, seed),
+      values_(values) {
+  if (rows_.empty())
+    fail(ExitCode::bad_input, "'{}' has no cell to train on (every cell is held out or for testing)",
+         atlas.file().string());
   if (order.batch % plan.shards() != 0) {
-    fail(ExitCode::usage, "a batch of {} cells cannot be cut into {} equal shards. Give a multiple of {}, or fewer run.shards", order.batch, plan.shards(), plan.shards());
+    fail(ExitCode::usage,
+         "a batch of {} cells cannot be cut into {} equal shards. Give a multiple of {}, or fewer run.shards",
+         order.batch, plan.shards(), plan.shards());
   }
 }
 
@@ -123,11 +139,12 @@ void BatchStream::read_ahead(std::int64_t step) {
   std::map<int, std::vector<std::int64_t>> wanted;
   for (int shard = plan_.begin(); shard < plan_.end(); ++shard) wanted[shard] = rows_of(step, shard);
   ahead_step_ = step;
-  ahead_ = std::async(atlas_.reads_from_threads() ? std::launch::async : std::launch::deferred, [this, wanted = std::move(wanted)]() mutable {
-    std::map<int, ShardBatch> batches;
-    for (auto& [shard, rows] : wanted) batches[shard] = read(std::move(rows));
-    return batches;
-  });
+  ahead_ = std::async(atlas_.reads_from_threads() ? std::launch::async : std::launch::deferred,
+                      [this, wanted = std::move(wanted)]() mutable {
+                        std::map<int, ShardBatch> batches;
+                        for (auto& [shard, rows] : wanted) batches[shard] = read(std::move(rows));
+                        return batches;
+                      });
 }
 
 ShardBatch BatchStream::shard(std::int64_t step, int shard) {
@@ -141,7 +158,8 @@ ShardBatch BatchStream::shard(std::int64_t step, int shard) {
     read_ahead(step + 1);
   }
   auto const found = ready_.find(shard);
-  if (found == ready_.end()) fail(ExitCode::failed, "shard {} of step {} is not this rank's, or was taken before", shard, step);
+  if (found == ready_.end())
+    fail(ExitCode::failed, "shard {} of step {} is not this rank's, or was taken before", shard, step);
   auto batch = std::move(found->second);
   ready_.erase(found);
   return batch;
@@ -155,7 +173,8 @@ LabelMix BatchStream::label_mix(std::int64_t first, std::int64_t steps) {
   EpochOrder sequence = sequence_;
   for (auto step = first; step < first + steps; ++step) {
     std::vector<std::int64_t> counts(classes);
-    for (auto const element : sequence.elements(step * order_.batch, (step + 1) * order_.batch)) ++counts[at(labels_[at(rows_[at(element)])])];
+    for (auto const element : sequence.elements(step * order_.batch, (step + 1) * order_.batch))
+      ++counts[at(labels_[at(rows_[at(element)])])];
     mix.entropy += entropy(counts) / static_cast<double>(steps);
   }
   return mix;

@@ -13,12 +13,15 @@ void log_normalise(CsrBlock& cells, double target_sum) {
   constexpr std::size_t known = 64;
   std::array<float, known> of_count{};
   for (std::size_t row = 0; row + 1 < cells.indptr.size(); ++row) {
-    auto const begin = static_cast<std::size_t>(cells.indptr[row]), end = static_cast<std::size_t>(cells.indptr[row + 1]);
+    auto const begin = static_cast<std::size_t>(cells.indptr[row]),
+               end = static_cast<std::size_t>(cells.indptr[row + 1]);
     double sum = 0;
     for (std::size_t k = begin; k < end; ++k) sum += static_cast<double>(cells.values[k]);
     if (sum <= 0) continue;
     double const scale = target_sum / sum;
-    auto const logarithm = [&](float value) { return static_cast<float>(std::log1p(static_cast<double>(value) * scale)); };
+    auto const logarithm = [&](float value) {
+      return static_cast<float>(std::log1p(static_cast<double>(value) * scale));
+    };
     of_count.fill(-1);
     for (std::size_t k = begin; k < end; ++k) {
       float& value = cells.values[k];
@@ -42,12 +45,14 @@ void append_rows(CsrBlock& to, CsrBlock const& what) {
 }
 
 CsrBlock cut_to_rows(CsrBlock const& cells, RowRange rows) {
-  auto const from = cells.indptr[static_cast<std::size_t>(rows.begin)], to = cells.indptr[static_cast<std::size_t>(rows.end)];
+  auto const from = cells.indptr[static_cast<std::size_t>(rows.begin)],
+             to = cells.indptr[static_cast<std::size_t>(rows.end)];
   CsrBlock cut;
   cut.genes = cells.genes;
   cut.indices.assign(cells.indices.begin() + from, cells.indices.begin() + to);
   cut.values.assign(cells.values.begin() + from, cells.values.begin() + to);
-  for (auto row = rows.begin + 1; row <= rows.end; ++row) cut.indptr.push_back(cells.indptr[static_cast<std::size_t>(row)] - from);
+  for (auto row = rows.begin + 1; row <= rows.end; ++row)
+    cut.indptr.push_back(cells.indptr[static_cast<std::size_t>(row)] - from);
   return cut;
 }
 
@@ -66,11 +71,13 @@ CsrBlock chosen_rows(CsrBlock const& cells, std::span<std::int64_t const> rows) 
 CsrBlock cut_to_genes(CsrBlock const& cells, std::span<std::int64_t const> genes) {
   if (std::ssize(genes) == cells.genes) return cells;
   std::vector<std::int32_t> place(static_cast<std::size_t>(cells.genes), -1);
-  for (std::size_t i = 0; i < genes.size(); ++i) place[static_cast<std::size_t>(genes[i])] = static_cast<std::int32_t>(i);
+  for (std::size_t i = 0; i < genes.size(); ++i)
+    place[static_cast<std::size_t>(genes[i])] = static_cast<std::int32_t>(i);
   CsrBlock cut;
   cut.genes = std::ssize(genes);
   for (std::size_t row = 0; row + 1 < cells.indptr.size(); ++row) {
-    for (auto k = static_cast<std::size_t>(cells.indptr[row]); k < static_cast<std::size_t>(cells.indptr[row + 1]); ++k) {
+    for (auto k = static_cast<std::size_t>(cells.indptr[row]); k < static_cast<std::size_t>(cells.indptr[row + 1]);
+         ++k) {
       auto const to = place[static_cast<std::size_t>(cells.indices[k])];
       if (to < 0) continue;
       cut.indices.push_back(to);

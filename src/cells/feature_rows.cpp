@@ -26,8 +26,12 @@ at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::i
     if (!result.defined()) result = at::empty({static_cast<std::int64_t>(rows.size()), read.width}, at::kFloat);
     for (; i <= last; ++i) {
       float const* const from = read.values.data() + (rows[order[i]] - begin) * read.width;
-      if (float const* const bad = std::find_if_not(from, from + read.width, [](float value) { return std::isfinite(value); }); bad != from + read.width)
-        fail(ExitCode::bad_input, "'{}': feature {} of row {} is {} (no finite number, so nothing can be trained on it) Make the file again", file.string(), bad - from, rows[order[i]], *bad);
+      if (float const* const bad =
+              std::find_if_not(from, from + read.width, [](float value) { return std::isfinite(value); });
+          bad != from + read.width)
+        fail(ExitCode::bad_input,
+             "'{}': feature {} of row {} is {} (no finite number, so nothing can be trained on it) Make the file again",
+             file.string(), bad - from, rows[order[i]], *bad);
       std::copy_n(from, read.width, result.data_ptr<float>() + static_cast<std::int64_t>(order[i]) * read.width);
     }
   }

@@ -16,8 +16,10 @@ std::vector<std::string> joined(std::vector<std::vector<std::string>> const& gen
   for (std::size_t file = 0; file < genes.size(); ++file)
     for (auto const& gene : genes[file]) {
       auto& count = files_with.try_emplace(gene, 0).first->second;
-      if (join == GeneJoin::join_union) count = genes.size();
-      else if (count == file) count = file + 1;  // a second copy in the same file leaves the count as it is
+      if (join == GeneJoin::join_union)
+        count = genes.size();
+      else if (count == file)
+        count = file + 1;  // a second copy in the same file leaves the count as it is
     }
   std::vector<std::string> names;
   for (auto const& file : genes)
@@ -43,8 +45,10 @@ GeneMap map_genes(std::vector<std::string> const& genes, std::unordered_map<std:
       ++map.dropped;
       continue;
     }
-    if (seen.insert(to).second) ++map.found;
-    else ++map.duplicates;
+    if (seen.insert(to).second)
+      ++map.found;
+    else
+      ++map.duplicates;
     map.rises = map.rises && to > last;
     last = to;
   }
@@ -69,11 +73,14 @@ std::vector<std::string> read_vocabulary(std::filesystem::path const& file) {
     line.resize(std::min(line.size(), line.find_first_of("\t,\r")));
     if (line.empty()) continue;
     if (auto const [earlier, fresh] = lines.try_emplace(line, number); !fresh)
-      fail(ExitCode::bad_input, "vocabulary '{}' has '{}' in line {} and in line {} (a gene needs one place). Take one out",
-           file.string(), line, earlier->second, number);
+      fail(ExitCode::bad_input,
+           "vocabulary '{}' has '{}' in line {} and in line {} (a gene needs one place). Take one out", file.string(),
+           line, earlier->second, number);
     names.push_back(line);
   }
-  if (names.empty()) fail(ExitCode::bad_input, "vocabulary '{}' names no gene (one symbol a line is expected). Check the file", file.string());
+  if (names.empty())
+    fail(ExitCode::bad_input, "vocabulary '{}' names no gene (one symbol a line is expected). Check the file",
+         file.string());
   return names;
 }
 
@@ -82,10 +89,11 @@ GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes
   GeneVocabulary vocabulary{fixed.empty() ? joined(genes, join) : fixed, {}};
   if (vocabulary.names.empty())
     fail(ExitCode::bad_input,
-         "the {} input files have zero genes in common ('{}' begins with '{}', '{}' with '{}'). Name genes alike in all files, "
+         "the {} input files have zero genes in common ('{}' begins with '{}', '{}' with '{}'). Name genes alike in "
+         "all files, "
          "or set ingest.genes=union",
-         files.size(), files.front().string(), genes.front().empty() ? "" : genes.front().front(), files.back().string(),
-         genes.back().empty() ? "" : genes.back().front());
+         files.size(), files.front().string(), genes.front().empty() ? "" : genes.front().front(),
+         files.back().string(), genes.back().empty() ? "" : genes.back().front());
 
   std::unordered_map<std::string, std::int32_t> places;
   for (std::size_t i = 0; i < vocabulary.names.size(); ++i)
@@ -94,7 +102,8 @@ GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes
     vocabulary.maps.push_back(map_genes(genes[file], places));
     if (vocabulary.maps.back().found == 0)
       fail(ExitCode::bad_input,
-           "'{}' has zero genes in common with the vocabulary (its first gene is '{}', the vocabulary's '{}'). Choose the var "
+           "'{}' has zero genes in common with the vocabulary (its first gene is '{}', the vocabulary's '{}'). Choose "
+           "the var "
            "column with such names by ingest.gene_column",
            files[file].string(), genes[file].empty() ? "" : genes[file].front(), vocabulary.names.front());
   }

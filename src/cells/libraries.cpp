@@ -5,7 +5,9 @@ namespace retort {
 std::vector<double> libraries(CsrBlock const& counts) {
   std::vector<double> sums(static_cast<std::size_t>(counts.rows()), 0);
   for (std::size_t row = 0; row < sums.size(); ++row)
-    for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]); ++k) sums[row] += counts.values[k];
+    for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]);
+         ++k)
+      sums[row] += counts.values[k];
   return sums;
 }
 

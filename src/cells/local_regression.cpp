@@ -11,7 +11,7 @@
 namespace retort {
 namespace {
 
-constexpr double cell_share = 0.2;   // of a neighbourhood's points: the most that a cell of the tree holds
+constexpr double cell_share = 0.2;    // of a neighbourhood's points: the most that a cell of the tree holds
 constexpr double box_margin = 0.005;  // of the range, on each side
 
 struct Fit {
@@ -47,7 +47,8 @@ std::int64_t cut_after(std::vector<double> const& x, std::int64_t first, std::in
 }
 
 // The x at which the tree cuts (first, last) between its bounds, added to `cuts`.
-void add_cuts(std::vector<double> const& x, std::int64_t first, std::int64_t last, double low, double high, std::int64_t largest, std::vector<double>& cuts) {
+void add_cuts(std::vector<double> const& x, std::int64_t first, std::int64_t last, double low, double high,
+              std::int64_t largest, std::vector<double>& cuts) {
   if (last - first + 1 <= largest) return;
   std::int64_t const left = cut_after(x, first, last);
   double const cut = x[static_cast<std::size_t>(left)];
@@ -63,18 +64,24 @@ Fit fit_around(double at, Points const& points, std::int64_t count, double span)
     std::int64_t first = std::lower_bound(points.x.begin(), points.x.end(), at) - points.x.begin(), last = first;
     auto const apart = [&](std::int64_t i) { return std::abs(points.x[static_cast<std::size_t>(i)] - at); };
     while (last - first < count) {
-      if (first == 0 || (last < points.size() && apart(last) < apart(first - 1))) ++last;
-      else --first;
+      if (first == 0 || (last < points.size() && apart(last) < apart(first - 1)))
+        ++last;
+      else
+        --first;
     }
     return std::pair(first, std::max(apart(first), apart(last - 1)) * std::sqrt(std::max(1.0, span)));
   }();
-  if (radius <= 0) fail(ExitCode::bad_input, "a local regression has {} points at {} (a neighbourhood of zero width) take a wider span than {}", count, at, span);
+  if (radius <= 0)
+    fail(ExitCode::bad_input,
+         "a local regression has {} points at {} (a neighbourhood of zero width) take a wider span than {}", count, at,
+         span);
   at::Tensor const design = at::empty({count, 3}, at::kDouble), right = at::empty({count}, at::kDouble);
   auto rows = design.accessor<double, 2>();
   auto values = right.accessor<double, 1>();
   for (std::int64_t i = 0; i < count; ++i) {
     auto const point = static_cast<std::size_t>(begin + i);
-    double const apart = points.x[point] - at, near = 1 - std::pow(std::abs(apart) / radius, 3), weight = std::sqrt(std::max(near, 0.0) * near * near);
+    double const apart = points.x[point] - at, near = 1 - std::pow(std::abs(apart) / radius, 3),
+                 weight = std::sqrt(std::max(near, 0.0) * near * near);
     rows[i][0] = weight;
     rows[i][1] = weight * apart;
     rows[i][2] = weight * apart * apart;
@@ -91,7 +98,8 @@ Fit fit_around(double at, Points const& points, std::int64_t count, double span)
 // The cubic between two fits.
 double between(Fit const& left, Fit const& right, double x) {
   double const width = right.at - left.at, h = (x - left.at) / width, back = 1 - h;
-  return back * back * (1 + 2 * h) * left.value + h * h * (3 - 2 * h) * right.value + h * back * (back * left.slope - h * right.slope) * width;
+  return back * back * (1 + 2 * h) * left.value + h * h * (3 - 2 * h) * right.value +
+         h * back * (back * left.slope - h * right.slope) * width;
 }
 
 }  // namespace
@@ -100,11 +108,16 @@ std::vector<double> local_regression(std::span<double const> x, std::span<double
   Points const points = sorted(x, y);
   std::int64_t const n = points.size();
   auto const count = std::min(n, static_cast<std::int64_t>(std::floor(static_cast<double>(n) * span + 1e-5)));
-  if (count < 3) fail(ExitCode::bad_input, "a local regression of {} points has {} in a neighbourhood (a quadratic needs 3) take a wider span than {}", n, count, span);
+  if (count < 3)
+    fail(ExitCode::bad_input,
+         "a local regression of {} points has {} in a neighbourhood (a quadratic needs 3) take a wider span than {}", n,
+         count, span);
   double const lowest = points.x.front(), highest = points.x.back();
-  double const margin = box_margin * std::max(highest - lowest, 1e-10 * std::max(std::abs(lowest), std::abs(highest)) + 1e-30);
+  double const margin =
+      box_margin * std::max(highest - lowest, 1e-10 * std::max(std::abs(lowest), std::abs(highest)) + 1e-30);
   std::vector<double> places{lowest - margin, highest + margin};
-  add_cuts(points.x, 0, n - 1, places[0], places[1], static_cast<std::int64_t>(std::floor(static_cast<double>(n) * span * cell_share)), places);
+  add_cuts(points.x, 0, n - 1, places[0], places[1],
+           static_cast<std::int64_t>(std::floor(static_cast<double>(n) * span * cell_share)), places);
   std::sort(places.begin(), places.end());
   std::vector<Fit> fits;
   for (double const place : places) fits.push_back(fit_around(place, points, count, span));
@@ -112,7 +125,8 @@ std::vector<double> local_regression(std::span<double const> x, std::span<double
   std::vector<double> trend;
   trend.reserve(x.size());
   for (double const at : x) {
-    auto const right = std::clamp(std::lower_bound(places.begin(), places.end(), at) - places.begin(), std::ptrdiff_t{1}, std::ssize(places) - 1);
+    auto const right = std::clamp(std::lower_bound(places.begin(), places.end(), at) - places.begin(),
+                                  std::ptrdiff_t{1}, std::ssize(places) - 1);
     trend.push_back(between(fits[static_cast<std::size_t>(right - 1)], fits[static_cast<std::size_t>(right)], at));
   }
   return trend;

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::int64_t rows_of_a_chunk = 2048;
 
-// Rows [begin, end). Cells of one kind share a large table, so they are drawn one after the other and put in order afterwards.
+// Rows [begin, end). Cells of one kind share a large table, so they are drawn one after the other and put in order
+// afterwards.
 struct Chunk {
   std::vector<std::uint32_t> genes, counts;
   std::vector<std::int64_t> row_nonzeros;
@@ -61,7 +62,9 @@ std::vector<Simulator::Cell> describe_all(Simulator const& simulator, std::int64
 
 AtlasRows rows_of(Simulator const& simulator, RowRange share) {
   AtlasRows rows;
-  rows.columns = {{"cell_type", simulator.type_names(), {}}, {"batch", simulator.batch_names(), {}}, {"condition", simulator.condition_names(), {}}};
+  rows.columns = {{"cell_type", simulator.type_names(), {}},
+                  {"batch", simulator.batch_names(), {}},
+                  {"condition", simulator.condition_names(), {}}};
   for (std::int64_t row = share.begin; row < share.end; ++row) {
     auto const cell = simulator.describe(row);
     rows.names.push_back(fmt::format("c{}", row));
@@ -73,7 +76,8 @@ AtlasRows rows_of(Simulator const& simulator, RowRange share) {
 }
 
 // The split of an atlas needs the types of all cells.
-void add_split(AtlasRows& rows, Simulator const& simulator, SimulateOptions const& options, std::uint64_t seed, RowRange share) {
+void add_split(AtlasRows& rows, Simulator const& simulator, SimulateOptions const& options, std::uint64_t seed,
+               RowRange share) {
   std::vector<std::int32_t> types;
   for (auto const& cell : describe_all(simulator, options.cells)) types.push_back(cell.type);
   auto const parts = stratified_split(types, options.types, {}, seed);
@@ -103,17 +107,27 @@ AtlasGenes genes_of(Simulator const& simulator, SimulateOptions const& options) 
 
 nlohmann::json told(SimulateOptions const& options, std::uint64_t seed) {
   nlohmann::json told{{"simulation",
-           {{"seed", seed}, {"cells", options.cells}, {"genes", options.genes}, {"types", options.types}, {"batches", options.batches}, {"conditions", options.conditions},
-            {"type_share", options.type_share}, {"type_sd", options.type_sd}, {"batch_sd", options.batch_sd}, {"library_sd", options.library_sd},
-            {"lfc", options.lfc}, {"lfc_sd", options.lfc_sd}, {"dispersion", options.dispersion}}}};
+                       {{"seed", seed},
+                        {"cells", options.cells},
+                        {"genes", options.genes},
+                        {"types", options.types},
+                        {"batches", options.batches},
+                        {"conditions", options.conditions},
+                        {"type_share", options.type_share},
+                        {"type_sd", options.type_sd},
+                        {"batch_sd", options.batch_sd},
+                        {"library_sd", options.library_sd},
+                        {"lfc", options.lfc},
+                        {"lfc_sd", options.lfc_sd},
+                        {"dispersion", options.dispersion}}}};
   if (options.interaction > 0) told["simulation"]["interaction"] = options.interaction;
   return told;
 }
 
 }  // namespace
 
-void simulate(Communicator const& ranks, SimulateOptions const& options, std::uint64_t seed, std::filesystem::path const& file,
-              std::function<void(std::int64_t)> const& progress) {
+void simulate(Communicator const& ranks, SimulateOptions const& options, std::uint64_t seed,
+              std::filesystem::path const& file, std::function<void(std::int64_t)> const& progress) {
   std::unique_ptr<Simulator> simulator;
   ranks.together([&] { simulator = std::make_unique<Simulator>(options, seed); });
   auto const share = share_of(options.cells, ranks.rank(), ranks.size());
@@ -139,7 +153,8 @@ void simulate(Communicator const& ranks, SimulateOptions const& options, std::ui
   ranks.together([&] { each_chunk([&] { writer.append(chunk.genes, chunk.counts); }); });
   auto rows = rows_of(*simulator, share);
   if (!form.plain) add_split(rows, *simulator, options, seed, share);
-  writer.finish(rows, genes_of(*simulator, options), {true, "cell_type", static_cast<std::int64_t>(seed), told(options, seed)});
+  writer.finish(rows, genes_of(*simulator, options),
+                {true, "cell_type", static_cast<std::int64_t>(seed), told(options, seed)});
 }
 
 }  // namespace retort

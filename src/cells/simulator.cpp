@@ -15,7 +15,18 @@ namespace retort {
 namespace {
 
 // What a stream of numbers of the model itself is for; rows have 0.
-enum Stream : std::uint32_t { of_row, of_base, of_type, of_batch, of_type_share, of_change, of_change_order, of_dispersion, of_own_change, of_own_change_order };
+enum Stream : std::uint32_t {
+  of_row,
+  of_base,
+  of_type,
+  of_batch,
+  of_type_share,
+  of_change,
+  of_change_order,
+  of_dispersion,
+  of_own_change,
+  of_own_change_order
+};
 
 // A negative binomial count is a Poisson number of bursts of logarithmic size (Quenouille 1949), and the bursts of all
 // genes of a cell together are one Poisson number of draws from one table: a cell costs what its bursts cost, however
@@ -34,7 +45,9 @@ struct Table {
 };
 
 constexpr double two_to_32 = 4294967296.0;
-std::uint32_t share_of_2_to_32(double share) { return static_cast<std::uint32_t>(std::clamp(share * two_to_32, 0.0, two_to_32 - 1)); }
+std::uint32_t share_of_2_to_32(double share) {
+  return static_cast<std::uint32_t>(std::clamp(share * two_to_32, 0.0, two_to_32 - 1));
+}
 
 double burst_rate(double mean, double theta) { return theta * std::log1p(mean / theta); }
 
@@ -92,16 +105,22 @@ std::vector<std::string> numbered(char const* prefix, std::int64_t count) {
 }
 
 void check(SimulateOptions const& options) {
-  auto const refuse = [](char const* name, std::int64_t value, char const* why) { fail(ExitCode::usage, "simulate.{} is {} ({})", name, value, why); };
+  auto const refuse = [](char const* name, std::int64_t value, char const* why) {
+    fail(ExitCode::usage, "simulate.{} is {} ({})", name, value, why);
+  };
   if (options.cells < 1) refuse("cells", options.cells, "at least one is needed");
   if (options.genes < 2 || options.genes > 1'000'000) refuse("genes", options.genes, "2 to 1,000,000 are possible");
   if (options.types < 1) refuse("types", options.types, "at least one is needed");
   if (options.batches < 1) refuse("batches", options.batches, "at least one is needed");
   if (options.conditions < 1) refuse("conditions", options.conditions, "at least one is needed");
-  if (options.de_genes > options.genes / 2) refuse("de_genes", options.de_genes, "they are of the better expressed half of the genes");
-  if (options.nonzeros < 0 || options.nonzeros > options.genes * 9 / 10) refuse("nonzeros", options.nonzeros, "a cell has at most nine tenths of the genes");
-  if (!(options.interaction >= 0 && options.interaction <= 1)) fail(ExitCode::usage, "simulate.interaction is {} (it is a share, 0 to 1)", options.interaction);
-  if (options.format != "atlas" && options.format != "h5ad") fail(ExitCode::usage, "simulate.format is '{}' (known are atlas and h5ad)", options.format);
+  if (options.de_genes > options.genes / 2)
+    refuse("de_genes", options.de_genes, "they are of the better expressed half of the genes");
+  if (options.nonzeros < 0 || options.nonzeros > options.genes * 9 / 10)
+    refuse("nonzeros", options.nonzeros, "a cell has at most nine tenths of the genes");
+  if (!(options.interaction >= 0 && options.interaction <= 1))
+    fail(ExitCode::usage, "simulate.interaction is {} (it is a share, 0 to 1)", options.interaction);
+  if (options.format != "atlas" && options.format != "h5ad")
+    fail(ExitCode::usage, "simulate.format is '{}' (known are atlas and h5ad)", options.format);
 }
 
 }  // namespace
@@ -113,17 +132,21 @@ void add_simulate_options(OptionTable& table, SimulateOptions& options) {
       .add("simulate.batches", options.batches, "batches")
       .add("simulate.conditions", options.conditions, "conditions; the first is the control")
       .add("simulate.de_genes", options.de_genes, "genes that a condition changes; -1: 5 % of them")
-      .add("simulate.interaction", options.interaction, "share of them that are other genes in every type; 0: a condition does the same to all types, 1: to each something else")
+      .add("simulate.interaction", options.interaction,
+           "share of them that are other genes in every type; 0: a condition does the same to all types, 1: to each "
+           "something else")
       .add("simulate.nonzeros", options.nonzeros, "expressed genes of a cell, on average; 0: 9.5 % of them")
       .add("simulate.type_share", options.type_share, "share of the genes that a type changes")
       .add("simulate.type_sd", options.type_sd, "by how much: standard deviation of the natural log")
       .add("simulate.batch_sd", options.batch_sd, "by how much a batch changes every gene")
-      .add("simulate.library_sd", options.library_sd, "spread of the library sizes: standard deviation of the natural log")
+      .add("simulate.library_sd", options.library_sd,
+           "spread of the library sizes: standard deviation of the natural log")
       .add("simulate.lfc", options.lfc, "mean size of a condition's log2 fold changes")
       .add("simulate.lfc_sd", options.lfc_sd, "their standard deviation")
       .add("simulate.dispersion", options.dispersion, "median theta: variance = mean + mean^2 / theta")
       .add("simulate.output", options.output, "file to write; empty: atlas.h5ad in the run folder")
-      .add("simulate.format", options.format, "atlas, or h5ad: float32 counts as people's files have them, input of ingest");
+      .add("simulate.format", options.format,
+           "atlas, or h5ad: float32 counts as people's files have them, input of ingest");
 }
 
 struct Simulator::State {
@@ -132,13 +155,19 @@ struct Simulator::State {
   std::size_t genes;
   std::vector<double> base, theta, type_ends;  // type_ends: cumulative shares
   std::vector<std::vector<double>> type_effect, batch_effect;
-  std::vector<std::vector<double>> shared_changes, changes;  // log2; [condition], and with those of the type's own [condition, type]
+  std::vector<std::vector<double>> shared_changes,
+      changes;  // log2; [condition], and with those of the type's own [condition, type]
   double depth = 1;
   std::vector<Table> tables;  // [type, batch, condition]; made when first needed
   std::vector<std::uint32_t> count;
   std::vector<std::uint64_t> seen;
 
-  State(SimulateOptions const& asked, std::uint64_t own_seed) : options(asked), seed(own_seed), genes(static_cast<std::size_t>(asked.genes)), count(genes), seen((genes + 63) / 64) {
+  State(SimulateOptions const& asked, std::uint64_t own_seed)
+      : options(asked),
+        seed(own_seed),
+        genes(static_cast<std::size_t>(asked.genes)),
+        count(genes),
+        seen((genes + 63) / 64) {
     check(options);
     if (options.nonzeros == 0) options.nonzeros = std::max<std::int64_t>(1, options.genes * 95 / 1000);
     if (options.de_genes < 0) options.de_genes = options.genes / 20;
@@ -147,9 +176,11 @@ struct Simulator::State {
     for (double& share : base) share /= total;
     theta = profile(of_dispersion, 0, 1, 0.5);
     for (double& value : theta) value *= options.dispersion;
-    for (std::int64_t type = 0; type < options.types; ++type) type_effect.push_back(profile(of_type, type, options.type_share, options.type_sd));
+    for (std::int64_t type = 0; type < options.types; ++type)
+      type_effect.push_back(profile(of_type, type, options.type_share, options.type_sd));
     for (auto& effect : type_effect) keep_sum(effect);
-    for (std::int64_t batch = 0; batch < options.batches; ++batch) batch_effect.push_back(profile(of_batch, batch, 1, options.batch_sd));
+    for (std::int64_t batch = 0; batch < options.batches; ++batch)
+      batch_effect.push_back(profile(of_batch, batch, 1, options.batch_sd));
     for (auto& effect : batch_effect) keep_sum(effect);
     draw_type_shares();
     draw_changes();
@@ -190,7 +221,8 @@ struct Simulator::State {
     std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return base[a] > base[b]; });
     order.resize(genes / 2);
     auto const own = std::llround(options.interaction * static_cast<double>(options.de_genes));
-    auto const change_first = [&](std::vector<double>& change, std::vector<std::size_t> const& chosen, std::int64_t number, std::uint64_t which, Stream stream) {
+    auto const change_first = [&](std::vector<double>& change, std::vector<std::size_t> const& chosen,
+                                  std::int64_t number, std::uint64_t which, Stream stream) {
       Random random(seed, purpose::simulate, which, stream);
       for (std::int64_t i = 0; i < number; ++i) {
         double const size = std::max(0.1, options.lfc + options.lfc_sd * random.normal());
@@ -214,10 +246,13 @@ struct Simulator::State {
       }
     }
   }
-  std::vector<double> const& changes_of(std::int64_t condition, std::int64_t type) const { return changes[static_cast<std::size_t>(condition * options.types + type)]; }
+  std::vector<double> const& changes_of(std::int64_t condition, std::int64_t type) const {
+    return changes[static_cast<std::size_t>(condition * options.types + type)];
+  }
 
   double mean_of(std::size_t gene, Cell const& cell) const {
-    return depth * base[gene] * type_effect[static_cast<std::size_t>(cell.type)][gene] * batch_effect[static_cast<std::size_t>(cell.batch)][gene] *
+    return depth * base[gene] * type_effect[static_cast<std::size_t>(cell.type)][gene] *
+           batch_effect[static_cast<std::size_t>(cell.batch)][gene] *
            std::exp2(changes_of(cell.condition, cell.type)[gene]);
   }
 
@@ -242,18 +277,22 @@ struct Simulator::State {
     }
     depth = high;
   }
-  double library(double z) const { return std::exp(options.library_sd * z - options.library_sd * options.library_sd / 2); }
+  double library(double z) const {
+    return std::exp(options.library_sd * z - options.library_sd * options.library_sd / 2);
+  }
 
   Cell describe(Random& random) const {
     Cell cell;
-    cell.type = static_cast<std::int32_t>(std::min(std::ranges::upper_bound(type_ends, random.uniform()) - type_ends.begin(), std::ssize(type_ends) - 1));
+    cell.type = static_cast<std::int32_t>(
+        std::min(std::ranges::upper_bound(type_ends, random.uniform()) - type_ends.begin(), std::ssize(type_ends) - 1));
     cell.batch = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(options.batches)));
     cell.condition = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(options.conditions)));
     return cell;
   }
 
   Table const& table_of(Cell const& cell) {
-    auto& table = tables[static_cast<std::size_t>((cell.type * options.batches + cell.batch) * options.conditions + cell.condition)];
+    auto& table = tables[static_cast<std::size_t>((cell.type * options.batches + cell.batch) * options.conditions +
+                                                  cell.condition)];
     if (!table.entries.empty()) return table;
     std::vector<double> rates(genes);
     table.bursts.resize(genes);
@@ -290,14 +329,17 @@ struct Simulator::State {
   }
 };
 
-Simulator::Simulator(SimulateOptions const& options, std::uint64_t seed) : state_(std::make_unique<State>(options, seed)) {}
+Simulator::Simulator(SimulateOptions const& options, std::uint64_t seed)
+    : state_(std::make_unique<State>(options, seed)) {}
 Simulator::~Simulator() = default;
 
 Simulator::Cell Simulator::describe(std::int64_t row) const {
   Random random(state_->seed, purpose::simulate, static_cast<std::uint64_t>(row), of_row);
   return state_->describe(random);
 }
-void Simulator::draw(std::int64_t row, std::vector<std::uint32_t>& genes, std::vector<std::uint32_t>& counts) { state_->draw(row, genes, counts); }
+void Simulator::draw(std::int64_t row, std::vector<std::uint32_t>& genes, std::vector<std::uint32_t>& counts) {
+  state_->draw(row, genes, counts);
+}
 
 std::vector<std::string> Simulator::type_names() const { return numbered("t", state_->options.types); }
 std::vector<std::string> Simulator::batch_names() const { return numbered("b", state_->options.batches); }
@@ -307,8 +349,12 @@ std::vector<std::string> Simulator::condition_names() const {
   names[0] = "control";
   return names;
 }
-std::vector<double> Simulator::log_fold_changes(std::int64_t condition) const { return state_->shared_changes.at(static_cast<std::size_t>(condition)); }
-std::vector<double> Simulator::log_fold_changes(std::int64_t condition, std::int64_t type) const { return state_->changes_of(condition, type); }
+std::vector<double> Simulator::log_fold_changes(std::int64_t condition) const {
+  return state_->shared_changes.at(static_cast<std::size_t>(condition));
+}
+std::vector<double> Simulator::log_fold_changes(std::int64_t condition, std::int64_t type) const {
+  return state_->changes_of(condition, type);
+}
 std::vector<double> Simulator::means(Cell const& cell) const {
   std::vector<double> values(state_->genes);
   for (std::size_t gene = 0; gene < values.size(); ++gene) values[gene] = state_->mean_of(gene, cell);

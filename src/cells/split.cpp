@@ -31,7 +31,8 @@ std::vector<Part> stratified_split(std::vector<std::int32_t> const& classes, std
     auto const n = static_cast<std::int64_t>(cells.size());
     std::int64_t const tests = part_size(n, fractions.test);
     Random(seed, purpose::split, c).shuffle(cells);
-    for (std::int64_t i = 0; i < tests; ++i) parts[static_cast<std::size_t>(cells[static_cast<std::size_t>(i)])] = Part::test;
+    for (std::int64_t i = 0; i < tests; ++i)
+      parts[static_cast<std::size_t>(cells[static_cast<std::size_t>(i)])] = Part::test;
 
     // Drawn by an own stream from the cells in their order, so that the test fraction alone decides who tests.
     std::vector<std::int64_t> train(cells.begin() + tests, cells.end());

@@ -19,17 +19,21 @@ struct Moments {
 
 template <class Visit>
 void for_each_count(CsrBlock const& cells, Visit const& visit) {
-  for (std::size_t k = 0; k < cells.indices.size(); ++k) visit(static_cast<std::size_t>(cells.indices[k]), static_cast<double>(cells.values[k]));
+  for (std::size_t k = 0; k < cells.indices.size(); ++k)
+    visit(static_cast<std::size_t>(cells.indices[k]), static_cast<double>(cells.values[k]));
 }
 
 // Values of at least `least`.
 Moments moments_of(CsrBlock const& cells, double least) {
-  if (cells.rows() < 2) fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", cells.rows());
+  if (cells.rows() < 2)
+    fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", cells.rows());
   auto const genes = static_cast<std::size_t>(cells.genes);
   auto const n = static_cast<double>(cells.rows());
   Moments all{std::vector<double>(genes), std::vector<double>(genes), std::vector<std::int64_t>(genes)};
   for_each_count(cells, [&](std::size_t gene, double count) {
-    if (!(count >= least) || !std::isfinite(count)) fail(ExitCode::bad_input, "a real cell holds {} of gene {} (it is no {})", count, gene, least == 0 ? "count" : "expression");
+    if (!(count >= least) || !std::isfinite(count))
+      fail(ExitCode::bad_input, "a real cell holds {} of gene {} (it is no {})", count, gene,
+           least == 0 ? "count" : "expression");
     all.mean[gene] += count;
     all.seen_in[gene] += count > 0;
   });
@@ -39,7 +43,8 @@ Moments moments_of(CsrBlock const& cells, double least) {
     all.variance[gene] += (count - all.mean[gene]) * (count - all.mean[gene]);
     stored[gene] += 1;
   });
-  for (std::size_t gene = 0; gene < genes; ++gene) all.variance[gene] = (all.variance[gene] + (n - stored[gene]) * all.mean[gene] * all.mean[gene]) / (n - 1);
+  for (std::size_t gene = 0; gene < genes; ++gene)
+    all.variance[gene] = (all.variance[gene] + (n - stored[gene]) * all.mean[gene] * all.mean[gene]) / (n - 1);
   return all;
 }
 
@@ -58,7 +63,8 @@ std::vector<double> expected_deviations(Moments const& moments, std::vector<bool
   return expected;
 }
 
-std::vector<double> standardised_variances(CsrBlock const& cells, Moments const& moments, std::vector<bool> const& looked_at, std::vector<double> const& expected) {
+std::vector<double> standardised_variances(CsrBlock const& cells, Moments const& moments,
+                                           std::vector<bool> const& looked_at, std::vector<double> const& expected) {
   auto const n = static_cast<double>(cells.rows());
   std::vector<double> sums(expected.size()), squares(expected.size()), variance(expected.size());
   for_each_count(cells, [&](std::size_t gene, double count) {
@@ -68,7 +74,9 @@ std::vector<double> standardised_variances(CsrBlock const& cells, Moments const&
   });
   for (std::size_t gene = 0; gene < variance.size(); ++gene) {
     double const mean = moments.mean[gene];
-    if (looked_at[gene]) variance[gene] = (n * mean * mean + squares[gene] - 2 * sums[gene] * mean) / ((n - 1) * expected[gene] * expected[gene]);
+    if (looked_at[gene])
+      variance[gene] =
+          (n * mean * mean + squares[gene] - 2 * sums[gene] * mean) / ((n - 1) * expected[gene] * expected[gene]);
   }
   return variance;
 }
@@ -112,7 +120,9 @@ VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count) {
 std::vector<std::int32_t> highest_genes(std::span<double const> of_gene, std::int64_t count) {
   std::vector<std::int32_t> genes(of_gene.size());
   std::iota(genes.begin(), genes.end(), 0);
-  std::stable_sort(genes.begin(), genes.end(), [&](std::int32_t a, std::int32_t b) { return of_gene[static_cast<std::size_t>(a)] > of_gene[static_cast<std::size_t>(b)]; });
+  std::stable_sort(genes.begin(), genes.end(), [&](std::int32_t a, std::int32_t b) {
+    return of_gene[static_cast<std::size_t>(a)] > of_gene[static_cast<std::size_t>(b)];
+  });
   genes.resize(std::min(genes.size(), static_cast<std::size_t>(count)));
   std::sort(genes.begin(), genes.end());
   return genes;

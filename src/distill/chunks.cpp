@@ -14,7 +14,8 @@ std::vector<Chunk> plan_chunks(std::int64_t classes, std::int64_t spc, std::int6
     Chunk chunk{begin, end - begin, {begin * spc, end * spc}, {}, 0};
     std::int64_t const pieces = std::max<std::int64_t>(1, (chunk.rows.size() + chunk_cells - 1) / chunk_cells);
     for (std::int64_t piece = 0; piece < pieces; ++piece)
-      chunk.pieces.push_back({chunk.rows.begin + chunk.rows.size() * piece / pieces, chunk.rows.begin + chunk.rows.size() * (piece + 1) / pieces});
+      chunk.pieces.push_back({chunk.rows.begin + chunk.rows.size() * piece / pieces,
+                              chunk.rows.begin + chunk.rows.size() * (piece + 1) / pieces});
     std::int64_t const middle = chunk.rows.begin + chunk.rows.end;  // twice, to stay whole
     chunk.owner = static_cast<int>(middle * ranks / (2 * classes * spc));
     chunks.push_back(std::move(chunk));

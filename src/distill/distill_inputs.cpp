@@ -14,7 +14,8 @@ DistillInputs::DistillInputs(Session const& session, DistillOptions const& optio
       features_file(session.input(options.features, "features.h5ad")),
       foundation_folder(session.input(options.foundation, "foundation")),
       generator_folder(session.input(options.generator, "generator")),
-      needs_denoiser(std::any_of(options.variants.begin(), options.variants.end(), [](auto const& name) { return variant_named(name).needs_denoiser; })) {}
+      needs_denoiser(std::any_of(options.variants.begin(), options.variants.end(),
+                                 [](auto const& name) { return variant_named(name).needs_denoiser; })) {}
 
 std::vector<std::filesystem::path> DistillInputs::files() const {
   std::vector<std::filesystem::path> files{atlas_file, features_file, foundation_folder / "config.json"};
@@ -22,7 +23,8 @@ std::vector<std::filesystem::path> DistillInputs::files() const {
   return files;
 }
 
-void DistillInputs::open(Session const& session, DistillOptions const& options, HeadOptions const& head, ShardPlan const& plan) {
+void DistillInputs::open(Session const& session, DistillOptions const& options, HeadOptions const& head,
+                         ShardPlan const& plan) {
   atlas = std::make_unique<Atlas>(atlas_file);
   labels = atlas->labels(options.label);
   fit_rows = fit_rows_by_class(labels, atlas->parts());
@@ -33,16 +35,21 @@ void DistillInputs::open(Session const& session, DistillOptions const& options, 
   auto const first = read_features(features_file, {0, 1});
   require_features_of(*atlas, features_file, first);
   if (first.encoder != encoder)
-    fail(ExitCode::bad_input, "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together) run retort-embed again",
+    fail(ExitCode::bad_input,
+         "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together) run retort-embed again",
          features_file.string(), first.encoder, foundation_folder.string(), encoder);
   if (needs_denoiser) {
     denoiser = std::make_unique<Scdg>(Scdg::load(generator_folder));
-    if (denoiser->encoder() != encoder || denoiser->atlas() != atlas->identity() || denoiser->class_names() != labels.names)
-      fail(ExitCode::bad_input, "'{}' was trained on other features, cells or classes than '{}' has. Run retort-train-diffusion again", generator_folder.string(), features_file.string());
+    if (denoiser->encoder() != encoder || denoiser->atlas() != atlas->identity() ||
+        denoiser->class_names() != labels.names)
+      fail(ExitCode::bad_input,
+           "'{}' was trained on other features, cells or classes than '{}' has. Run retort-train-diffusion again",
+           generator_folder.string(), features_file.string());
   }
   feature_scale = scale_of_features(first.width, head);
   if (session.dry_run) return;
-  real = std::make_unique<RealFeatures>([&](auto rows) { return read_feature_rows(features_file, rows); }, first.width, fit_rows, plan, feature_scale);
+  real = std::make_unique<RealFeatures>([&](auto rows) { return read_feature_rows(features_file, rows); }, first.width,
+                                        fit_rows, plan, feature_scale);
   held_out = std::make_unique<HeldOut>(features_file, labels, atlas->parts());
 }
 

@@ -18,8 +18,10 @@ namespace {
 constexpr std::int64_t block_cells = 1024;  // real cells that pass the encoder at once
 constexpr double smallest_norm = 1e-12;     // as Foundation's unit rows
 
-// From what the first layer's product gives, [n, hidden]; its input may be undefined where the caller has it in another form.
-LayerPass pass_above(Foundation const& encoder, Head const& head, double feature_scale, at::Tensor const& cells, at::Tensor const& first, at::Tensor const& labels) {
+// From what the first layer's product gives, [n, hidden]; its input may be undefined where the caller has it in another
+// form.
+LayerPass pass_above(Foundation const& encoder, Head const& head, double feature_scale, at::Tensor const& cells,
+                     at::Tensor const& first, at::Tensor const& labels) {
   LayerPass pass{{cells}, {}};
   std::vector<at::Tensor> slopes;  // of each hidden layer, from its product to its output
   at::Tensor value = first;
@@ -39,7 +41,8 @@ LayerPass pass_above(Foundation const& encoder, Head const& head, double feature
   at::Tensor delta = (by_unit - unit * (unit * by_unit).sum(1, true)) / norm;
   pass.deltas.push_back(delta);
   for (std::size_t i = slopes.size(); i-- > 0;) {
-    at::Tensor const& above = i + 1 < slopes.size() ? encoder.encoder_layers[i + 1].weight : encoder.encoder_weight;  // [out, in]
+    at::Tensor const& above =
+        i + 1 < slopes.size() ? encoder.encoder_layers[i + 1].weight : encoder.encoder_weight;  // [out, in]
     delta = at::mm(delta, above) * slopes[i];
     pass.deltas.push_back(delta);
   }
@@ -51,7 +54,8 @@ LayerPass pass_above(Foundation const& encoder, Head const& head, double feature
 
 }  // namespace
 
-LayerPass pass_through(Foundation const& encoder, Head const& head, double feature_scale, at::Tensor const& cells, at::Tensor const& labels) {
+LayerPass pass_through(Foundation const& encoder, Head const& head, double feature_scale, at::Tensor const& cells,
+                       at::Tensor const& labels) {
   HiddenLayer const& first = encoder.encoder_layers[0];  // a row a gene
   return pass_above(encoder, head, feature_scale, cells, at::addmm(first.bias, cells, first.weight), labels);
 }
@@ -78,23 +82,29 @@ struct EncoderMatching::State {
   }
 
   // Adds what cells of class c give, times `share`, to `into`.
-  void add_up(CsrBlock const& cells, Head const& head, std::int64_t c, double share, std::vector<at::Tensor> const& into) const {
+  void add_up(CsrBlock const& cells, Head const& head, std::int64_t c, double share,
+              std::vector<at::Tensor> const& into) const {
     HiddenLayer const& layer = encoder.encoder_layers[0];
-    at::Tensor const bias = layer.bias.detach().clone().requires_grad_(true);  // so that the product has a backward, which adds to into[0]
+    at::Tensor const bias =
+        layer.bias.detach().clone().requires_grad_(true);  // so that the product has a backward, which adds to into[0]
     at::Tensor first;
     {
       at::AutoGradMode const with_graph(true);
       first = sparse_linear(cells, layer.weight, bias, into[0]);
     }
     at::NoGradGuard const no_graph;
-    auto const pass = pass_above(encoder, head, feature_scale, {}, first.detach(), at::full({cells.rows()}, c, at::kLong));
+    auto const pass =
+        pass_above(encoder, head, feature_scale, {}, first.detach(), at::full({cells.rows()}, c, at::kLong));
     torch::autograd::grad({first}, {bias}, {pass.deltas[0] * share});
     for (std::size_t i = 1; i < into.size(); ++i) into[i].addmm_(pass.deltas[i].t(), pass.inputs[i], 1, share);
   }
 };
 
-EncoderMatching::EncoderMatching(Communicator const& ranks, ShardPlan const& plan, Foundation const& encoder, double feature_scale, Read read, std::vector<std::vector<std::int64_t>> const& rows_by_class,
-                                 std::vector<std::int64_t> const& hidden, std::int64_t cells_a_class, std::uint64_t seed) {
+EncoderMatching::EncoderMatching(Communicator const& ranks, ShardPlan const& plan, Foundation const& encoder,
+                                 double feature_scale, Read read,
+                                 std::vector<std::vector<std::int64_t>> const& rows_by_class,
+                                 std::vector<std::int64_t> const& hidden, std::int64_t cells_a_class,
+                                 std::uint64_t seed) {
   std::vector<std::vector<std::int64_t>> shapes;
   for (auto const& layer : encoder.encoder_layers) shapes.push_back(layer.weight.sizes().vec());
   shapes.push_back(encoder.encoder_weight.sizes().vec());
@@ -102,7 +112,8 @@ EncoderMatching::EncoderMatching(Communicator const& ranks, ShardPlan const& pla
   shapes.push_back({std::ssize(rows_by_class), shapes.back()[0]});
   std::int64_t length = 0;
   for (auto const& shape : shapes) length += shape[0] * shape[1];
-  state_ = std::make_unique<State>(State{plan, ranks, encoder, feature_scale, std::move(read), rows_by_class, (cells_a_class + plan.shards() - 1) / plan.shards(), seed, shapes,
+  state_ = std::make_unique<State>(State{plan, ranks, encoder, feature_scale, std::move(read), rows_by_class,
+                                         (cells_a_class + plan.shards() - 1) / plan.shards(), seed, shapes,
                                          OrderedSum<float>(ranks, plan, length)});
 }
 EncoderMatching::~EncoderMatching() = default;
@@ -111,10 +122,13 @@ void EncoderMatching::for_each_class(Head const& head, std::uint64_t draw, Visit
   State& state = *state_;
   int const shards = state.plan.shards();
   std::vector<Random> random;
-  for (int shard = 0; shard < shards; ++shard) random.emplace_back(state.seed, purpose::real_sample, draw, static_cast<std::uint32_t>(shard));
+  for (int shard = 0; shard < shards; ++shard)
+    random.emplace_back(state.seed, purpose::real_sample, draw, static_cast<std::uint32_t>(shard));
   for (std::int64_t c = 0; c < std::ssize(state.rows_by_class); ++c) {
     auto const& rows = state.rows_by_class[static_cast<std::size_t>(c)];
-    auto const drawn = [&](int shard) { return std::min(share_of(std::ssize(rows), shard, shards).size(), state.cells_a_shard); };
+    auto const drawn = [&](int shard) {
+      return std::min(share_of(std::ssize(rows), shard, shards).size(), state.cells_a_shard);
+    };
     std::int64_t used = 0;
     for (int shard = 0; shard < shards; ++shard) used += drawn(shard);
     state.ranks.together([&] {  // reads cells
@@ -129,8 +143,10 @@ void EncoderMatching::for_each_class(Head const& head, std::uint64_t draw, Visit
           own.resize(static_cast<std::size_t>(drawn(shard)));
           std::fill(block.begin(), block.end(), 0.0F);
           for (std::int64_t first = 0; first < std::ssize(own); first += block_cells)
-            state.add_up(state.read(std::span(own).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(std::min(block_cells, std::ssize(own) - first)))), head, c,
-                         1 / static_cast<double>(used), state.views(block.data()));
+            state.add_up(state.read(std::span(own).subspan(
+                             static_cast<std::size_t>(first),
+                             static_cast<std::size_t>(std::min(block_cells, std::ssize(own) - first)))),
+                         head, c, 1 / static_cast<double>(used), state.views(block.data()));
           tree.add(block);
         }
         tree.take(block);
@@ -144,13 +160,16 @@ void EncoderMatching::for_each_class(Head const& head, std::uint64_t draw, Visit
   }
 }
 
-EncoderMatching::Result EncoderMatching::operator()(Head const& head, at::Tensor const& cells, std::uint64_t draw) const {
+EncoderMatching::Result EncoderMatching::operator()(Head const& head, at::Tensor const& cells,
+                                                    std::uint64_t draw) const {
   State const& state = *state_;
   std::int64_t const classes = std::ssize(state.rows_by_class), spc = cells.size(0) / classes;
   at::AutoGradMode const with_graph(true);
   at::Tensor const leaf = cells.detach().clone().requires_grad_(true);
-  auto const pass = pass_through(state.encoder, head, state.feature_scale, leaf, at::arange(classes, at::kLong).repeat_interleave(spc));
-  // First the loss by what is in the pass, class by class while its real gradient is there; then all of it by the cells.
+  auto const pass = pass_through(state.encoder, head, state.feature_scale, leaf,
+                                 at::arange(classes, at::kLong).repeat_interleave(spc));
+  // First the loss by what is in the pass, class by class while its real gradient is there; then all of it by the
+  // cells.
   std::vector<at::Tensor> outputs = pass.inputs, upstream;
   outputs.insert(outputs.end(), pass.deltas.begin(), pass.deltas.end());
   for (auto const& output : outputs) upstream.push_back(at::zeros_like(output));
@@ -180,7 +199,8 @@ double EncoderMatching::loss(Head const& head, at::Tensor const& cells, std::uin
   at::NoGradGuard const no_graph;
   State const& state = *state_;
   std::int64_t const classes = std::ssize(state.rows_by_class), spc = cells.size(0) / classes;
-  auto const pass = pass_through(state.encoder, head, state.feature_scale, cells, at::arange(classes, at::kLong).repeat_interleave(spc));
+  auto const pass = pass_through(state.encoder, head, state.feature_scale, cells,
+                                 at::arange(classes, at::kLong).repeat_interleave(spc));
   double sum = 0;
   for_each_class(head, draw, [&](std::int64_t c, std::vector<at::Tensor> const& real) {
     LayerPass own = pass;

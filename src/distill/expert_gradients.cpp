@@ -28,7 +28,8 @@ RealFeatures::Slice sample(RealFeatures::Slice const& all, std::int64_t cells_a_
 
 // A slice made ready for products with a few rows: a head's, and each class's residuals.
 struct PackedSlice {
-  explicit PackedSlice(RealFeatures::Slice const& slice) : class_begin(slice.class_begin), scores(pack_matrix(slice.values.t())) {
+  explicit PackedSlice(RealFeatures::Slice const& slice)
+      : class_begin(slice.class_begin), scores(pack_matrix(slice.values.t())) {
     for (std::size_t c = 0; c + 1 < class_begin.size(); ++c)
       of_class.push_back(pack_matrix(slice.values.narrow(0, class_begin[c], class_begin[c + 1] - class_begin[c])));
   }
@@ -56,7 +57,9 @@ struct ExpertGradients::State {
     auto const layers = layer_gradients(out, head);
     for (std::int64_t c = 0; c < real.classes(); ++c) {
       auto const i = static_cast<std::size_t>(c);
-      at::Tensor const rows = slice.values.narrow(0, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i]).narrow(1, 0, real.width());
+      at::Tensor const rows =
+          slice.values.narrow(0, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i])
+              .narrow(1, 0, real.width());
       auto const pass = pass_through(head, rows, at::full({rows.size(0)}, c, at::kLong));
       for (std::size_t l = 0; l < layers.size(); ++l) {
         std::int64_t const in = pass.inputs[l].size(1);
@@ -70,20 +73,31 @@ struct ExpertGradients::State {
   void add_up(PackedSlice const& slice, at::Tensor const& head, at::Tensor const& out) const {
     at::Tensor const no_bias = at::zeros({std::max(slice.class_begin.back(), out.size(2))}, at::kFloat);
     // A row a class, so that the softmax runs along the cells in vector registers.
-    at::Tensor const difference = at::softmax(multiply_packed(head, slice.scores, no_bias.narrow(0, 0, slice.class_begin.back())), 0);
+    at::Tensor const difference =
+        at::softmax(multiply_packed(head, slice.scores, no_bias.narrow(0, 0, slice.class_begin.back())), 0);
     for (std::int64_t c = 0; c < real.classes(); ++c) {
       auto const i = static_cast<std::size_t>(c);
-      at::Tensor const of_class = difference.narrow(1, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i]);  // [classes, rows]
+      at::Tensor const of_class = difference.narrow(
+          1, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i]);  // [classes, rows]
       of_class.select(0, c).sub_(1);
       multiply_packed_out(out.select(0, c), of_class, slice.of_class[i], no_bias.narrow(0, 0, out.size(2)));
     }
   }
 };
 
-ExpertGradients::ExpertGradients(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, std::vector<std::int64_t> const& hidden,
-                                 std::int64_t cells_a_class, std::uint64_t seed)
-    : state_(new State{ranks, plan, real, gradient_length(real.classes(), real.width(), hidden), cells_a_class, seed,
-                       OrderedSum<float>(ranks, plan, real.classes() * gradient_length(real.classes(), real.width(), hidden)), {}, {}}) {
+ExpertGradients::ExpertGradients(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real,
+                                 std::vector<std::int64_t> const& hidden, std::int64_t cells_a_class,
+                                 std::uint64_t seed)
+    : state_(new State{
+          ranks,
+          plan,
+          real,
+          gradient_length(real.classes(), real.width(), hidden),
+          cells_a_class,
+          seed,
+          OrderedSum<float>(ranks, plan, real.classes() * gradient_length(real.classes(), real.width(), hidden)),
+          {},
+          {}}) {
   std::int64_t const a_shard = (cells_a_class + plan.shards() - 1) / plan.shards();
   for (std::int64_t const count : real.counts()) {
     std::int64_t used = 0;
@@ -93,7 +107,8 @@ ExpertGradients::ExpertGradients(Communicator const& ranks, ShardPlan const& pla
     }
     state_->shares.push_back(1 / static_cast<double>(used));
   }
-  for (int shard = plan.begin(); shard < plan.end() && !cells_a_class && hidden.empty(); ++shard) state_->slices.emplace_back(real.slice(shard));
+  for (int shard = plan.begin(); shard < plan.end() && !cells_a_class && hidden.empty(); ++shard)
+    state_->slices.emplace_back(real.slice(shard));
 }
 
 ExpertGradients::~ExpertGradients() = default;
@@ -103,7 +118,8 @@ at::Tensor ExpertGradients::operator()(Head const& head, std::uint64_t draw) con
   State& state = *state_;
   std::int64_t const classes = state.real.classes(), width = state.real.width(), length = classes * state.length;
   bool const linear = head.hidden.empty();
-  at::Tensor const scores = linear ? at::cat({head.weight, head.bias.unsqueeze(1)}, 1) : at::Tensor();  // [classes, width + 1]
+  at::Tensor const scores =
+      linear ? at::cat({head.weight, head.bias.unsqueeze(1)}, 1) : at::Tensor();  // [classes, width + 1]
   std::int64_t const a_shard = (state.cells_a_class + state.plan.shards() - 1) / state.plan.shards();
 
   at::Tensor of_shard = at::empty({classes, state.length}, at::kFloat);
@@ -118,8 +134,10 @@ at::Tensor ExpertGradients::operator()(Head const& head, std::uint64_t draw) con
         auto const& all = state.real.slice(shard);
         Random const random(state.seed, purpose::real_sample, draw, static_cast<std::uint32_t>(shard));
         auto const slice = state.cells_a_class ? sample(all, a_shard, random) : all;
-        if (linear) state.add_up(PackedSlice(slice), scores, of_linear);
-        else state.add_up(slice, head, of_shard);
+        if (linear)
+          state.add_up(PackedSlice(slice), scores, of_linear);
+        else
+          state.add_up(slice, head, of_shard);
       }
       tree.add({of_shard.const_data_ptr<float>(), static_cast<std::size_t>(length)});
     }

@@ -27,19 +27,22 @@ struct GeneMatching::State {
   }
 };
 
-GeneMatching::GeneMatching(Communicator const& ranks, ShardPlan const& plan, Read const& read, std::vector<std::vector<std::int64_t>> const& rows_by_class, std::int64_t genes,
+GeneMatching::GeneMatching(Communicator const& ranks, ShardPlan const& plan, Read const& read,
+                           std::vector<std::vector<std::int64_t>> const& rows_by_class, std::int64_t genes,
                            std::int64_t most_cells)
     : state_(std::make_unique<State>()) {
   state_->genes = genes;
   state_->classes = std::ssize(rows_by_class);
-  std::int64_t const all = std::accumulate(rows_by_class.begin(), rows_by_class.end(), std::int64_t{0}, [](std::int64_t sum, auto const& rows) { return sum + std::ssize(rows); });
+  std::int64_t const all = std::accumulate(rows_by_class.begin(), rows_by_class.end(), std::int64_t{0},
+                                           [](std::int64_t sum, auto const& rows) { return sum + std::ssize(rows); });
   double const share = std::min(1.0, static_cast<double>(most_cells) / static_cast<double>(all));
   ranks.together([&] {
     for (int shard = plan.begin(); shard < plan.end(); ++shard) {
       std::vector<std::int64_t> rows;
       LabelledCells& own = state_->own.emplace_back();
       for (std::size_t c = 0; c < rows_by_class.size(); ++c) {
-        auto const wanted = static_cast<std::int64_t>(std::ceil(share * static_cast<double>(rows_by_class[c].size())));  // the atlas is shuffled
+        auto const wanted = static_cast<std::int64_t>(
+            std::ceil(share * static_cast<double>(rows_by_class[c].size())));  // the atlas is shuffled
         RowRange const part = share_of(wanted, shard, plan.shards());
         rows.insert(rows.end(), rows_by_class[c].begin() + part.begin, rows_by_class[c].begin() + part.end);
         own.labels.insert(own.labels.end(), static_cast<std::size_t>(part.size()), static_cast<std::int32_t>(c));

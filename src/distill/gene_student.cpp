@@ -83,7 +83,8 @@ at::Tensor GeneStudent::back(at::Tensor const& by_weight, at::Tensor const& by_b
   // scaled = (cells - mean) * scale, scale = 1 / sd
   by_scale.add_((by_scaled * centred_).sum(0));
   by_mean.sub_((by_scaled * scale_).sum(0));
-  return by_scaled * scale_ + (by_mean / static_cast<double>(n)) - centred_ * (by_scale * scale_.pow(3) / static_cast<double>(n));
+  return by_scaled * scale_ + (by_mean / static_cast<double>(n)) -
+         centred_ * (by_scale * scale_.pow(3) / static_cast<double>(n));
 }
 
 }  // namespace retort

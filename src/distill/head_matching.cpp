@@ -30,9 +30,9 @@ struct HeadMatching::State {
   RealFeatures const& real;
   double scale;
   HeadTraining training;
-  std::int64_t cells = 0;            // fit cells over all ranks
-  OrderedSum<float> sum;             // the gradient, then the loss
-  std::vector<PackedCells> shards;   // of this rank
+  std::int64_t cells = 0;           // fit cells over all ranks
+  OrderedSum<float> sum;            // the gradient, then the loss
+  std::vector<PackedCells> shards;  // of this rank
 
   // The mean cross-entropy of all real cells and its derivative by the head [classes, width + 1], of one shard's cells.
   void add_up(PackedCells const& own, at::Tensor const& head, std::span<float> out) const {
@@ -42,7 +42,8 @@ struct HeadMatching::State {
     at::Tensor const log_p = at::log_softmax(scores, 0), error = log_p.exp();
     double loss = 0;
     for (std::int64_t c = 0; c < classes; ++c) {
-      std::int64_t const begin = own.class_begin[static_cast<std::size_t>(c)], count = own.class_begin[static_cast<std::size_t>(c) + 1] - begin;
+      std::int64_t const begin = own.class_begin[static_cast<std::size_t>(c)],
+                         count = own.class_begin[static_cast<std::size_t>(c) + 1] - begin;
       loss -= log_p.select(0, c).narrow(0, begin, count).sum(at::kDouble).item<double>();
       error.select(0, c).narrow(0, begin, count).sub_(1);
     }
@@ -77,14 +78,22 @@ struct HeadMatching::State {
   }
 };
 
-HeadMatching::HeadMatching(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real, double feature_scale, HeadTraining const& training)
-    : state_(new State{plan, real, feature_scale, training, 0, OrderedSum<float>(ranks, plan, real.classes() * (real.width() + 1) + 1), {}}) {
+HeadMatching::HeadMatching(Communicator const& ranks, ShardPlan const& plan, RealFeatures const& real,
+                           double feature_scale, HeadTraining const& training)
+    : state_(new State{plan,
+                       real,
+                       feature_scale,
+                       training,
+                       0,
+                       OrderedSum<float>(ranks, plan, real.classes() * (real.width() + 1) + 1),
+                       {}}) {
   for (std::int64_t const count : real.counts()) state_->cells += count;
   for (int shard = plan.begin(); shard < plan.end(); ++shard) state_->shards.emplace_back(real.slice(shard));
 }
 HeadMatching::~HeadMatching() = default;
 
-HeadMatching::Result HeadMatching::operator()(at::Tensor const& features, at::Tensor const& labels, Head const& start) const {
+HeadMatching::Result HeadMatching::operator()(at::Tensor const& features, at::Tensor const& labels,
+                                              Head const& start) const {
   at::NoGradGuard const no_graph;
   UnrolledHead const head = state_->trained(features, labels, start);
   auto const [loss, by_head] = state_->outer(head.weight());
@@ -98,7 +107,8 @@ double HeadMatching::loss(at::Tensor const& features, at::Tensor const& labels, 
 
 HeadTraining head_training_like(HeadOptions const& head, std::int64_t steps) {
   constexpr double largest_rate = 0.05;  // longer steps on rows of norm sqrt(128) need not stay stable
-  return {steps, std::min(largest_rate, head.rate * static_cast<double>(head.epochs) / 2 / static_cast<double>(steps)), head.momentum, head.weight_decay};
+  return {steps, std::min(largest_rate, head.rate * static_cast<double>(head.epochs) / 2 / static_cast<double>(steps)),
+          head.momentum, head.weight_decay};
 }
 
 }  // namespace retort

@@ -10,8 +10,8 @@
 
 namespace retort {
 
-std::vector<std::int64_t> initial_rows(std::vector<std::vector<std::int64_t>> const& rows_by_class, std::int64_t spc, std::uint64_t seed,
-                                       std::int64_t draw) {
+std::vector<std::int64_t> initial_rows(std::vector<std::vector<std::int64_t>> const& rows_by_class, std::int64_t spc,
+                                       std::uint64_t seed, std::int64_t draw) {
   std::vector<std::int64_t> chosen;
   for (std::size_t c = 0; c < rows_by_class.size(); ++c) {
     Random random(seed, purpose::initial_cells, static_cast<std::uint64_t>(draw), static_cast<std::uint32_t>(c));
@@ -25,18 +25,21 @@ std::vector<std::int64_t> initial_rows(std::vector<std::vector<std::int64_t>> co
   return chosen;
 }
 
-at::Tensor initial_codes(DistillInputs const& in, Generator const& generator, std::vector<std::int64_t> const& start_rows, std::int64_t averaged,
-                         RowRange rows) {
-  std::span<std::int64_t const> const chosen(start_rows.data() + rows.begin * averaged, static_cast<std::size_t>(rows.size() * averaged));
+at::Tensor initial_codes(DistillInputs const& in, Generator const& generator,
+                         std::vector<std::int64_t> const& start_rows, std::int64_t averaged, RowRange rows) {
+  std::span<std::int64_t const> const chosen(start_rows.data() + rows.begin * averaged,
+                                             static_cast<std::size_t>(rows.size() * averaged));
   if (generator.start == Generator::Start::latents) {
-    at::Tensor const mean = read_feature_rows(in.features_file, chosen).view({rows.size(), averaged, -1}).mean(1);  // [rows, latent]
+    at::Tensor const mean =
+        read_feature_rows(in.features_file, chosen).view({rows.size(), averaged, -1}).mean(1);  // [rows, latent]
     return averaged == 1 ? mean : mean / mean.norm(2, {1}, true).clamp_min(1e-12);
   }
   at::Tensor cells = at::zeros({rows.size(), in.foundation->shape().genes}, at::kFloat);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     CsrBlock const cell = in.reader->read(chosen[i], chosen[i] + 1);
     float* const row = cells.data_ptr<float>() + static_cast<std::int64_t>(i) / averaged * cells.size(1);
-    for (std::size_t k = 0; k < cell.indices.size(); ++k) row[cell.indices[k]] += cell.values[k] / static_cast<float>(averaged);
+    for (std::size_t k = 0; k < cell.indices.size(); ++k)
+      row[cell.indices[k]] += cell.values[k] / static_cast<float>(averaged);
   }
   return cells;
 }

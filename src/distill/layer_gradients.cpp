@@ -35,19 +35,20 @@ std::vector<at::Tensor> layer_gradients(at::Tensor const& flat, Head const& head
   return views;
 }
 
-at::Tensor gradient_distance(LayerPass const& pass, std::vector<at::Tensor> const& real, std::int64_t k, GradientMetric metric) {
+at::Tensor gradient_distance(LayerPass const& pass, std::vector<at::Tensor> const& real, std::int64_t k,
+                             GradientMetric metric) {
   bool const rows = metric == GradientMetric::rows;
   at::Tensor losses = at::zeros({k}, at::kDouble), product = losses, own_square = losses, real_square = losses;
   for (std::size_t i = 0; i < real.size(); ++i) {
     std::int64_t const n = pass.inputs[i].size(0) / k, in = pass.inputs[i].size(1);
     at::Tensor const x = pass.inputs[i].view({k, n, in}), d = pass.deltas[i].view({k, n, -1});
     at::Tensor const weight = real[i].narrow(2, 0, in);  // [k, out, in]
-    // u_j = sum_i d_ij x_i / n is row j of ours: u_j . r_j = sum_i d_ij (x_i . r_j) / n and |u_j|^2 = d_j^T (x x^T) d_j / n^2;
-    // in double, because terms of large norm may cancel.
+    // u_j = sum_i d_ij x_i / n is row j of ours: u_j . r_j = sum_i d_ij (x_i . r_j) / n and |u_j|^2 = d_j^T (x x^T) d_j
+    // / n^2; in double, because terms of large norm may cancel.
     at::Tensor const x2 = x.to(at::kDouble), d2 = d.to(at::kDouble) / static_cast<double>(n);
-    at::Tensor across = (d2 * at::bmm(x, weight.transpose(1, 2))).sum(1);                       // [k, out]
-    at::Tensor square = (d2 * at::bmm(at::bmm(x2, x2.transpose(1, 2)), d2)).sum(1);             // [k, out]
-    at::Tensor const norm = at::norm(weight, 2, {2}).to(at::kDouble);                           // [k, out]
+    at::Tensor across = (d2 * at::bmm(x, weight.transpose(1, 2))).sum(1);            // [k, out]
+    at::Tensor square = (d2 * at::bmm(at::bmm(x2, x2.transpose(1, 2)), d2)).sum(1);  // [k, out]
+    at::Tensor const norm = at::norm(weight, 2, {2}).to(at::kDouble);                // [k, out]
     if (rows) {
       losses = losses + distance(across, square, norm).sum(1);
       continue;
@@ -60,15 +61,19 @@ at::Tensor gradient_distance(LayerPass const& pass, std::vector<at::Tensor> cons
   return rows ? losses : distance(product, own_square, real_square.sqrt());
 }
 
-FeatureMatch match_head_gradients(at::Tensor const& features, std::int64_t first_class, Head const& head, at::Tensor const& real, GradientMetric metric) {
+FeatureMatch match_head_gradients(at::Tensor const& features, std::int64_t first_class, Head const& head,
+                                  at::Tensor const& real, GradientMetric metric) {
   if (!head.hidden.empty()) return match_layer_gradients(features, first_class, head, real, metric);
-  return match_class_gradients(features, first_class, head.weight, head.bias, real.view({real.size(0), head.weight.size(0), -1}), metric);
+  return match_class_gradients(features, first_class, head.weight, head.bias,
+                               real.view({real.size(0), head.weight.size(0), -1}), metric);
 }
 
-FeatureMatch match_layer_gradients(at::Tensor const& features, std::int64_t first_class, Head const& head, at::Tensor const& real, GradientMetric metric) {
+FeatureMatch match_layer_gradients(at::Tensor const& features, std::int64_t first_class, Head const& head,
+                                   at::Tensor const& real, GradientMetric metric) {
   at::AutoGradMode const with_graph(true);
   std::int64_t const k = real.size(0), n = features.size(0) / k;
-  at::Tensor const leaf = features.detach().clone().requires_grad_(true), labels = at::arange(first_class, first_class + k, at::kLong).repeat_interleave(n);
+  at::Tensor const leaf = features.detach().clone().requires_grad_(true),
+                   labels = at::arange(first_class, first_class + k, at::kLong).repeat_interleave(n);
   at::Tensor const losses = gradient_distance(pass_through(head, leaf, labels), layer_gradients(real, head), k, metric);
   return {losses.detach().to(features.scalar_type()), torch::autograd::grad({losses.sum()}, {leaf})[0]};
 }

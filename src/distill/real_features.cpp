@@ -12,10 +12,13 @@ namespace retort {
 std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, std::vector<Part> const& parts) {
   std::vector<std::vector<std::int64_t>> rows(labels.names.size());
   for (std::size_t row = 0; row < parts.size(); ++row)
-    if (parts[row] == Part::fit) rows[static_cast<std::size_t>(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
+    if (parts[row] == Part::fit)
+      rows[static_cast<std::size_t>(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
   for (std::size_t c = 0; c < rows.size(); ++c)
     if (rows[c].empty())
-      fail(ExitCode::bad_input, "class '{}' of column '{}' has no cell in the fit part of the atlas (nothing could stand for it) remove its cells or label them otherwise",
+      fail(ExitCode::bad_input,
+           "class '{}' of column '{}' has no cell in the fit part of the atlas (nothing could stand for it) remove its "
+           "cells or label them otherwise",
            labels.names[c], labels.column);
   return rows;
 }
@@ -24,8 +27,9 @@ void draw_to_front(std::vector<std::int64_t>& rows, std::size_t taken, Random& r
   for (std::size_t i = 0; i < taken; ++i) std::swap(rows[i], rows[i + random.below(rows.size() - i)]);
 }
 
-RealFeatures::RealFeatures(Read const& read, std::int64_t width, std::vector<std::vector<std::int64_t>> const& rows_by_class,
-                           ShardPlan const& plan, double scale)
+RealFeatures::RealFeatures(Read const& read, std::int64_t width,
+                           std::vector<std::vector<std::int64_t>> const& rows_by_class, ShardPlan const& plan,
+                           double scale)
     : width_(width), first_shard_(plan.begin()) {
   for (auto const& rows : rows_by_class) counts_.push_back(static_cast<std::int64_t>(rows.size()));
   for (int shard = plan.begin(); shard < plan.end(); ++shard) {
@@ -50,13 +54,15 @@ at::Tensor class_means(Communicator const& ranks, ShardPlan const& plan, RealFea
     float const* values = slice.values.const_data_ptr<float>();
     for (std::size_t c = 0; c < static_cast<std::size_t>(classes); ++c)
       for (std::int64_t row = slice.class_begin[c]; row < slice.class_begin[c + 1]; ++row)
-        for (std::int64_t j = 0; j < width; ++j) sum[c * static_cast<std::size_t>(width) + static_cast<std::size_t>(j)] += values[row * (width + 1) + j];
+        for (std::int64_t j = 0; j < width; ++j)
+          sum[c * static_cast<std::size_t>(width) + static_cast<std::size_t>(j)] += values[row * (width + 1) + j];
     return sum;
   });
   at::Tensor means = at::empty({classes, width}, at::kFloat);
   float* out = means.data_ptr<float>();
   for (std::size_t i = 0; i < sums.size(); ++i)
-    out[i] = static_cast<float>(sums[i] / (static_cast<double>(real.counts()[i / static_cast<std::size_t>(width)]) * scale));
+    out[i] =
+        static_cast<float>(sums[i] / (static_cast<double>(real.counts()[i / static_cast<std::size_t>(width)]) * scale));
   return means;
 }
 

@@ -12,7 +12,8 @@
 
 namespace retort {
 namespace {
-constexpr std::uint64_t first_choosing_head = std::uint64_t{1} << 42;  // apart from those that judge and those that are matched
+constexpr std::uint64_t first_choosing_head = std::uint64_t{1}
+                                              << 42;  // apart from those that judge and those that are matched
 }
 
 HeldOut::HeldOut(std::filesystem::path const& features, Labels const& labels, std::vector<Part> const& parts)
@@ -27,13 +28,14 @@ HeldOut::HeldOut(std::filesystem::path const& features, Labels const& labels, st
   labels_ = at::tensor(codes, at::kLong);
 }
 
-double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
-                         std::int64_t heads, std::uint64_t seed) const {
+double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, at::Tensor const& labels,
+                         HeadOptions const& options, std::int64_t heads, std::uint64_t seed) const {
   RowRange const own = share_of(heads, ranks.rank(), ranks.size());
   std::vector<double> accuracies;
   ranks.together([&] {
     for (std::int64_t index = own.begin; index < own.end; ++index) {
-      Head const head = train_head(features, labels, classes_, options, seed, first_choosing_head + static_cast<std::uint64_t>(index));
+      Head const head = train_head(features, labels, classes_, options, seed,
+                                   first_choosing_head + static_cast<std::uint64_t>(index));
       accuracies.push_back(score(predict(head, features_, options), labels_, classes_).accuracy);
     }
   });
@@ -42,20 +44,30 @@ double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, 
   return sum / static_cast<double>(heads);
 }
 
-HeldOutGenes::HeldOutGenes(Communicator const& ranks, HeldOut const& held_out, GeneMatching::Read const& read) : cells_(std::min(held_out.cells(), most_rows)), classes_(held_out.classes()) {
+HeldOutGenes::HeldOutGenes(Communicator const& ranks, HeldOut const& held_out, GeneMatching::Read const& read)
+    : cells_(std::min(held_out.cells(), most_rows)), classes_(held_out.classes()) {
   RowRange const share = share_of(cells_, ranks.rank(), ranks.size());
-  ranks.together([&] { own_.cells = read(std::span(held_out.rows()).subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()))); });
+  ranks.together([&] {
+    own_.cells = read(std::span(held_out.rows())
+                          .subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size())));
+  });
   std::int64_t const* const labels = held_out.labels().const_data_ptr<std::int64_t>();
   own_.labels.assign(labels + share.begin, labels + share.end);
 }
 
 double HeldOutGenes::accuracy(Communicator const& ranks, at::Tensor const& cells, at::Tensor const& labels) const {
   constexpr std::int64_t most_cells = 512;  // the student solves for as many numbers, class by class
-  std::int64_t const spc = cells.size(0) / classes_, taken = std::min(spc, std::max<std::int64_t>(1, most_cells / classes_));
-  auto const first = [&](at::Tensor const& of_all) { return of_all.unflatten(0, {classes_, spc}).narrow(1, 0, taken).flatten(0, 1); };
+  std::int64_t const spc = cells.size(0) / classes_,
+                     taken = std::min(spc, std::max<std::int64_t>(1, most_cells / classes_));
+  auto const first = [&](at::Tensor const& of_all) {
+    return of_all.unflatten(0, {classes_, spc}).narrow(1, 0, taken).flatten(0, 1);
+  };
   GeneStudent const student(first(cells), first(labels), classes_);
-  at::Tensor const weight = student.weight().to(at::kFloat).contiguous(), bias = student.bias().to(at::kFloat).contiguous();
-  auto const predicted = predict_classes(own_.cells, {weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel())}, {bias.const_data_ptr<float>(), static_cast<std::size_t>(bias.numel())});
+  at::Tensor const weight = student.weight().to(at::kFloat).contiguous(),
+                   bias = student.bias().to(at::kFloat).contiguous();
+  auto const predicted =
+      predict_classes(own_.cells, {weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel())},
+                      {bias.const_data_ptr<float>(), static_cast<std::size_t>(bias.numel())});
   std::int64_t right = 0;
   for (std::size_t i = 0; i < predicted.size(); ++i) right += predicted[i] == own_.labels[i];
   return 100.0 * static_cast<double>(ranks.sum(right)) / static_cast<double>(std::max<std::int64_t>(1, cells_));
@@ -65,7 +77,8 @@ std::size_t best_candidate(std::vector<Candidate> const& candidates, std::int64_
   double highest = 0;
   for (auto const& candidate : candidates) highest = std::max(highest, candidate.choice);
   double const share = std::clamp(highest / 100, 0.01, 0.99);
-  double const standard_error = 100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<std::int64_t>(1, held_out_cells)));
+  double const standard_error =
+      100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<std::int64_t>(1, held_out_cells)));
   std::size_t best = candidates.size();
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (candidates[i].choice < highest - standard_error) continue;

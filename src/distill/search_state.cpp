@@ -16,27 +16,42 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
   CheckpointState saved{step, set.state(), {}};
   for (std::size_t i = 0; i < state.candidates.size(); ++i) {
     Candidate const& candidate = state.candidates[i];
-    candidates.push_back({{"accuracy", candidate.accuracy}, {"choice", candidate.choice}, {"loss", candidate.loss}, {"rate", candidate.rate}, {"iterations", candidate.iterations}});
+    candidates.push_back({{"accuracy", candidate.accuracy},
+                          {"choice", candidate.choice},
+                          {"loss", candidate.loss},
+                          {"rate", candidate.rate},
+                          {"iterations", candidate.iterations}});
     saved.tensors[codes_name(i)] = set.whole(candidate.codes);
   }
   if (state.head.weight.defined()) {
     auto const layers = layers_of(state.head);
-    for (std::size_t i = 0; i < layers.size(); ++i) saved.tensors.insert({{head_name("weight", i), layers[i].weight}, {head_name("bias", i), layers[i].bias}});
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      saved.tensors.insert({{head_name("weight", i), layers[i].weight}, {head_name("bias", i), layers[i].bias}});
   }
-  for (Choice const& choice : state.choices) choices.push_back({{"made", choice.made}, {"rate", choice.rate}, {"iterations", choice.iterations}});
-  saved.facts = {{"set", state.set}, {"rate", state.rate}, {"iteration", state.iteration}, {"candidates", candidates}, {"choices", choices},
-                 {"best_accuracy", state.best_accuracy}, {"best_set", state.best_set}, {"table", state.table}};
+  for (Choice const& choice : state.choices)
+    choices.push_back({{"made", choice.made}, {"rate", choice.rate}, {"iterations", choice.iterations}});
+  saved.facts = {{"set", state.set},           {"rate", state.rate},  {"iteration", state.iteration},
+                 {"candidates", candidates},   {"choices", choices},  {"best_accuracy", state.best_accuracy},
+                 {"best_set", state.best_set}, {"table", state.table}};
   return saved;
 }
 
 SearchState search_state_of(CheckpointState const& saved) {
   auto const& facts = saved.facts;
-  SearchState state{facts.at("set"), facts.at("rate"), facts.at("iteration"), {}, {}, {}, facts.at("best_accuracy"), facts.at("best_set"), facts.at("table")};
+  SearchState state{facts.at("set"),           facts.at("rate"),     facts.at("iteration"), {}, {}, {},
+                    facts.at("best_accuracy"), facts.at("best_set"), facts.at("table")};
   for (auto const& candidate : facts.at("candidates"))
-    state.candidates.push_back({candidate.at("accuracy"), candidate.at("choice"), candidate.at("loss"), candidate.at("rate"), candidate.at("iterations"), {}});
-  for (auto const& choice : facts.at("choices")) state.choices.push_back({choice.at("made"), choice.at("rate"), choice.at("iterations")});
+    state.candidates.push_back({candidate.at("accuracy"),
+                                candidate.at("choice"),
+                                candidate.at("loss"),
+                                candidate.at("rate"),
+                                candidate.at("iterations"),
+                                {}});
+  for (auto const& choice : facts.at("choices"))
+    state.choices.push_back({choice.at("made"), choice.at("rate"), choice.at("iterations")});
   std::vector<LinearLayer> layers;
-  for (std::size_t i = 0; saved.tensors.contains(head_name("weight", i)); ++i) layers.push_back({saved.tensors.at(head_name("weight", i)), saved.tensors.at(head_name("bias", i))});
+  for (std::size_t i = 0; saved.tensors.contains(head_name("weight", i)); ++i)
+    layers.push_back({saved.tensors.at(head_name("weight", i)), saved.tensors.at(head_name("bias", i))});
   if (!layers.empty()) {
     state.head = {layers.back().weight, layers.back().bias};
     layers.pop_back();
@@ -47,7 +62,8 @@ SearchState search_state_of(CheckpointState const& saved) {
 
 void restore_set(CheckpointState const& saved, SearchState& state, SyntheticSet& set) {
   set.restore(saved.tensors);
-  for (std::size_t i = 0; i < state.candidates.size(); ++i) state.candidates[i].codes = set.own_part(saved.tensors.at(codes_name(i)));
+  for (std::size_t i = 0; i < state.candidates.size(); ++i)
+    state.candidates[i].codes = set.own_part(saved.tensors.at(codes_name(i)));
 }
 
 }  // namespace retort

@@ -19,7 +19,8 @@ void descend(Head const& head, at::Tensor const& gradient, double rate) {
 
 }  // namespace
 
-StudentExpertMatch match_student_expert(ExpertGradients const& experts, Head const& start, at::Tensor const& features, at::Tensor const& labels, double feature_scale,
+StudentExpertMatch match_student_expert(ExpertGradients const& experts, Head const& start, at::Tensor const& features,
+                                        at::Tensor const& labels, double feature_scale,
                                         StudentExpertOptions const& options, std::uint64_t seed, std::uint64_t number) {
   at::NoGradGuard const no_graph;
   Head student = copy_of(start), expert = copy_of(start);
@@ -31,7 +32,8 @@ StudentExpertMatch match_student_expert(ExpertGradients const& experts, Head con
     sum.loss += matched.losses.sum(at::kDouble).item<double>();
     sum.gradient.add_(matched.gradient, feature_scale);
     if (epoch == options.epochs) return sum;
-    train_further(student, features, labels, options.student, seed, number + (static_cast<std::uint64_t>(epoch) << 44));  // another order each
+    train_further(student, features, labels, options.student, seed,
+                  number + (static_cast<std::uint64_t>(epoch) << 44));  // another order each
     descend(expert, experts.over_all_cells(real), options.student.rate);
   }
 }

@@ -10,8 +10,9 @@ namespace {
 constexpr std::int64_t most_kept_cells = 256;  // whose graphs wait for a step; some ten arrays of genes each
 }
 
-SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder, std::vector<Chunk> const& chunks,
-                           CodeOptimiser optimiser, std::function<at::Tensor(RowRange)> const& start)
+SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder,
+                           std::vector<Chunk> const& chunks, CodeOptimiser optimiser,
+                           std::function<at::Tensor(RowRange)> const& start)
     : ranks_(ranks), generator_(generator), encoder_(encoder), optimiser_(optimiser), rows_(chunks.back().rows.end) {
   for (auto const& chunk : chunks) {
     if (chunk.owner != ranks.rank()) continue;
@@ -40,7 +41,10 @@ SyntheticSet::Forward SyntheticSet::forward(bool with_cells) {
 void SyntheticSet::step(ChunkMatch const& match, double rate) {
   ++steps_;
   for (auto& own : own_) {
-    move(own, two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match, own.graph ? &*own.graph : nullptr).gradient, rate);
+    move(own,
+         two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match, own.graph ? &*own.graph : nullptr)
+             .gradient,
+         rate);
     own.graph.reset();
   }
 }
@@ -88,7 +92,8 @@ at::Tensor SyntheticSet::cells() const {
   std::vector<at::Tensor> parts;
   for (auto const& own : own_)
     for (auto const& piece : own.chunk->pieces)
-      parts.push_back(generator_.cells(own.codes.narrow(0, piece.begin - own.chunk->rows.begin, piece.size()), chunk_classes(*own.chunk, piece)));
+      parts.push_back(generator_.cells(own.codes.narrow(0, piece.begin - own.chunk->rows.begin, piece.size()),
+                                       chunk_classes(*own.chunk, piece)));
   return gathered(parts);
 }
 
@@ -123,7 +128,8 @@ std::map<std::string, at::Tensor> SyntheticSet::state() const {
     first.push_back(own.first_moment);
     if (optimiser_.adam) second.push_back(own.second_moment);
   }
-  std::map<std::string, at::Tensor> state{{"codes", codes()}, {"first_moment", gathered(first)}, {"steps", at::full({1}, steps_, at::kLong)}};
+  std::map<std::string, at::Tensor> state{
+      {"codes", codes()}, {"first_moment", gathered(first)}, {"steps", at::full({1}, steps_, at::kLong)}};
   if (optimiser_.adam) state["second_moment"] = gathered(second);
   return state;
 }

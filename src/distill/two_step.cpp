@@ -10,7 +10,8 @@ at::Tensor rows_of(at::Tensor const& codes, Chunk const& chunk, RowRange piece) 
   return codes.narrow(0, piece.begin - chunk.rows.begin, piece.size());
 }
 
-ChunkGraph build(Generator const& generator, Foundation& encoder, Chunk const& chunk, RowRange piece, at::Tensor const& codes) {
+ChunkGraph build(Generator const& generator, Foundation& encoder, Chunk const& chunk, RowRange piece,
+                 at::Tensor const& codes) {
   at::AutoGradMode with_graph(true);
   at::Tensor leaf = rows_of(codes, chunk, piece).detach().clone().requires_grad_(true);
   at::Tensor cells = generator.cells(leaf, chunk_classes(chunk, piece));
@@ -29,7 +30,8 @@ at::Tensor chunk_classes(Chunk const& chunk, RowRange rows) {
   return at::arange(rows.begin, rows.end, at::kLong).div_(spc, "floor");
 }
 
-at::Tensor chunk_features(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes) {
+at::Tensor chunk_features(Generator const& generator, Foundation& encoder, Chunk const& chunk,
+                          at::Tensor const& codes) {
   if (generator.codes_are_features) return codes;
   at::NoGradGuard no_graph;
   std::vector<at::Tensor> pieces;
@@ -42,8 +44,8 @@ ChunkGraph chunk_graph(Generator const& generator, Foundation& encoder, Chunk co
   return build(generator, encoder, chunk, chunk.pieces[0], codes);
 }
 
-ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes,
-                                ChunkMatch const& match, ChunkGraph const* made) {
+ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk,
+                                at::Tensor const& codes, ChunkMatch const& match, ChunkGraph const* made) {
   if (generator.codes_are_features) {
     FeatureMatch const matched = match(chunk, codes);
     return {matched.losses, matched.gradient};

@@ -4,7 +4,8 @@
 
 namespace retort {
 
-UnrolledHead::UnrolledHead(at::Tensor rows, at::Tensor const& labels, at::Tensor const& start, HeadTraining const& training)
+UnrolledHead::UnrolledHead(at::Tensor rows, at::Tensor const& labels, at::Tensor const& start,
+                           HeadTraining const& training)
     : rows_(std::move(rows)), weight_(start.to(rows_.scalar_type(), false, true)), training_(training) {
   at::NoGradGuard const no_graph;
   targets_ = at::zeros({rows_.size(0), start.size(0)}, rows_.options()).scatter_(1, labels.unsqueeze(1), 1);
@@ -22,14 +23,16 @@ UnrolledHead::UnrolledHead(at::Tensor rows, at::Tensor const& labels, at::Tensor
 at::Tensor UnrolledHead::back(at::Tensor const& upstream) const {
   at::NoGradGuard const no_graph;
   double const share = 1.0 / static_cast<double>(rows_.size(0));
-  at::Tensor by_rows = at::zeros_like(rows_), by_weight = upstream.to(rows_.scalar_type(), false, true), by_velocity = at::zeros_like(weight_);
+  at::Tensor by_rows = at::zeros_like(rows_), by_weight = upstream.to(rows_.scalar_type(), false, true),
+             by_velocity = at::zeros_like(weight_);
   for (std::int64_t step = training_.steps - 1; step >= 0; --step) {
     at::Tensor const& weight = weights_[static_cast<std::size_t>(step)];
     at::Tensor const& p = probabilities_[static_cast<std::size_t>(step)];
     by_velocity.sub_(by_weight, training_.rate);  // weight -= rate * velocity
-    // velocity = momentum * velocity + gradient + weight_decay * weight; the gradient's derivative is by_velocity itself
-    at::Tensor const score = at::mm(rows_, by_velocity.t());          // A x_i
-    at::Tensor const bent = p * (score - (p * score).sum(1, true));   // J_i A x_i
+    // velocity = momentum * velocity + gradient + weight_decay * weight; the gradient's derivative is by_velocity
+    // itself
+    at::Tensor const score = at::mm(rows_, by_velocity.t());         // A x_i
+    at::Tensor const bent = p * (score - (p * score).sum(1, true));  // J_i A x_i
     by_rows.addmm_(bent, weight, 1, share).addmm_(p - targets_, by_velocity, 1, share);
     by_weight.addmm_(bent.t(), rows_, 1, share).add_(by_velocity, training_.weight_decay);
     by_velocity.mul_(training_.momentum);

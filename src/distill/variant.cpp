@@ -26,7 +26,9 @@ Generator scdd_generator(Scdg& denoiser, Foundation& foundation) {
 }
 
 Generator decoder_generator(Foundation& foundation) {
-  auto cells = [&foundation](at::Tensor const& codes, at::Tensor const&) { return rescale_to_cell(foundation.decode(unit_rows(codes))); };
+  auto cells = [&foundation](at::Tensor const& codes, at::Tensor const&) {
+    return rescale_to_cell(foundation.decode(unit_rows(codes)));
+  };
   return {Generator::Start::latents, false, false, std::move(cells)};
 }
 
@@ -42,10 +44,13 @@ Generator feature_generator(Foundation& foundation) {
 }
 
 Variant variant_named(std::string const& name) {
-  for (auto const& known : {Variant{"scdd", true, true}, Variant{"decoder", false, true}, Variant{"cells", false, true}, Variant{"features", false, true},
-                            Variant{"features_decoded", false, true}, Variant{"generator", true, false}, Variant{"random", false, false}})
+  for (auto const& known : {Variant{"scdd", true, true}, Variant{"decoder", false, true}, Variant{"cells", false, true},
+                            Variant{"features", false, true}, Variant{"features_decoded", false, true},
+                            Variant{"generator", true, false}, Variant{"random", false, false}})
     if (known.name == name) return known;
-  fail(ExitCode::usage, "distill.variants has '{}' (a variant is scdd, decoder, cells, features, features_decoded, generator or random)", name);
+  fail(ExitCode::usage,
+       "distill.variants has '{}' (a variant is scdd, decoder, cells, features, features_decoded, generator or random)",
+       name);
 }
 
 Generator generator_of(Variant const& variant, Scdg* denoiser, Foundation& foundation) {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "retort/kernels/rescale.hpp"
 #include "retort/evaluate/kmeans.hpp"
+#include "retort/kernels/rescale.hpp"
 #include "retort/ranks/ordered_sum.hpp"
 
 namespace retort {
@@ -21,7 +21,8 @@ std::vector<float> features_of(at::Tensor const& features, std::vector<std::int6
   auto const width = features.size(1);
   float const* const from = features.const_data_ptr<float>();
   std::vector<float> values(rows.size() * index(width));
-  for (std::size_t i = 0; i < rows.size(); ++i) std::copy_n(from + rows[i] * width, width, values.begin() + static_cast<std::ptrdiff_t>(i) * width);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    std::copy_n(from + rows[i] * width, width, values.begin() + static_cast<std::ptrdiff_t>(i) * width);
   return values;
 }
 
@@ -57,8 +58,8 @@ ChosenRows medoid_rows(RowsByClass const& train, at::Tensor const& features) {
   return chosen;
 }
 
-ClusteredRows kmeans_rows(Communicator const& ranks, RowsByClass const& train, at::Tensor const& features, std::int64_t spc,
-                          std::uint64_t seed) {
+ClusteredRows kmeans_rows(Communicator const& ranks, RowsByClass const& train, at::Tensor const& features,
+                          std::int64_t spc, std::uint64_t seed) {
   auto const width = features.size(1), cells = features.size(0);
   // Each rank fills in what it finds; what it does not know stays zero, so integer sums join the pieces.
   std::vector<std::int64_t> of_cell(index(cells)), nearest(train.size() * index(spc));
@@ -66,7 +67,9 @@ ClusteredRows kmeans_rows(Communicator const& ranks, RowsByClass const& train, a
     for (std::size_t c = index(ranks.rank()); c < train.size(); c += index(ranks.size())) {
       if (train[c].empty()) continue;
       auto const points = features_of(features, train[c]);
-      auto const clusters = kmeans(points, width, spc, Random(seed, purpose::baseline, std::numeric_limits<std::uint64_t>::max(), static_cast<std::uint32_t>(c)));
+      auto const clusters = kmeans(
+          points, width, spc,
+          Random(seed, purpose::baseline, std::numeric_limits<std::uint64_t>::max(), static_cast<std::uint32_t>(c)));
       auto const real = nearest_points(points, width, clusters);
       for (std::size_t k = 0; k < index(spc); ++k) nearest[c * index(spc) + k] = train[c][index(real[k % real.size()])];
       for (std::size_t i = 0; i < train[c].size(); ++i) of_cell[index(train[c][i])] = clusters.of_point[i] + 1;
@@ -89,8 +92,8 @@ ClusteredRows kmeans_rows(Communicator const& ranks, RowsByClass const& train, a
   return chosen;
 }
 
-at::Tensor group_means(Communicator const& ranks, ShardPlan const& plan, ReadRows const& read, std::span<std::int64_t const> groups,
-                       std::int64_t count, std::int64_t genes) {
+at::Tensor group_means(Communicator const& ranks, ShardPlan const& plan, ReadRows const& read,
+                       std::span<std::int64_t const> groups, std::int64_t count, std::int64_t genes) {
   auto const cells = static_cast<std::int64_t>(groups.size());
   std::vector<std::vector<double>> of_shards;
   ranks.together([&] {
@@ -108,7 +111,8 @@ at::Tensor group_means(Communicator const& ranks, ShardPlan const& plan, ReadRow
       }
     }
   });
-  auto const sums = ordered_sum<double>(ranks, plan, count * genes, [&](int shard) { return std::move(of_shards[index(shard - plan.begin())]); });
+  auto const sums = ordered_sum<double>(ranks, plan, count * genes,
+                                        [&](int shard) { return std::move(of_shards[index(shard - plan.begin())]); });
   std::vector<std::int64_t> sizes(index(count));
   for (auto const group : groups)
     if (group >= 0) ++sizes[index(group)];
@@ -116,7 +120,8 @@ at::Tensor group_means(Communicator const& ranks, ShardPlan const& plan, ReadRow
   float* const mean = means.data_ptr<float>();
   for (std::int64_t group = 0; group < count; ++group)
     for (std::int64_t gene = 0; sizes[index(group)] && gene < genes; ++gene)
-      mean[group * genes + gene] = static_cast<float>(sums[index(group * genes + gene)] / static_cast<double>(sizes[index(group)]));
+      mean[group * genes + gene] =
+          static_cast<float>(sums[index(group * genes + gene)] / static_cast<double>(sizes[index(group)]));
   return rescale_to_cell(means);
 }
 
@@ -125,7 +130,8 @@ at::Tensor dense_rows(ReadRows const& read, std::span<std::int64_t const> rows, 
   float* const to = dense.data_ptr<float>();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     auto const row = read({rows[i], rows[i] + 1});
-    for (std::size_t k = 0; k < row.indices.size(); ++k) to[static_cast<std::int64_t>(i) * genes + row.indices[k]] = row.values[k];
+    for (std::size_t k = 0; k < row.indices.size(); ++k)
+      to[static_cast<std::int64_t>(i) * genes + row.indices[k]] = row.values[k];
   }
   return dense;
 }

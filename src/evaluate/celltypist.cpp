@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "retort/evaluate/logistic_regression.hpp"
-#include "retort/training/lbfgs.hpp"
 #include "retort/models/regression_loss.hpp"
+#include "retort/training/lbfgs.hpp"
 
 namespace retort {
 namespace {
@@ -22,7 +22,8 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
   CellTypist model{.genes = cells.size(1), .classes = classes, .weight = {}, .bias = {}, .mean = {}, .scale = {}};
   at::Tensor const x = cells.to(at::kDouble), mean = x.mean(0);
   at::Tensor const sd = (x - mean).square().mean(0).sqrt();
-  at::Tensor const scale = at::where(sd > 0, 1 / sd, 1.0) * (x.sum(0) > 0);  // as sklearn: a gene that never changes is only centred
+  at::Tensor const scale =
+      at::where(sd > 0, 1 / sd, 1.0) * (x.sum(0) > 0);  // as sklearn: a gene that never changes is only centred
   at::Tensor const scaled = ((x - mean) * scale).clamp_max(static_cast<double>(largest_value));  // [n, genes]
 
   auto const [basis, axes] = span_of(scaled);
@@ -39,7 +40,8 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
     out[n].copy_(slope.sum(0));
     return (-at::log_sigmoid(margin)).sum().item<double>() + 0.5 * weight.square().sum().item<double>();
   };
-  Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)), {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
+  Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)),
+                                 {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
   at::Tensor const v = at::tensor(found.x, at::kDouble).view({n + 1, classes});
   model.weight = floats_of(at::mm(axes.t(), v.narrow(0, 0, n)));
   model.bias = floats_of(at::where((sign > 0).any(0), v[n], -std::numeric_limits<double>::infinity()));
@@ -50,15 +52,18 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
 
 std::vector<std::int64_t> predict(CellTypist const& model, CsrBlock const& cells) {
   auto const classes = static_cast<std::size_t>(model.classes);
-  // Of a gene that a cell does not have, every cell has the same value: those go into the bias, and what is sparse stays sparse.
+  // Of a gene that a cell does not have, every cell has the same value: those go into the bias, and what is sparse
+  // stays sparse.
   std::vector<double> base(model.bias.begin(), model.bias.end());
   for (std::size_t g = 0; g < model.mean.size(); ++g)
-    for (std::size_t c = 0; c < classes; ++c) base[c] -= static_cast<double>(model.weight[g * classes + c] * model.mean[g] * model.scale[g]);
+    for (std::size_t c = 0; c < classes; ++c)
+      base[c] -= static_cast<double>(model.weight[g * classes + c] * model.mean[g] * model.scale[g]);
   std::vector<float> const bias(base.begin(), base.end());
   CsrBlock moved = cells;
   for (std::size_t k = 0; k < moved.values.size(); ++k) {
     auto const g = static_cast<std::size_t>(moved.indices[k]);
-    moved.values[k] = std::min((moved.values[k] - model.mean[g]) * model.scale[g], largest_value) + model.mean[g] * model.scale[g];
+    moved.values[k] =
+        std::min((moved.values[k] - model.mean[g]) * model.scale[g], largest_value) + model.mean[g] * model.scale[g];
   }
   return predict_classes(moved, model.weight, bias);
 }

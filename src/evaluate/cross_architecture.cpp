@@ -23,17 +23,21 @@ struct Learner {
 CsrBlock own_test_cells(Communicator const& ranks, EvaluationData const& data) {
   RowRange const own = share_of(std::ssize(data.test_rows), ranks.rank(), ranks.size(), rows_of_a_prediction);
   CsrBlock cells;
-  ranks.together([&] { cells = data.reader->read(std::span(data.test_rows).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size()))); });
+  ranks.together([&] {
+    cells = data.reader->read(
+        std::span(data.test_rows).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size())));
+  });
   return cells;
 }
 
-HeadScores scores_of(Communicator const& ranks, EvaluationData const& data, std::vector<std::int64_t> const& own_predicted) {
+HeadScores scores_of(Communicator const& ranks, EvaluationData const& data,
+                     std::vector<std::int64_t> const& own_predicted) {
   auto const predicted = ranks.gather(std::span(own_predicted));
   return {{score(at::tensor(predicted, at::kLong), data.test.labels, data.labels.classes())}, {}};
 }
 
-std::vector<ResultRow> judge(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets, CsrBlock const& own_cells, Learner const& learner,
-                             std::function<void()> const& tick) {
+std::vector<ResultRow> judge(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets,
+                             CsrBlock const& own_cells, Learner const& learner, std::function<void()> const& tick) {
   // As many models at a time as there are ranks.
   struct Place {
     JudgedDraw const* draw;
@@ -78,7 +82,8 @@ std::vector<ResultRow> judge(Communicator const& ranks, EvaluationData const& da
 
 std::vector<float> numbers_of(CellTypist const& model) {
   std::vector<float> all;
-  for (auto const* values : {&model.weight, &model.bias, &model.mean, &model.scale}) all.insert(all.end(), values->begin(), values->end());
+  for (auto const* values : {&model.weight, &model.bias, &model.mean, &model.scale})
+    all.insert(all.end(), values->begin(), values->end());
   return all;
 }
 
@@ -98,16 +103,23 @@ CellTypist celltypist_of(std::vector<float> const& numbers, std::int64_t genes, 
 
 }  // namespace
 
-std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
+std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, EvaluationData const& data,
+                                           std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
   auto const classes = data.labels.classes();
-  Learner const learner{[&](DistilledSet const& set, std::uint64_t) { return numbers_of(train_celltypist(set.cells, set.labels, classes)); },
-                        [&](std::vector<float> const& learned, CsrBlock const& cells) { return predict(celltypist_of(learned, cells.genes, classes), cells); }};
+  Learner const learner{[&](DistilledSet const& set, std::uint64_t) {
+                          return numbers_of(train_celltypist(set.cells, set.labels, classes));
+                        },
+                        [&](std::vector<float> const& learned, CsrBlock const& cells) {
+                          return predict(celltypist_of(learned, cells.genes, classes), cells);
+                        }};
   auto rows = judge(ranks, data, sets, own_test_cells(ranks, data), learner, tick);
   add_headroom(rows);
   return rows;
 }
 
-std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, EvaluationData const& data, std::vector<JudgedSet> const& sets, std::function<void()> const& tick) {
+std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, EvaluationData const& data,
+                                                    std::vector<JudgedSet> const& sets,
+                                                    std::function<void()> const& tick) {
   auto const classes = static_cast<std::size_t>(data.labels.classes());
   Learner const learner{[&](DistilledSet const& set, std::uint64_t) {
                           auto model = train_logistic_regression(set.cells, set.labels, data.labels.classes());
@@ -123,13 +135,16 @@ std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, E
   return rows;
 }
 
-std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan const& plan, EvaluationData const& data, std::vector<JudgedSet> const& sets, MakeStudent const& make,
-                                        TeachingOptions const& options, std::uint64_t seed, bool full, std::function<void()> const& tick) {
+std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan const& plan, EvaluationData const& data,
+                                        std::vector<JudgedSet> const& sets, MakeStudent const& make,
+                                        TeachingOptions const& options, std::uint64_t seed, bool full,
+                                        std::function<void()> const& tick) {
   Communicator const alone = Communicator::serial();
   ShardPlan const undivided(1, 0, 1);
   Learner const learner{[&](DistilledSet const& set, std::uint64_t draw) {
                           auto const student = make(draw);
-                          teach(alone, undivided, *student, teaching_cells(set.cells, set.labels, data.labels.classes()), options, seed, draw);
+                          teach(alone, undivided, *student,
+                                teaching_cells(set.cells, set.labels, data.labels.classes()), options, seed, draw);
                           return student->weights();
                         },
                         [&](std::vector<float> const& learned, CsrBlock const& cells) {
@@ -142,7 +157,8 @@ std::vector<ResultRow> judge_by_student(Communicator const& ranks, ShardPlan con
   if (full) {
     Stopwatch const watch;
     auto const student = make(0);
-    teach(ranks, plan, *student, {data.train, [&](std::span<std::int64_t const> some) { return data.reader->read(some); }}, options, seed, 0);
+    teach(ranks, plan, *student,
+          {data.train, [&](std::span<std::int64_t const> some) { return data.reader->read(some); }}, options, seed, 0);
     std::vector<std::int64_t> predicted;
     ranks.together([&] { predicted = predict(*student, cells); });
     rows.push_back(row_of("full", "", 0, {scores_of(ranks, data, predicted)}, watch.seconds()));

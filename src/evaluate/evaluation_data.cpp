@@ -16,7 +16,8 @@ LabelledFeatures select(EvaluationData const& data, std::vector<std::int64_t> co
 
 }  // namespace
 
-EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::filesystem::path const& features, std::filesystem::path const& foundation, std::string const& label) {
+EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::filesystem::path const& features,
+                                    std::filesystem::path const& foundation, std::string const& label) {
   EvaluationData data;
   data.atlas = std::make_unique<Atlas>(atlas);
   data.labels = data.atlas->labels(label);
@@ -24,7 +25,9 @@ EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::fil
   data.reader = std::make_unique<AlignedReader>(*data.atlas, data.foundation->gene_names());
   auto all = read_features(features);
   require_features_of(*data.atlas, features, all);
-  if (all.encoder != data.foundation->weights_hash()) fail(ExitCode::bad_input, "'{}' was made by encoder {}, but '{}' is {}. Run retort-embed again", features.string(), all.encoder, foundation.string(), data.foundation->weights_hash());
+  if (all.encoder != data.foundation->weights_hash())
+    fail(ExitCode::bad_input, "'{}' was made by encoder {}, but '{}' is {}. Run retort-embed again", features.string(),
+         all.encoder, foundation.string(), data.foundation->weights_hash());
   data.features = at::tensor(all.values, at::kFloat).view({all.rows, all.width});
   data.train.resize(static_cast<std::size_t>(data.labels.classes()));
   std::vector<std::int64_t> train, held_out, test;
@@ -38,7 +41,10 @@ EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::fil
     data.train[static_cast<std::size_t>(data.labels.codes[static_cast<std::size_t>(row)])].push_back(row);
     if (part == Part::held_out) held_out.push_back(row);
   }
-  if (test.empty()) fail(ExitCode::bad_input, "'{}' has no test cells (every class has one cell, or ingest.test is 0). Ingest it with a test part", atlas.string());
+  if (test.empty())
+    fail(ExitCode::bad_input,
+         "'{}' has no test cells (every class has one cell, or ingest.test is 0). Ingest it with a test part",
+         atlas.string());
   data.fit_cells = static_cast<std::int64_t>(train.size() - held_out.size());
   data.all_train = select(data, train);
   data.held_out = select(data, held_out);

@@ -26,7 +26,8 @@ std::vector<Part> parts_to_choose_by(Atlas const& atlas) {
 }
 
 // The rows of each of this rank's shards that are of `part`.
-std::vector<LabelledCells> read_part(ShardPlan const& plan, Atlas const& atlas, Labels const& labels, std::vector<Part> const& parts, Part part) {
+std::vector<LabelledCells> read_part(ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
+                                     std::vector<Part> const& parts, Part part) {
   std::vector<LabelledCells> shards;
   for (int shard = plan.begin(); shard < plan.end(); ++shard) {
     auto const range = share_of(atlas.cells(), shard, plan.shards());
@@ -48,7 +49,8 @@ struct Moments {
 };
 
 // Collective.
-Moments moments_of(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& own, std::int64_t genes) {
+Moments moments_of(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& own,
+                   std::int64_t genes) {
   auto const sums = ordered_sum<double>(ranks, plan, 2 * genes + 1, [&](int shard) {
     std::vector<double> sum(index(2 * genes + 1));
     auto const& cells = own[index(shard - plan.begin())].cells;
@@ -71,10 +73,11 @@ Moments moments_of(Communicator const& ranks, ShardPlan const& plan, std::vector
 
 // Collective: the minimum on `cells`, from `start`. The search walks in other coordinates, in which it takes far fewer
 // steps: the bias is that of centred genes (the mean of expression is by far the longest axis, and centring the cells
-// themselves would fill them), and a gene's weights are measured by the inverse root of the Hessian's diagonal, in which
-// p (1 - p) of an average class stands for all.
-Minimum search(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& cells, std::int64_t genes,
-               std::int64_t classes, double penalty, std::vector<double> start, LbfgsOptions const& options) {
+// themselves would fill them), and a gene's weights are measured by the inverse root of the Hessian's diagonal, in
+// which p (1 - p) of an average class stands for all.
+Minimum search(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& cells,
+               std::int64_t genes, std::int64_t classes, double penalty, std::vector<double> start,
+               LbfgsOptions const& options) {
   RegressionLoss loss(ranks, plan, cells, genes, classes);
   auto const moments = moments_of(ranks, plan, cells, genes);
   double const share = 1.0 / static_cast<double>(classes), spread = share * (1 - share) + 1e-9;
@@ -95,7 +98,8 @@ Minimum search(Communicator const& ranks, ShardPlan const& plan, std::vector<Lab
   auto const walked_loss = [&](std::vector<double> const& walked, std::vector<double>& gradient) {
     double const value = loss(to_plain(walked), gradient, penalty);
     for (std::size_t i = 0; i < first_bias; ++i)
-      gradient[i] = (gradient[i] - moments.mean[i / index(classes)] * gradient[first_bias + i % index(classes)]) * lengths[i / index(classes)];
+      gradient[i] = (gradient[i] - moments.mean[i / index(classes)] * gradient[first_bias + i % index(classes)]) *
+                    lengths[i / index(classes)];
     for (std::size_t c = 0; c < index(classes); ++c) gradient[first_bias + c] *= bias_length;
     return value;
   };
@@ -111,7 +115,8 @@ Minimum search(Communicator const& ranks, ShardPlan const& plan, std::vector<Lab
 
 std::vector<float> narrow(std::span<double const> values) { return {values.begin(), values.end()}; }
 
-std::vector<std::int64_t> predict_shards(std::vector<LabelledCells> const& shards, std::span<float const> weight, std::span<float const> bias) {
+std::vector<std::int64_t> predict_shards(std::vector<LabelledCells> const& shards, std::span<float const> weight,
+                                         std::span<float const> bias) {
   std::vector<std::int64_t> predicted;
   for (auto const& shard : shards) {
     auto const some = predict_classes(shard.cells, weight, bias);
@@ -122,8 +127,8 @@ std::vector<std::int64_t> predict_shards(std::vector<LabelledCells> const& shard
 
 }  // namespace
 
-GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
-                                RegressionOptions const& options) {
+GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas,
+                                Labels const& labels, RegressionOptions const& options) {
   auto const genes = atlas.genes(), classes = labels.classes();
   std::vector<LabelledCells> train, held_out, test;
   ranks.together([&] {
@@ -143,7 +148,8 @@ GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan
   int falls = 0;
   for (double const penalty : options.penalties) {
     x = search(ranks, plan, train, genes, classes, penalty, std::move(x), options.choice).x;
-    auto const weight = narrow(std::span(x).first(index(genes * classes))), bias = narrow(std::span(x).last(index(classes)));
+    auto const weight = narrow(std::span(x).first(index(genes * classes))),
+               bias = narrow(std::span(x).last(index(classes)));
     auto const predicted = predict_shards(held_out, weight, bias);
     std::int64_t right = 0;
     std::size_t next = 0;

@@ -10,24 +10,30 @@
 
 namespace retort {
 
-void add_baselines(Session const& session, EvaluationData const& data, std::vector<std::string> const& rows, std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets) {
+void add_baselines(Session const& session, EvaluationData const& data, std::vector<std::string> const& rows,
+                   std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets) {
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
   auto const genes = data.foundation->shape().genes;
   ShardPlan const plan(session.run.shards, session.ranks.rank(), session.ranks.size());
   ReadRows const read = [&data](RowRange range) { return data.reader->read(range.begin, range.end); };
   auto const wanted = [&](char const* row) { return std::find(rows.begin(), rows.end(), row) != rows.end(); };
   auto const real_cells = [read, genes](ChosenRows const& chosen) {
-    return [read, genes, chosen] { return DistilledSet{dense_rows(read, chosen.rows, genes), at::tensor(chosen.labels, at::kLong)}; };
+    return [read, genes, chosen] {
+      return DistilledSet{dense_rows(read, chosen.rows, genes), at::tensor(chosen.labels, at::kLong)};
+    };
   };
-  auto const means = [&](std::vector<std::int64_t> const& groups, std::vector<std::int64_t> const& of_row, std::vector<std::int64_t> const& labels) {
+  auto const means = [&](std::vector<std::int64_t> const& groups, std::vector<std::int64_t> const& of_row,
+                         std::vector<std::int64_t> const& labels) {
     auto const count = static_cast<std::int64_t>(labels.size());
-    auto const cells = group_means(session.ranks, plan, read, groups, count, genes).index_select(0, at::tensor(of_row, at::kLong));
+    auto const cells =
+        group_means(session.ranks, plan, read, groups, count, genes).index_select(0, at::tensor(of_row, at::kLong));
     return [cells, labels] { return DistilledSet{cells, at::tensor(labels, at::kLong)}; };
   };
 
   if (wanted("random")) {
     JudgedSet random{"random", "", spc, {}};
-    for (std::int64_t draw = 0; draw < random_draws; ++draw) random.draws.push_back({real_cells(random_rows(data.train, spc, seed, static_cast<std::uint64_t>(draw))), 0, {}});
+    for (std::int64_t draw = 0; draw < random_draws; ++draw)
+      random.draws.push_back({real_cells(random_rows(data.train, spc, seed, static_cast<std::uint64_t>(draw))), 0, {}});
     sets.push_back(std::move(random));
   }
   // At one cell a class k-means has one centroid, the mean, so the cell nearest it is the medoid.
@@ -40,7 +46,8 @@ void add_baselines(Session const& session, EvaluationData const& data, std::vect
       Stopwatch const mean_watch;
       std::vector<std::int64_t> groups(static_cast<std::size_t>(data.atlas->cells()), -1), of_row;
       for (std::size_t i = 0; i < medoids.labels.size(); ++i) {
-        for (auto const row : data.train[static_cast<std::size_t>(medoids.labels[i])]) groups[static_cast<std::size_t>(row)] = static_cast<std::int64_t>(i);
+        for (auto const row : data.train[static_cast<std::size_t>(medoids.labels[i])])
+          groups[static_cast<std::size_t>(row)] = static_cast<std::int64_t>(i);
         of_row.push_back(static_cast<std::int64_t>(i));
       }
       auto make = means(groups, of_row, medoids.labels);
@@ -69,8 +76,12 @@ void encode_sets(Session const& session, Foundation& foundation, std::vector<Jud
     for (std::size_t i = static_cast<std::size_t>(session.ranks.rank()); i < draws.size(); i += ranks) {
       auto const made = draws[i]->make();
       if (made.features.defined() && made.features.size(1) != foundation.shape().latent)
-        fail(ExitCode::bad_input, "a distilled set has features of width {} (the foundation model's have {}). Distil it again from this run", made.features.size(1), foundation.shape().latent);
-      draws[i]->set = {made.features.defined() ? made.features : foundation.encode(made.cells.to(device)).cpu().contiguous(), made.labels};
+        fail(ExitCode::bad_input,
+             "a distilled set has features of width {} (the foundation model's have {}). Distil it again from this run",
+             made.features.size(1), foundation.shape().latent);
+      draws[i]->set = {
+          made.features.defined() ? made.features : foundation.encode(made.cells.to(device)).cpu().contiguous(),
+          made.labels};
     }
   });
   auto const width = foundation.shape().latent;

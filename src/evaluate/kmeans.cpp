@@ -15,7 +15,8 @@ struct Points {
   double distance(std::int64_t point, double const* centroid) const {
     float const* const row = values + point * width;
     double sum = 0;
-    for (std::int64_t j = 0; j < width; ++j) sum += (static_cast<double>(row[j]) - centroid[j]) * (static_cast<double>(row[j]) - centroid[j]);
+    for (std::int64_t j = 0; j < width; ++j)
+      sum += (static_cast<double>(row[j]) - centroid[j]) * (static_cast<double>(row[j]) - centroid[j]);
     return sum;
   }
   void copy(std::int64_t point, double* to) const { std::copy_n(values + point * width, width, to); }
@@ -77,7 +78,8 @@ void fill_empty(Points const& points, Clusters& clusters) {
     std::size_t taken = 0;
     for (std::size_t i = 0; i < clusters.of_point.size(); ++i) {
       auto const c = clusters.of_point[i];
-      double const distance = points.distance(static_cast<std::int64_t>(i), clusters.centroids.data() + c * points.width);
+      double const distance =
+          points.distance(static_cast<std::int64_t>(i), clusters.centroids.data() + c * points.width);
       if (sizes[static_cast<std::size_t>(c)] > 1 && distance > farthest) {
         farthest = distance;
         taken = i;
@@ -102,7 +104,8 @@ void move_centroids(Points const& points, Clusters& clusters) {
   }
   for (std::int64_t c = 0; c < clusters.count; ++c)
     for (std::int64_t j = 0; j < points.width; ++j)
-      clusters.centroids[static_cast<std::size_t>(c * points.width + j)] /= static_cast<double>(sizes[static_cast<std::size_t>(c)]);
+      clusters.centroids[static_cast<std::size_t>(c * points.width + j)] /=
+          static_cast<double>(sizes[static_cast<std::size_t>(c)]);
 }
 
 }  // namespace

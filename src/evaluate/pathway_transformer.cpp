@@ -22,18 +22,23 @@ at::Tensor dropped(at::Tensor const& x, Random* dropout) {
   std::int64_t const count = keep.numel();
   for (std::int64_t i = 0; i < count; i += 32) {
     std::uint32_t const first = dropout->bits(), bits = first | dropout->bits();
-    for (std::int64_t j = 0, some = std::min<std::int64_t>(32, count - i); j < some; ++j) to[i + j] = static_cast<float>(bits >> j & 1) * (4.0F / 3.0F);
+    for (std::int64_t j = 0, some = std::min<std::int64_t>(32, count - i); j < some; ++j)
+      to[i + j] = static_cast<float>(bits >> j & 1) * (4.0F / 3.0F);
   }
   return x * keep;
 }
 
 // Left out for a quarter of the cells (stochastic depth, Huang et al. 2016).
-at::Tensor left_out(at::Tensor const& x, Random* dropout) { return dropout ? x * dropped(at::ones({x.size(0), 1, 1}), dropout) : x; }
+at::Tensor left_out(at::Tensor const& x, Random* dropout) {
+  return dropout ? x * dropped(at::ones({x.size(0), 1, 1}), dropout) : x;
+}
 
 }  // namespace
 
 at::Tensor PathwayTransformer::Linear::operator()(at::Tensor const& x) const { return at::linear(x, weight, bias); }
-at::Tensor PathwayTransformer::Norm::operator()(at::Tensor const& x) const { return at::layer_norm(x, {width}, scale, shift, 1e-6); }
+at::Tensor PathwayTransformer::Norm::operator()(at::Tensor const& x) const {
+  return at::layer_norm(x, {width}, scale, shift, 1e-6);
+}
 
 PathwayTransformer::Linear PathwayTransformer::linear(std::string const& name, std::int64_t in, std::int64_t out) {
   at::Tensor const weight = normal(name + ".weight", {out, in}, 1 / std::sqrt(static_cast<double>(in)));
@@ -45,7 +50,8 @@ PathwayTransformer::Norm PathwayTransformer::norm(std::string const& name) {
   return {scale, constant(name + ".bias", {width}, 0)};
 }
 
-PathwayTransformer::PathwayTransformer(Pathways const& pathways, std::int64_t genes, std::int64_t classes, std::uint64_t seed, std::uint64_t index)
+PathwayTransformer::PathwayTransformer(Pathways const& pathways, std::int64_t genes, std::int64_t classes,
+                                       std::uint64_t seed, std::uint64_t index)
     : Student(seed, index), genes_(genes), first_row_{0} {
   for (auto const& of_pathway : pathways.genes) {
     gene_.insert(gene_.end(), of_pathway.begin(), of_pathway.end());
@@ -75,14 +81,17 @@ PathwayTransformer::PathwayTransformer(Pathways const& pathways, std::int64_t ge
 }
 
 at::Tensor PathwayTransformer::tokens(CsrBlock const& cells) const {
-  if (cells.genes != genes_) fail(ExitCode::failed, "a transformer of {} genes was given cells of {} genes", genes_, cells.genes);
-  // A row for each cell and token, of what the cell has of the token's genes: then the masked layer is a sparse layer like any other.
+  if (cells.genes != genes_)
+    fail(ExitCode::failed, "a transformer of {} genes was given cells of {} genes", genes_, cells.genes);
+  // A row for each cell and token, of what the cell has of the token's genes: then the masked layer is a sparse layer
+  // like any other.
   auto const tokens = std::ssize(first_row_) - 1;
   CsrBlock spread;
   spread.genes = std::ssize(gene_);
   std::vector<float> cell(static_cast<std::size_t>(genes_));
   for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    auto const begin = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]), end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]);
+    auto const begin = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]),
+               end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]);
     for (auto k = begin; k < end; ++k) cell[static_cast<std::size_t>(cells.indices[k])] = cells.values[k];
     for (std::size_t t = 0; t < static_cast<std::size_t>(tokens); ++t) {
       for (auto row = first_row_[t]; row < first_row_[t + 1]; ++row) {
@@ -100,13 +109,19 @@ at::Tensor PathwayTransformer::tokens(CsrBlock const& cells) const {
 
 at::Tensor PathwayTransformer::through(Block const& block, at::Tensor const& x, bool is_last, Random* dropout) const {
   std::int64_t const cells = x.size(0), asking = is_last ? 1 : x.size(1), head_width = width / heads;
-  auto const by_head = [&](at::Tensor const& y) { return y.reshape({cells, -1, heads, head_width}).transpose(1, 2); };  // [cells, heads, tokens, head_width]
-  auto const perhaps = [&](at::Tensor const& y) { return is_last ? left_out(dropped(y, dropout), dropout) : dropped(y, dropout); };
+  auto const by_head = [&](at::Tensor const& y) {
+    return y.reshape({cells, -1, heads, head_width}).transpose(1, 2);
+  };  // [cells, heads, tokens, head_width]
+  auto const perhaps = [&](at::Tensor const& y) {
+    return is_last ? left_out(dropped(y, dropout), dropout) : dropped(y, dropout);
+  };
 
   at::Tensor const normed = block.attention_norm(x);
   auto const key_value = block.key_value(normed).chunk(2, -1);
-  at::Tensor const mixed = at::scaled_dot_product_attention(by_head(block.query(normed.narrow(1, 0, asking))), by_head(key_value[0]), by_head(key_value[1]));
-  at::Tensor const attended = x.narrow(1, 0, asking) + perhaps(block.projection(mixed.transpose(1, 2).reshape({cells, asking, width})));
+  at::Tensor const mixed = at::scaled_dot_product_attention(by_head(block.query(normed.narrow(1, 0, asking))),
+                                                            by_head(key_value[0]), by_head(key_value[1]));
+  at::Tensor const attended =
+      x.narrow(1, 0, asking) + perhaps(block.projection(mixed.transpose(1, 2).reshape({cells, asking, width})));
   return attended + perhaps(block.narrow(dropped(at::gelu(block.widen(block.mlp_norm(attended))), dropout)));
 }
 

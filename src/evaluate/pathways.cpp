@@ -40,7 +40,9 @@ std::vector<std::size_t> sizes_to_draw(std::vector<GeneSet> const& sets) {
   for (auto const& set : sets)
     if (set.symbols.size() >= least_genes && set.symbols.size() <= most_genes) sizes.push_back(set.symbols.size());
   if (sizes.empty())
-    for (std::size_t i = 0; i < most_pathways; ++i) sizes.push_back(static_cast<std::size_t>(std::lround(200 * std::pow(10.0, -static_cast<double>(i) / (most_pathways - 1)))));
+    for (std::size_t i = 0; i < most_pathways; ++i)
+      sizes.push_back(
+          static_cast<std::size_t>(std::lround(200 * std::pow(10.0, -static_cast<double>(i) / (most_pathways - 1)))));
   return largest(std::move(sizes), [](std::size_t size) { return size; });
 }
 
@@ -78,19 +80,27 @@ std::vector<GeneSet> read_gene_sets(std::filesystem::path const& file) {
     }
     GeneSet set{fields[0], {}};
     for (std::size_t i = 2; i < fields.size(); ++i)
-      if (!fields[i].empty() && std::find(set.symbols.begin(), set.symbols.end(), fields[i]) == set.symbols.end()) set.symbols.push_back(fields[i]);
+      if (!fields[i].empty() && std::find(set.symbols.begin(), set.symbols.end(), fields[i]) == set.symbols.end())
+        set.symbols.push_back(fields[i]);
     if (set.name.empty() || set.symbols.empty())
-      fail(ExitCode::bad_input, "'{}' line {} is no gene set (a name, a description and symbols are expected, with tabs between). Give a GMT file", file.string(), number);
-    if (!names.insert(set.name).second) fail(ExitCode::bad_input, "'{}' line {} names '{}' again (a pathway needs one line). Take one out", file.string(), number, set.name);
+      fail(ExitCode::bad_input,
+           "'{}' line {} is no gene set (a name, a description and symbols are expected, with tabs between). Give a "
+           "GMT file",
+           file.string(), number);
+    if (!names.insert(set.name).second)
+      fail(ExitCode::bad_input, "'{}' line {} names '{}' again (a pathway needs one line). Take one out", file.string(),
+           number, set.name);
     sets.push_back(std::move(set));
   }
-  if (sets.empty()) fail(ExitCode::bad_input, "'{}' has no gene set (one a line is expected). Give a GMT file", file.string());
+  if (sets.empty())
+    fail(ExitCode::bad_input, "'{}' has no gene set (one a line is expected). Give a GMT file", file.string());
   return sets;
 }
 
 Pathways choose_pathways(std::vector<GeneSet> const& sets, std::vector<std::string> const& gene_names) {
   std::unordered_map<std::string, std::int32_t> columns;
-  for (std::size_t i = 0; i < gene_names.size(); ++i) columns.emplace(upper(gene_names[i]), static_cast<std::int32_t>(i));
+  for (std::size_t i = 0; i < gene_names.size(); ++i)
+    columns.emplace(upper(gene_names[i]), static_cast<std::int32_t>(i));
   std::vector<std::vector<std::int32_t>> found;
   for (auto const& set : sets) {
     if (set.symbols.size() > most_genes) continue;
@@ -107,7 +117,10 @@ Pathways choose_pathways(std::vector<GeneSet> const& sets, std::vector<std::stri
     return read;
   }
   Pathways drawn = random_pathways(sizes_to_draw(sets), gene_names.size());
-  drawn.origin = fmt::format("{} random gene sets ({})", drawn.genes.size(), sets.empty() ? "no file was given" : fmt::format("{} of {} pathways have {} genes of this atlas, {} are needed", found.size(), sets.size(), least_genes, least_pathways));
+  drawn.origin = fmt::format("{} random gene sets ({})", drawn.genes.size(),
+                             sets.empty() ? "no file was given"
+                                          : fmt::format("{} of {} pathways have {} genes of this atlas, {} are needed",
+                                                        found.size(), sets.size(), least_genes, least_pathways));
   return drawn;
 }
 

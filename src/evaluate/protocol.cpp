@@ -10,14 +10,15 @@ std::vector<std::int64_t> confusion_of(at::Tensor const& predicted, at::Tensor c
 }
 
 HeadScores train_and_score(Communicator const& ranks, LabelledFeatures const& train, LabelledFeatures const& test,
-                           LabelledFeatures const& held_out, std::int64_t classes, std::int64_t heads, std::uint64_t first_head,
-                           HeadOptions const& options, std::uint64_t seed) {
+                           LabelledFeatures const& held_out, std::int64_t classes, std::int64_t heads,
+                           std::uint64_t first_head, HeadOptions const& options, std::uint64_t seed) {
   auto const entry = static_cast<std::size_t>(classes) + 3;  // accuracy, macro F1, held-out accuracy, recall a class
   std::vector<double> own;
   std::vector<std::int64_t> confusion(static_cast<std::size_t>(classes * classes));
   ranks.together([&] {
     for (std::int64_t head = ranks.rank(); head < heads; head += ranks.size()) {
-      auto const trained = train_head(train.features, train.labels, classes, options, seed, first_head + static_cast<std::uint64_t>(head));
+      auto const trained = train_head(train.features, train.labels, classes, options, seed,
+                                      first_head + static_cast<std::uint64_t>(head));
       auto const predicted = predict(trained, test.features, options);
       if (head == 0) confusion = confusion_of(predicted, test.labels, classes);
       auto const scores = score(predicted, test.labels, classes);

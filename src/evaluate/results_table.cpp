@@ -22,11 +22,14 @@ double deviation(std::vector<double> const& values) {
   return std::sqrt(squares / static_cast<double>(values.size() - 1));
 }
 
-nlohmann::json or_null(std::optional<double> const& value) { return value ? nlohmann::json(*value) : nlohmann::json(nullptr); }
+nlohmann::json or_null(std::optional<double> const& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+}
 
 }  // namespace
 
-ResultRow row_of(std::string variant, std::string matching, std::int64_t spc, std::vector<HeadScores> const& draws, double seconds) {
+ResultRow row_of(std::string variant, std::string matching, std::int64_t spc, std::vector<HeadScores> const& draws,
+                 double seconds) {
   ResultRow row;
   row.variant = std::move(variant);
   row.matching = std::move(matching);
@@ -68,11 +71,14 @@ void add_headroom(std::vector<ResultRow>& rows) {
 }
 
 std::string table_of(std::vector<ResultRow> const& rows) {
-  auto text = fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8}  {:>8}  {:>8}\n", "variant", "matching", "SPC", "draws", "accuracy ± sd", "macro F1", "headroom", "seconds");
+  auto text = fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8}  {:>8}  {:>8}\n", "variant", "matching", "SPC",
+                          "draws", "accuracy ± sd", "macro F1", "headroom", "seconds");
   for (auto const& row : rows) {
-    text += fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8.2f}  {:>8}  {:>8}\n", row.variant, row.matching.empty() ? "-" : row.matching,
-                        row.spc ? std::to_string(row.spc) : "all", row.draws, fmt::format("{:.2f} ± {:.2f}", row.accuracy_mean, row.accuracy_sd), row.macro_f1,
-                        row.headroom ? fmt::format("{:.1f} %", 100 * *row.headroom) : "-", row.seconds > 0 ? fmt::format("{:.2f}", row.seconds) : "-");
+    text += fmt::format("{:<16} {:<8} {:>4} {:>5}  {:>15}  {:>8.2f}  {:>8}  {:>8}\n", row.variant,
+                        row.matching.empty() ? "-" : row.matching, row.spc ? std::to_string(row.spc) : "all", row.draws,
+                        fmt::format("{:.2f} ± {:.2f}", row.accuracy_mean, row.accuracy_sd), row.macro_f1,
+                        row.headroom ? fmt::format("{:.1f} %", 100 * *row.headroom) : "-",
+                        row.seconds > 0 ? fmt::format("{:.2f}", row.seconds) : "-");
   }
   return text;
 }
@@ -83,10 +89,19 @@ nlohmann::json json_of(std::vector<ResultRow> const& rows, std::vector<std::stri
     auto recall = nlohmann::json::object();
     for (std::size_t c = 0; c < row.recall.size(); ++c)
       if (!std::isnan(row.recall[c])) recall[class_names[c]] = row.recall[c];
-    list.push_back({{"variant", row.variant}, {"matching", row.matching}, {"spc", row.spc}, {"draws", row.draws},
-                    {"accuracy_mean", row.accuracy_mean}, {"accuracy_sd", row.accuracy_sd}, {"accuracy_sd_draws", row.accuracy_sd_draws}, {"accuracy_by_draw", row.accuracy_by_draw},
-                    {"macro_f1", row.macro_f1}, {"seconds", row.seconds}, {"headroom", or_null(row.headroom)},
-                    {"held_out_accuracy", or_null(row.held_out_accuracy)}, {"recall", recall}});
+    list.push_back({{"variant", row.variant},
+                    {"matching", row.matching},
+                    {"spc", row.spc},
+                    {"draws", row.draws},
+                    {"accuracy_mean", row.accuracy_mean},
+                    {"accuracy_sd", row.accuracy_sd},
+                    {"accuracy_sd_draws", row.accuracy_sd_draws},
+                    {"accuracy_by_draw", row.accuracy_by_draw},
+                    {"macro_f1", row.macro_f1},
+                    {"seconds", row.seconds},
+                    {"headroom", or_null(row.headroom)},
+                    {"held_out_accuracy", or_null(row.held_out_accuracy)},
+                    {"recall", recall}});
   }
   return {{"rows", list}};
 }

@@ -35,7 +35,8 @@ at::Tensor Student::normal(std::string const& name, std::vector<std::int64_t> co
   return drawn(name, sizes, [deviation](Random& random) { return random.normal() * deviation; });
 }
 
-at::Tensor Student::drawn(std::string const& name, std::vector<std::int64_t> const& sizes, std::function<double(Random&)> const& draw) {
+at::Tensor Student::drawn(std::string const& name, std::vector<std::int64_t> const& sizes,
+                          std::function<double(Random&)> const& draw) {
   Random random(seed_, purpose::student_weights, index_, static_cast<std::uint32_t>(parameters_.size()));
   at::Tensor const tensor = at::empty(sizes, at::kFloat);
   std::generate_n(tensor.data_ptr<float>(), tensor.numel(), [&] { return static_cast<float>(draw(random)); });

@@ -15,12 +15,16 @@
 namespace retort {
 TeachingCells teaching_cells(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes) {
   TeachingCells teaching{std::vector<std::vector<std::int64_t>>(static_cast<std::size_t>(classes)), {}};
-  for (std::int64_t row = 0; row < labels.size(0); ++row) teaching.by_class[static_cast<std::size_t>(labels[row].item<std::int64_t>())].push_back(row);
-  teaching.read = [own = cells.to(at::kFloat).contiguous()](std::span<std::int64_t const> rows) { return compressed_rows(own.const_data_ptr<float>(), own.size(1), rows); };
+  for (std::int64_t row = 0; row < labels.size(0); ++row)
+    teaching.by_class[static_cast<std::size_t>(labels[row].item<std::int64_t>())].push_back(row);
+  teaching.read = [own = cells.to(at::kFloat).contiguous()](std::span<std::int64_t const> rows) {
+    return compressed_rows(own.const_data_ptr<float>(), own.size(1), rows);
+  };
   return teaching;
 }
 
-void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, TeachingCells const& cells, TeachingOptions const& options, std::uint64_t seed, std::uint64_t index) {
+void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, TeachingCells const& cells,
+           TeachingOptions const& options, std::uint64_t seed, std::uint64_t index) {
   std::vector<std::int64_t> present;
   for (std::size_t c = 0; c < cells.by_class.size(); ++c)
     if (!cells.by_class[c].empty()) present.push_back(static_cast<std::int64_t>(c));
@@ -43,16 +47,21 @@ void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, T
       }
       Random dropout(seed, purpose::student_dropout, step_of_network, static_cast<std::uint32_t>(shard));
       arena.begin_shard(shard);
-      at::Tensor const loss = at::cross_entropy_loss(student.scores(cells.read(rows), &dropout), at::tensor(labels, at::kLong)) / static_cast<double>(plan.shards());
+      at::Tensor const loss =
+          at::cross_entropy_loss(student.scores(cells.read(rows), &dropout), at::tensor(labels, at::kLong)) /
+          static_cast<double>(plan.shards());
       loss.backward();
       arena.statistics().add_(loss.detach());
     }
     at::Tensor const gradient = arena.sum();
     double const loss = arena.summed_statistics()[0].item<double>();
     auto const refuse = [&] {
-      if (!std::isfinite(loss)) fail(ExitCode::failed, "a classifier's loss is {} at step {} (training diverged, or a cell's values are not finite)", loss, step);
+      if (!std::isfinite(loss))
+        fail(ExitCode::failed,
+             "a classifier's loss is {} at step {} (training diverged, or a cell's values are not finite)", loss, step);
     };
-    ranks.size() > 1 ? ranks.together(refuse) : refuse();  // alone, it is one rank's failure among several, and not agreed
+    ranks.size() > 1 ? ranks.together(refuse)
+                     : refuse();  // alone, it is one rank's failure among several, and not agreed
     optimiser.step(gradient, learning_rate(step, options.steps, options.rate, 0));
   }
   for (at::Tensor& parameter : parameters) parameter.mutable_grad() = at::Tensor();  // it lay in the arena
@@ -62,7 +71,9 @@ std::vector<std::int64_t> predict(Student const& student, CsrBlock const& cells)
   at::NoGradGuard const no_graph;
   std::vector<std::int64_t> predicted;
   for (std::int64_t begin = 0; begin < cells.rows(); begin += rows_of_a_prediction) {
-    at::Tensor const scores = student.scores(cut_to_rows(cells, {begin, std::min(cells.rows(), begin + rows_of_a_prediction)}), nullptr).contiguous();
+    at::Tensor const scores =
+        student.scores(cut_to_rows(cells, {begin, std::min(cells.rows(), begin + rows_of_a_prediction)}), nullptr)
+            .contiguous();
     float const* const score = scores.const_data_ptr<float>();
     for (std::int64_t i = 0, classes = scores.size(1); i < scores.size(0); ++i)
       predicted.push_back(std::max_element(score + i * classes, score + (i + 1) * classes) - (score + i * classes));

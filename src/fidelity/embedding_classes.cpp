@@ -12,8 +12,8 @@
 
 #include "retort/audits/auc.hpp"
 #include "retort/cells/dense_cells.hpp"
-#include "retort/training/lbfgs.hpp"
 #include "retort/models/regression_loss.hpp"
+#include "retort/training/lbfgs.hpp"
 
 namespace retort {
 namespace {
@@ -67,7 +67,8 @@ EmbeddingScores score_of_scores(at::Tensor const& scores, at::Tensor const& trut
   return {reached.accuracy, reached.macro_f1, roc.mean(), precision_recall.mean()};
 }
 
-at::Tensor neighbour_votes(Communicator const& ranks, LabelledFeatures const& train, at::Tensor const& test, std::int64_t classes, std::int64_t k) {
+at::Tensor neighbour_votes(Communicator const& ranks, LabelledFeatures const& train, at::Tensor const& test,
+                           std::int64_t classes, std::int64_t k) {
   constexpr std::int64_t block_rows = 256;
   auto const own = share_of(test.size(0), ranks.rank(), ranks.size(), block_rows);
   std::vector<double> votes;  // of own rows
@@ -78,16 +79,19 @@ at::Tensor neighbour_votes(Communicator const& ranks, LabelledFeatures const& tr
     for (auto begin = own.begin; begin < own.end; begin += block_rows) {
       at::Tensor const rows = test.narrow(0, begin, std::min(block_rows, own.end - begin)).to(at::kDouble);
       // |a - b|^2 without |a|^2, which is the same for all neighbours.
-      at::Tensor const nearest = std::get<1>((squares - 2 * at::mm(rows, known.t())).topk(near, 1, false));  // [rows, near]
+      at::Tensor const nearest =
+          std::get<1>((squares - 2 * at::mm(rows, known.t())).topk(near, 1, false));  // [rows, near]
       at::Tensor const of_rows = at::zeros({rows.size(0), classes}, at::kDouble);
-      of_rows.scatter_add_(1, train.labels.index_select(0, nearest.flatten()).view_as(nearest), at::full(nearest.sizes(), 1.0 / static_cast<double>(near), at::kDouble));
+      of_rows.scatter_add_(1, train.labels.index_select(0, nearest.flatten()).view_as(nearest),
+                           at::full(nearest.sizes(), 1.0 / static_cast<double>(near), at::kDouble));
       votes.insert(votes.end(), of_rows.const_data_ptr<double>(), of_rows.const_data_ptr<double>() + of_rows.numel());
     }
   });
   return at::tensor(ranks.gather(std::span<double const>(votes)), at::kDouble).view({test.size(0), classes});
 }
 
-at::Tensor regression_probabilities(Communicator const& ranks, ShardPlan const& plan, LabelledFeatures const& train, at::Tensor const& test, std::int64_t classes) {
+at::Tensor regression_probabilities(Communicator const& ranks, ShardPlan const& plan, LabelledFeatures const& train,
+                                    at::Tensor const& test, std::int64_t classes) {
   at::Tensor mean, scale;
   std::vector<LabelledCells> own;
   auto const cells = train.features.size(0), width = train.features.size(1);
@@ -100,20 +104,28 @@ at::Tensor regression_probabilities(Communicator const& ranks, ShardPlan const& 
     for (int shard = plan.begin(); shard < plan.end(); ++shard) {
       auto const rows = share_of(cells, shard, plan.shards());
       auto& one = own.emplace_back();
-      one.cells = compressed({standardised.const_data_ptr<float>() + rows.begin * width, index(rows.size() * width)}, width);
-      for (auto row = rows.begin; row < rows.end; ++row) one.labels.push_back(static_cast<std::int32_t>(train.labels.const_data_ptr<std::int64_t>()[row]));
+      one.cells =
+          compressed({standardised.const_data_ptr<float>() + rows.begin * width, index(rows.size() * width)}, width);
+      for (auto row = rows.begin; row < rows.end; ++row)
+        one.labels.push_back(static_cast<std::int32_t>(train.labels.const_data_ptr<std::int64_t>()[row]));
     }
   });
   RegressionLoss loss(ranks, plan, own, width, classes);
   double const penalty = 1 / static_cast<double>(cells);
-  auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); }, std::vector<double>(index(loss.size())), {.most_iterations = 100});
+  auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); },
+                              std::vector<double>(index(loss.size())), {.most_iterations = 100});
   at::Tensor const weight = at::tensor(found.x, at::kDouble);
-  return at::softmax(at::addmm(weight.narrow(0, width * classes, classes), (test.to(at::kDouble) - mean) / scale, weight.narrow(0, 0, width * classes).view({width, classes})), 1);
+  return at::softmax(at::addmm(weight.narrow(0, width * classes, classes), (test.to(at::kDouble) - mean) / scale,
+                               weight.narrow(0, 0, width * classes).view({width, classes})),
+                     1);
 }
 
 nlohmann::json json_of(EmbeddingScores const& scores) {
   auto const number = [](double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); };
-  return {{"accuracy", number(scores.accuracy)}, {"macro_f1", number(scores.macro_f1)}, {"roc_auc", number(scores.roc_auc)}, {"pr_auc", number(scores.pr_auc)}};
+  return {{"accuracy", number(scores.accuracy)},
+          {"macro_f1", number(scores.macro_f1)},
+          {"roc_auc", number(scores.roc_auc)},
+          {"pr_auc", number(scores.pr_auc)}};
 }
 
 }  // namespace retort

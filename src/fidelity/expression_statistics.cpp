@@ -13,14 +13,17 @@ namespace {
 
 void same_genes(GeneSpread const& real, GeneSpread const& generated) {
   if (real.mean.numel() != generated.mean.numel())
-    fail(ExitCode::bad_input, "the real cells have {} genes and the generated ones {} (they must be the same genes)", real.mean.numel(), generated.mean.numel());
+    fail(ExitCode::bad_input, "the real cells have {} genes and the generated ones {} (they must be the same genes)",
+         real.mean.numel(), generated.mean.numel());
 }
 
 }  // namespace
 
 double GeneSpread::zero_proportion() const { return zeros.mean().item<double>(); }
 
-at::Tensor GeneSpread::coefficient_of_variation() const { return at::where(mean == 0, std::numeric_limits<double>::quiet_NaN(), deviation / mean); }
+at::Tensor GeneSpread::coefficient_of_variation() const {
+  return at::where(mean == 0, std::numeric_limits<double>::quiet_NaN(), deviation / mean);
+}
 
 GeneSpread gene_spread(at::Tensor const& cells) {
   at::Tensor const x = checked_set("spread of genes", cells);
@@ -28,15 +31,20 @@ GeneSpread gene_spread(at::Tensor const& cells) {
 }
 
 GeneSpread gene_spread(CsrBlock const& cells) {
-  if (!cells.rows() || !cells.genes) fail(ExitCode::bad_input, "the spread of genes cannot be taken of {} cells of {} genes (it needs 1 of each)", cells.rows(), cells.genes);
-  GeneSpread const spread{at::zeros({cells.genes}, at::kDouble), at::zeros({cells.genes}, at::kDouble), at::zeros({cells.genes}, at::kDouble)};
+  if (!cells.rows() || !cells.genes)
+    fail(ExitCode::bad_input, "the spread of genes cannot be taken of {} cells of {} genes (it needs 1 of each)",
+         cells.rows(), cells.genes);
+  GeneSpread const spread{at::zeros({cells.genes}, at::kDouble), at::zeros({cells.genes}, at::kDouble),
+                          at::zeros({cells.genes}, at::kDouble)};
   at::Tensor const stored = at::zeros({cells.genes}, at::kDouble);
   double *const zeros = spread.zeros.mutable_data_ptr<double>(), *const mean = spread.mean.mutable_data_ptr<double>();
   double *const squares = spread.deviation.mutable_data_ptr<double>(), *const held = stored.mutable_data_ptr<double>();
   auto const n = static_cast<double>(cells.rows());
   for (std::size_t k = 0; k < cells.indices.size(); ++k) {
     auto const value = static_cast<double>(cells.values[k]);
-    if (!std::isfinite(value)) fail(ExitCode::bad_input, "a cell holds {} of gene {} (the spread of genes needs finite numbers)", value, cells.indices[k]);
+    if (!std::isfinite(value))
+      fail(ExitCode::bad_input, "a cell holds {} of gene {} (the spread of genes needs finite numbers)", value,
+           cells.indices[k]);
     mean[cells.indices[k]] += value;
     zeros[cells.indices[k]] += value != 0;
     held[cells.indices[k]] += 1;
@@ -59,7 +67,11 @@ double zero_gap(GeneSpread const& real, GeneSpread const& generated) {
 double variation_gap(GeneSpread const& real, GeneSpread const& generated, double least_mean) {
   same_genes(real, generated);
   at::Tensor const on = (real.mean > least_mean).logical_and(generated.mean > least_mean);
-  return (real.coefficient_of_variation() - generated.coefficient_of_variation()).abs().masked_select(on).mean().item<double>();
+  return (real.coefficient_of_variation() - generated.coefficient_of_variation())
+      .abs()
+      .masked_select(on)
+      .mean()
+      .item<double>();
 }
 
 double softmax_divergence(at::Tensor const& real, at::Tensor const& generated) {

@@ -24,9 +24,12 @@ at::Tensor symmetric_root(at::Tensor const& matrix) {
 double frechet_distance(at::Tensor const& real, at::Tensor const& generated) {
   PointSets const sets = checked_sets("Frechet distance", real, generated, 2);
   at::Tensor const real_mean = sets.real.mean(0), generated_mean = sets.generated.mean(0);
-  at::Tensor const real_covariance = covariance(sets.real, real_mean), generated_covariance = covariance(sets.generated, generated_mean);
-  at::Tensor const root = at::linalg_svdvals(at::mm(symmetric_root(real_covariance), symmetric_root(generated_covariance))).sum();
-  at::Tensor const distance = (real_mean - generated_mean).square().sum() + real_covariance.trace() + generated_covariance.trace() - 2 * root;
+  at::Tensor const real_covariance = covariance(sets.real, real_mean),
+                   generated_covariance = covariance(sets.generated, generated_mean);
+  at::Tensor const root =
+      at::linalg_svdvals(at::mm(symmetric_root(real_covariance), symmetric_root(generated_covariance))).sum();
+  at::Tensor const distance =
+      (real_mean - generated_mean).square().sum() + real_covariance.trace() + generated_covariance.trace() - 2 * root;
   return std::max(0.0, distance.item<double>());
 }
 

@@ -35,25 +35,30 @@ std::vector<std::int64_t> cells_of(CellsOfKinds const& cells, std::int64_t kind)
 // A set in both of the forms that distances ask for.
 struct Side {
   CellsOfKinds const& set;
-  at::Tensor features;   // [n, components] float64
-  CsrBlock expression;   // log-normalised, over all genes of the terms
+  at::Tensor features;  // [n, components] float64
+  CsrBlock expression;  // log-normalised, over all genes of the terms
 
-  Side(Comparison const& comparison, CellsOfKinds const& cells) : set(cells), features(comparison.space.project(cells.cells)), expression(cells.cells) {
+  Side(Comparison const& comparison, CellsOfKinds const& cells)
+      : set(cells), features(comparison.space.project(cells.cells)), expression(cells.cells) {
     if (comparison.terms.values == CellValues::counts) log_normalise(expression);
   }
 
-  at::Tensor features_of(std::span<std::int64_t const> rows) const { return features.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(rows.data(), rows.size()), at::kLong)); }
+  at::Tensor features_of(std::span<std::int64_t const> rows) const {
+    return features.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(rows.data(), rows.size()), at::kLong));
+  }
 
   // [rows, variable genes] float64.
   at::Tensor expression_of(std::span<std::int64_t const> rows, std::vector<std::int32_t> const& genes) const {
     std::vector<std::int64_t> column(index(expression.genes), -1);
-    for (std::size_t i = 0; i < genes.size(); ++i) column[static_cast<std::size_t>(genes[i])] = static_cast<std::int64_t>(i);
+    for (std::size_t i = 0; i < genes.size(); ++i)
+      column[static_cast<std::size_t>(genes[i])] = static_cast<std::int64_t>(i);
     at::Tensor const dense = at::zeros({std::ssize(rows), std::ssize(genes)}, at::kDouble);
     auto to = dense.accessor<double, 2>();
     for (std::int64_t i = 0; i < std::ssize(rows); ++i) {
       auto const row = rows[index(i)];
       for (auto k = index(expression.indptr[index(row)]); k < index(expression.indptr[index(row + 1)]); ++k)
-        if (auto const place = column[index(expression.indices[k])]; place >= 0) to[i][place] = static_cast<double>(expression.values[k]);
+        if (auto const place = column[index(expression.indices[k])]; place >= 0)
+          to[i][place] = static_cast<double>(expression.values[k]);
     }
     return dense;
   }
@@ -66,18 +71,25 @@ std::vector<std::int64_t> evenly(std::int64_t rows, std::int64_t count) {
   return chosen;
 }
 
-Distances distances_of(Side const& real, Side const& generated, std::vector<std::int64_t> const& ours, std::vector<std::int64_t> const& theirs, std::vector<std::int32_t> const& genes) {
+Distances distances_of(Side const& real, Side const& generated, std::vector<std::int64_t> const& ours,
+                       std::vector<std::int64_t> const& theirs, std::vector<std::int32_t> const& genes) {
   constexpr std::int64_t genes_per_block = 20;  // scRDiT's
   auto const a = real.features_of(ours), b = generated.features_of(theirs);
   auto const x = real.expression_of(ours, genes), y = generated.expression_of(theirs, genes);
-  auto const some = [](at::Tensor const& rows) { return rows.index_select(0, at::tensor(evenly(rows.size(0), std::min(rows.size(0), most_cells_of_scrdit_mmd)), at::kLong)); };
-  return {wasserstein2(a, b), kernel_discrepancy(a, b), frechet_distance(a, b), softmax_divergence(x, y), wasserstein1_of_values(x, y), multi_kernel_discrepancy(some(x), some(y), genes_per_block)};
+  auto const some = [](at::Tensor const& rows) {
+    return rows.index_select(
+        0, at::tensor(evenly(rows.size(0), std::min(rows.size(0), most_cells_of_scrdit_mmd)), at::kLong));
+  };
+  return {wasserstein2(a, b),           kernel_discrepancy(a, b),
+          frechet_distance(a, b),       softmax_divergence(x, y),
+          wasserstein1_of_values(x, y), multi_kernel_discrepancy(some(x), some(y), genes_per_block)};
 }
 
 // 1-NN accuracy, precision and recall.
 std::array<double, 3> neighbourhoods_of(at::Tensor const& real, at::Tensor const& generated) {
   constexpr std::int64_t neighbours = 3;
-  auto const overlap = real.size(0) > neighbours ? precision_and_recall(real, generated, neighbours) : Overlap{none, none};
+  auto const overlap =
+      real.size(0) > neighbours ? precision_and_recall(real, generated, neighbours) : Overlap{none, none};
   return {nearest_neighbour_accuracy(real, generated).overall, overlap.precision, overlap.recall};
 }
 
@@ -97,9 +109,11 @@ std::vector<double> zeros_of_kinds(CellsOfKinds const& set, std::int64_t kinds) 
   for (std::size_t i = 0; i < set.kinds.size(); ++i) {
     auto const kind = static_cast<std::size_t>(set.kinds[i]);
     ++cells[kind];
-    for (auto k = index(set.cells.indptr[i]); k < index(set.cells.indptr[i + 1]); ++k) filled[kind] += set.cells.values[k] != 0;
+    for (auto k = index(set.cells.indptr[i]); k < index(set.cells.indptr[i + 1]); ++k)
+      filled[kind] += set.cells.values[k] != 0;
   }
-  for (std::size_t kind = 0; kind < filled.size(); ++kind) filled[kind] = cells[kind] > 0 ? 1 - filled[kind] / (cells[kind] * static_cast<double>(set.cells.genes)) : none;
+  for (std::size_t kind = 0; kind < filled.size(); ++kind)
+    filled[kind] = cells[kind] > 0 ? 1 - filled[kind] / (cells[kind] * static_cast<double>(set.cells.genes)) : none;
   return filled;
 }
 
@@ -124,7 +138,8 @@ nlohmann::json named(Distances const& distances) {
 
 }  // namespace
 
-Comparison comparison_with(Atlas const& atlas, Kinds const& kinds, std::vector<std::int64_t> const& test, Terms const& terms, FeatureSpaceOptions options) {
+Comparison comparison_with(Atlas const& atlas, Kinds const& kinds, std::vector<std::int64_t> const& test,
+                           Terms const& terms, FeatureSpaceOptions options) {
   options.log_normalised = terms.values == CellValues::log_normalised;
   std::vector<std::int64_t> covered;
   for (auto const row : test)
@@ -134,13 +149,16 @@ Comparison comparison_with(Atlas const& atlas, Kinds const& kinds, std::vector<s
   return {terms, std::move(real), std::move(space)};
 }
 
-GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds, CellsOfKinds const& generated, std::int64_t most_cells, std::span<std::int64_t const> in_proportion) {
+GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds,
+                                 CellsOfKinds const& generated, std::int64_t most_cells,
+                                 std::span<std::int64_t const> in_proportion) {
   GenerationScores scores;
   std::vector<std::int64_t> together(in_proportion.begin(), in_proportion.end());
   if (together.empty()) together = evenly(generated.cells.rows(), generated.cells.rows());
   auto const count = kinds.count();
   auto const width = std::ssize(distance_names);
-  // Distances of a kind, and those of all cells, are one rank's work; every number is computed once, and the others add zeros.
+  // Distances of a kind, and those of all cells, are one rank's work; every number is computed once, and the others add
+  // zeros.
   std::vector<double> found(index((count + 1) * width) + 3, 0);
   std::vector<bool> left_out(index(count) + 1);
   ranks.together([&] {
@@ -148,11 +166,14 @@ GenerationScores score_generated(Communicator const& ranks, Comparison const& co
     auto const& genes = comparison.space.variable().genes;
     for (std::int64_t kind = 0; kind <= count; ++kind) {
       bool const is_all = kind == count;
-      auto real_rows = is_all ? std::vector<std::int64_t>() : cells_of(comparison.real, kind), rows = is_all ? std::vector<std::int64_t>() : cells_of(generated, kind);
-      auto const n = is_all ? std::min({comparison.real.cells.rows(), std::ssize(together), most_cells}) : std::min({std::ssize(real_rows), std::ssize(rows), most_cells});
+      auto real_rows = is_all ? std::vector<std::int64_t>() : cells_of(comparison.real, kind),
+           rows = is_all ? std::vector<std::int64_t>() : cells_of(generated, kind);
+      auto const n = is_all ? std::min({comparison.real.cells.rows(), std::ssize(together), most_cells})
+                            : std::min({std::ssize(real_rows), std::ssize(rows), most_cells});
       left_out[index(kind)] = n < 2 || (!is_all && !comparison.terms.is_labelled);
       if (left_out[index(kind)] || kind % ranks.size() != ranks.rank()) continue;
-      real_rows = is_all ? evenly(comparison.real.cells.rows(), n) : std::vector(real_rows.begin(), real_rows.begin() + n);
+      real_rows =
+          is_all ? evenly(comparison.real.cells.rows(), n) : std::vector(real_rows.begin(), real_rows.begin() + n);
       if (is_all)
         for (auto const place : evenly(std::ssize(together), n)) rows.push_back(together[index(place)]);
       rows.resize(index(n));
@@ -166,14 +187,17 @@ GenerationScores score_generated(Communicator const& ranks, Comparison const& co
   ranks.sum(std::span<double>(found));
   for (std::int64_t kind = 0; kind <= count; ++kind) {
     auto& distances = kind < count ? scores.of_kind.emplace_back() : scores.of_all;
-    if (left_out[index(kind)]) distances.fill(none);
-    else std::copy_n(found.begin() + kind * width, width, distances.begin());
+    if (left_out[index(kind)])
+      distances.fill(none);
+    else
+      std::copy_n(found.begin() + kind * width, width, distances.begin());
   }
   bool const is_labelled = comparison.terms.is_labelled;
   scores.mean = is_labelled ? mean_of(scores.of_kind, std::vector<bool>(index(count), true)) : scores.of_all;
   scores.mean_unseen = mean_of(scores.of_kind, kinds.unseen);
   auto const* const last = found.data() + found.size() - 3;
-  scores.neighbour_accuracy = left_out.back() ? none : last[0], scores.precision = left_out.back() ? none : last[1], scores.recall = left_out.back() ? none : last[2];
+  scores.neighbour_accuracy = left_out.back() ? none : last[0], scores.precision = left_out.back() ? none : last[1],
+  scores.recall = left_out.back() ? none : last[2];
 
   std::optional<CsrBlock> chosen;
   if (!in_proportion.empty()) chosen = chosen_rows(generated.cells, in_proportion);
@@ -192,8 +216,14 @@ nlohmann::json json_of(GenerationScores const& scores) {
   auto json = named(scores.mean);
   json["of_all"] = named(scores.of_all);
   if (std::isfinite(scores.mean_unseen.front())) json["unseen"] = named(scores.mean_unseen);
-  json.update({{"neighbour_accuracy", number(scores.neighbour_accuracy)}, {"precision", number(scores.precision)}, {"recall", number(scores.recall)}, {"zeros", number(scores.zeros)}, {"variation", number(scores.variation)},
-               {"zero_gap", number(scores.zero_gap)}, {"variation_gap", number(scores.variation_gap)}, {"library", number(scores.library)}});
+  json.update({{"neighbour_accuracy", number(scores.neighbour_accuracy)},
+               {"precision", number(scores.precision)},
+               {"recall", number(scores.recall)},
+               {"zeros", number(scores.zeros)},
+               {"variation", number(scores.variation)},
+               {"zero_gap", number(scores.zero_gap)},
+               {"variation_gap", number(scores.variation_gap)},
+               {"library", number(scores.library)}});
   for (std::size_t d = 0; d < distance_names.size(); ++d) {
     std::vector<double> of_kind;
     for (auto const& distances : scores.of_kind) of_kind.push_back(distances[d]);
@@ -212,7 +242,11 @@ nlohmann::json json_of(Comparison const& comparison, Kinds const& kinds) {
           {"genes", comparison.terms.genes.size()},
           {"variable_genes", comparison.space.variable().genes.size()},
           {"components", comparison.space.components()},
-          {"real", {{"zeros", spread.zero_proportion()}, {"variation", number(median_variation(spread))}, {"library", number(are_counts ? mean_library(comparison.real.cells) : none)}, {"zeros_of_class", numbers(zeros_of_kinds(comparison.real, kinds.count()))}}}};
+          {"real",
+           {{"zeros", spread.zero_proportion()},
+            {"variation", number(median_variation(spread))},
+            {"library", number(are_counts ? mean_library(comparison.real.cells) : none)},
+            {"zeros_of_class", numbers(zeros_of_kinds(comparison.real, kinds.count()))}}}};
 }
 
 }  // namespace retort

@@ -14,13 +14,15 @@ namespace {
 template <class Kernels>
 double mean_kernel(at::Tensor const& a, at::Tensor const& b, Kernels const& kernels) {
   double sum = 0;
-  for_each_block(a, [&](std::int64_t, at::Tensor const& rows) { sum += kernels(distances_between(rows, b).square_()); });
+  for_each_block(a,
+                 [&](std::int64_t, at::Tensor const& rows) { sum += kernels(distances_between(rows, b).square_()); });
   return sum / static_cast<double>(a.size(0)) / static_cast<double>(b.size(0));
 }
 
 template <class Kernels>
 double discrepancy(PointSets const& sets, Kernels const& kernels) {
-  return mean_kernel(sets.real, sets.real, kernels) + mean_kernel(sets.generated, sets.generated, kernels) - 2 * mean_kernel(sets.real, sets.generated, kernels);
+  return mean_kernel(sets.real, sets.real, kernels) + mean_kernel(sets.generated, sets.generated, kernels) -
+         2 * mean_kernel(sets.real, sets.generated, kernels);
 }
 
 double multi_kernel(PointSets const& sets) {
@@ -52,13 +54,16 @@ double kernel_discrepancy(at::Tensor const& real, at::Tensor const& generated) {
 
 double multi_kernel_discrepancy(at::Tensor const& real, at::Tensor const& generated, std::int64_t genes_per_block) {
   PointSets const sets = checked_pairs("kernel discrepancy", real, generated);
-  if (genes_per_block < 0) fail(ExitCode::usage, "a kernel discrepancy takes blocks of {} genes (a block has 1 or more; 0 takes all at once)", genes_per_block);
+  if (genes_per_block < 0)
+    fail(ExitCode::usage, "a kernel discrepancy takes blocks of {} genes (a block has 1 or more; 0 takes all at once)",
+         genes_per_block);
   if (!genes_per_block) return multi_kernel(sets);
   double sum = 0;
   std::int64_t blocks = 0;
   for (std::int64_t first = 0; first < sets.real.size(1); first += genes_per_block, ++blocks) {
     std::int64_t const genes = std::min(genes_per_block, sets.real.size(1) - first);
-    sum += multi_kernel({sets.real.narrow(1, first, genes).contiguous(), sets.generated.narrow(1, first, genes).contiguous()});
+    sum += multi_kernel(
+        {sets.real.narrow(1, first, genes).contiguous(), sets.generated.narrow(1, first, genes).contiguous()});
   }
   return sum / static_cast<double>(blocks);
 }

@@ -30,7 +30,8 @@ at::Tensor radii(at::Tensor const& cells, std::int64_t k, Balls balls) {
   at::Tensor const out = at::empty({cells.size(0)}, at::kDouble);
   for_each_block(cells, [&](std::int64_t begin, at::Tensor const& rows) {
     // The cell itself, 0 away, is among the k + 1 nearest.
-    out.narrow(0, begin, rows.size(0)).copy_(std::get<0>(at::kthvalue(distances_between(rows, cells, norm_of(balls)), k + 1, 1)));
+    out.narrow(0, begin, rows.size(0))
+        .copy_(std::get<0>(at::kthvalue(distances_between(rows, cells, norm_of(balls)), k + 1, 1)));
   });
   return out;
 }
@@ -50,14 +51,16 @@ double covered(at::Tensor const& cells, at::Tensor const& centres, at::Tensor co
 NeighbourAccuracy nearest_neighbour_accuracy(at::Tensor const& real, at::Tensor const& generated) {
   PointSets const sets = checked_sets("nearest-neighbour accuracy", real, generated);
   auto const n = static_cast<double>(sets.real.size(0)), m = static_cast<double>(sets.generated.size(0));
-  double const of_real = own_neighbours(sets.real, sets.generated), of_generated = own_neighbours(sets.generated, sets.real);
+  double const of_real = own_neighbours(sets.real, sets.generated),
+               of_generated = own_neighbours(sets.generated, sets.real);
   return {(of_real + of_generated) / (n + m), of_real / n, of_generated / m};
 }
 
 Overlap precision_and_recall(at::Tensor const& real, at::Tensor const& generated, std::int64_t k, Balls balls) {
   if (k < 1) fail(ExitCode::usage, "a ball reaches to neighbour {} (the nearest one is 1)", k);
   PointSets const sets = checked_sets("precision and recall", real, generated, k + 1);
-  return {covered(sets.generated, sets.real, radii(sets.real, k, balls), balls), covered(sets.real, sets.generated, radii(sets.generated, k, balls), balls)};
+  return {covered(sets.generated, sets.real, radii(sets.real, k, balls), balls),
+          covered(sets.real, sets.generated, radii(sets.generated, k, balls), balls)};
 }
 
 }  // namespace retort

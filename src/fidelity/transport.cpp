@@ -15,15 +15,23 @@ namespace {
 constexpr double infinite = std::numeric_limits<double>::infinity();
 using Index = std::size_t;
 
-// Whole units of weight go from rows to columns. Reduced costs c - u - v stay >= 0, and are 0 where something flows; so the
-// plan is the cheapest of its size, and optimal once nothing is left.
+// Whole units of weight go from rows to columns. Reduced costs c - u - v stay >= 0, and are 0 where something flows; so
+// the plan is the cheapest of its size, and optimal once nothing is left.
 class TransportPlan {
  public:
   TransportPlan(double const* cost, Index rows, Index columns)
-      : cost_(cost), rows_(rows), columns_(columns), of_row_(rows, infinite), of_column_(columns, infinite), into_(columns),
+      : cost_(cost),
+        rows_(rows),
+        columns_(columns),
+        of_row_(rows, infinite),
+        of_column_(columns, infinite),
+        into_(columns),
         supply_(rows, static_cast<std::int64_t>(columns / std::gcd(rows, columns))),
         demand_(columns, static_cast<std::int64_t>(rows / std::gcd(rows, columns))),
-        reach_(columns), row_reach_(rows), reached_from_(columns), entered_by_(rows) {
+        reach_(columns),
+        row_reach_(rows),
+        reached_from_(columns),
+        entered_by_(rows) {
     start();
     for (Index row = 0; row < rows_; ++row)
       while (supply_[row]) augment(row);
@@ -51,7 +59,8 @@ class TransportPlan {
   // Potentials by reducing columns, then rows; what costs nothing is moved at once.
   void start() {
     for (Index row = 0; row < rows_; ++row)
-      for (Index column = 0; column < columns_; ++column) of_column_[column] = std::min(of_column_[column], cost_of(row, column));
+      for (Index column = 0; column < columns_; ++column)
+        of_column_[column] = std::min(of_column_[column], cost_of(row, column));
     for (Index row = 0; row < rows_; ++row) {
       Index cheapest = 0;
       for (Index column = 0; column < columns_; ++column) {
@@ -76,8 +85,8 @@ class TransportPlan {
     return known == flows.end() ? flows.emplace_back(Flow{row, 0}) : *known;
   }
 
-  // Dijkstra from `source` over reduced costs to the nearest column with demand. A full column is left through the rows that
-  // flow into it, at no cost: what they send may go elsewhere.
+  // Dijkstra from `source` over reduced costs to the nearest column with demand. A full column is left through the rows
+  // that flow into it, at no cost: what they send may go elsewhere.
   Index nearest_demand(Index source) {
     std::fill(reach_.begin(), reach_.end(), infinite);
     std::fill(row_reach_.begin(), row_reach_.end(), infinite);
@@ -126,7 +135,8 @@ class TransportPlan {
     for (Index const column : settled_columns_) of_column_[column] -= length - reach_[column];
 
     std::int64_t amount = std::min(supply_[source], demand_[sink]);
-    for (Index row = reached_from_[sink]; row != source; row = reached_from_[entered_by_[row]]) amount = std::min(amount, flow(row, entered_by_[row]).amount);
+    for (Index row = reached_from_[sink]; row != source; row = reached_from_[entered_by_[row]])
+      amount = std::min(amount, flow(row, entered_by_[row]).amount);
     Index column = sink;
     for (Index row = reached_from_[sink]; row != source; row = reached_from_[column]) {
       flow(row, column).amount += amount;
@@ -141,8 +151,8 @@ class TransportPlan {
 
   double const* cost_;
   Index rows_, columns_;
-  std::vector<double> of_row_, of_column_;  // potentials
-  std::vector<std::vector<Flow>> into_;     // of each column
+  std::vector<double> of_row_, of_column_;     // potentials
+  std::vector<std::vector<Flow>> into_;        // of each column
   std::vector<std::int64_t> supply_, demand_;  // left
   // Of the search: distances, the way back, what is settled and what is not.
   std::vector<double> reach_, row_reach_;
@@ -155,7 +165,9 @@ double transport_cost(at::Tensor const& cost) {
   if (cost.dim() != 2 || !cost.numel() || cost.scalar_type() != at::kDouble || !at::isfinite(cost).all().item<bool>())
     fail(ExitCode::bad_input, "a transport has no cost (its costs are not a matrix of finite float64)");
   at::Tensor const matrix = cost.contiguous();
-  return TransportPlan(matrix.const_data_ptr<double>(), static_cast<Index>(matrix.size(0)), static_cast<Index>(matrix.size(1))).mean_cost();
+  return TransportPlan(matrix.const_data_ptr<double>(), static_cast<Index>(matrix.size(0)),
+                       static_cast<Index>(matrix.size(1)))
+      .mean_cost();
 }
 
 double wasserstein2(at::Tensor const& real, at::Tensor const& generated) {
@@ -172,7 +184,9 @@ double wasserstein1_of_values(at::Tensor const& real, at::Tensor const& generate
   double area = 0, from = std::min(x[0], y[0]);
   for (std::int64_t i = 0, j = 0; i < n || j < m;) {
     double const to = j == m || (i < n && x[i] <= y[j]) ? x[i] : y[j];
-    area += std::abs(static_cast<double>(i) / static_cast<double>(n) - static_cast<double>(j) / static_cast<double>(m)) * (to - from);
+    area +=
+        std::abs(static_cast<double>(i) / static_cast<double>(n) - static_cast<double>(j) / static_cast<double>(m)) *
+        (to - from);
     from = to;
     while (i < n && x[i] == to) ++i;
     while (j < m && y[j] == to) ++j;

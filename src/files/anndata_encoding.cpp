@@ -35,7 +35,8 @@ void write_text(Hdf5Group& parent, std::string const& key, std::string const& te
 
 void encode_as(Hdf5Object& object, std::string const& type) {
   object.set_attribute("encoding-type", type);
-  bool const second = type == "dataframe" || type == "categorical" || type == "array" || type == "string-array" || type == "string" || type == "numeric-scalar";
+  bool const second = type == "dataframe" || type == "categorical" || type == "array" || type == "string-array" ||
+                      type == "string" || type == "numeric-scalar";
   object.set_attribute("encoding-version", std::string(second ? "0.2.0" : "0.1.0"));
 }
 
@@ -53,7 +54,8 @@ void encode_csr(Hdf5Group& matrix, std::int64_t rows, std::int64_t columns) {
   matrix.set_attribute("shape", std::vector<std::int64_t>{rows, columns});
 }
 
-void encode_frame(Hdf5Group& frame, std::vector<std::string> const& columns, std::vector<std::string> const& row_names) {
+void encode_frame(Hdf5Group& frame, std::vector<std::string> const& columns,
+                  std::vector<std::string> const& row_names) {
   auto index = frame.write_strings("_index", row_names);
   encode_as(index, "string-array");
   encode_as(frame, "dataframe");
@@ -114,11 +116,13 @@ Categorical read_categorical(Hdf5Group const& frame, std::string const& name, st
   auto const column = frame.group(name);
   Categorical read{column.dataset("categories").read_strings(), {}};
   auto const set = column.dataset("codes");
-  if (set.shape() != std::vector<std::int64_t>{rows}) fail(ExitCode::bad_input, "{} has {} values (there are {} cells)", set.place(), set.size(), rows);
+  if (set.shape() != std::vector<std::int64_t>{rows})
+    fail(ExitCode::bad_input, "{} has {} values (there are {} cells)", set.place(), set.size(), rows);
   read.codes = set.read<std::int32_t>();
   for (std::size_t row = 0; row < read.codes.size(); ++row) {
     if (read.codes[row] < lowest || read.codes[row] >= std::ssize(read.categories))
-      fail(ExitCode::bad_input, "{} has code {} in row {} (there are {} categories)", set.place(), read.codes[row], row, read.categories.size());
+      fail(ExitCode::bad_input, "{} has code {} in row {} (there are {} categories)", set.place(), read.codes[row], row,
+           read.categories.size());
   }
   return read;
 }

@@ -17,7 +17,8 @@ std::vector<char> compressed(NumberType type, std::int64_t values, int level, vo
 
 }  // namespace
 
-void write_compressed(Communicator const& ranks, Hdf5Group* group, std::string const& name, NumberType type, std::int64_t count, int level,
+void write_compressed(Communicator const& ranks, Hdf5Group* group, std::string const& name, NumberType type,
+                      std::int64_t count, int level,
                       std::function<void(std::int64_t, std::int64_t, void*)> const& read) {
   std::int64_t const chunk = std::min(chunk_values, count);
   std::optional<Hdf5Dataset> set;
@@ -40,7 +41,8 @@ void write_compressed(Communicator const& ranks, Hdf5Group* group, std::string c
     ranks.together([&] {
       std::size_t at = 0;
       for (std::size_t r = 0; set && r < sizes.size() && sizes[r] > 0; at += static_cast<std::size_t>(sizes[r]), ++r)
-        set->write_chunk(round + chunk * static_cast<std::int64_t>(r), std::span(received).subspan(at, static_cast<std::size_t>(sizes[r])));
+        set->write_chunk(round + chunk * static_cast<std::int64_t>(r),
+                         std::span(received).subspan(at, static_cast<std::size_t>(sizes[r])));
     });
   }
 }

@@ -16,10 +16,12 @@ namespace {
 constexpr std::int64_t most_values = std::int64_t{1} << 34;  // a set of cells is small; 64 GiB is not
 
 void require_length(std::size_t has, std::int64_t wanted, std::string const& what, fs::path const& file) {
-  if (static_cast<std::int64_t>(has) != wanted) fail(ExitCode::failed, "cannot write '{}' ({} has {} values, {} are needed)", file.string(), what, has, wanted);
+  if (static_cast<std::int64_t>(has) != wanted)
+    fail(ExitCode::failed, "cannot write '{}' ({} has {} values, {} are needed)", file.string(), what, has, wanted);
 }
 
-void write_matrix(Hdf5Group& parent, std::string const& name, std::int64_t rows, std::int64_t columns, std::vector<float> const& values) {
+void write_matrix(Hdf5Group& parent, std::string const& name, std::int64_t rows, std::int64_t columns,
+                  std::vector<float> const& values) {
   auto set = parent.create_dataset(name, NumberType::f32, {rows, columns});
   set.write(0, std::span<float const>(values));
   encode_as(set, "array");
@@ -44,14 +46,20 @@ std::vector<float> dense_of_csr(Hdf5Group const& x, std::int64_t rows, std::int6
   auto const indptr = x.dataset("indptr").read<std::int64_t>();
   auto const indices = x.dataset("indices").read<std::int64_t>();
   auto const values = x.dataset("data").read<float>();
-  if (std::ssize(indptr) != rows + 1 || indptr[0] != 0 || indptr.back() != std::ssize(indices) || indices.size() != values.size())
-    fail(ExitCode::bad_input, "{} does not fit together ({} rows, {} starts, {} indices, {} values)", x.place(), rows, indptr.size(), indices.size(), values.size());
+  if (std::ssize(indptr) != rows + 1 || indptr[0] != 0 || indptr.back() != std::ssize(indices) ||
+      indices.size() != values.size())
+    fail(ExitCode::bad_input, "{} does not fit together ({} rows, {} starts, {} indices, {} values)", x.place(), rows,
+         indptr.size(), indices.size(), values.size());
   std::vector<float> dense(static_cast<std::size_t>(rows * columns), 0.0f);
   for (std::int64_t row = 0; row < rows; ++row) {
     auto const begin = indptr[static_cast<std::size_t>(row)], end = indptr[static_cast<std::size_t>(row) + 1];
-    if (end < begin || end > std::ssize(indices)) fail(ExitCode::bad_input, "{}/indptr goes from {} to {} in row {} (it must not fall)", x.place(), begin, end, row);
+    if (end < begin || end > std::ssize(indices))
+      fail(ExitCode::bad_input, "{}/indptr goes from {} to {} in row {} (it must not fall)", x.place(), begin, end,
+           row);
     for (auto k = static_cast<std::size_t>(begin); k < static_cast<std::size_t>(end); ++k) {
-      if (indices[k] < 0 || indices[k] >= columns) fail(ExitCode::bad_input, "{}/indices is {} in row {} (there are {} genes)", x.place(), indices[k], row, columns);
+      if (indices[k] < 0 || indices[k] >= columns)
+        fail(ExitCode::bad_input, "{}/indices is {} in row {} (there are {} genes)", x.place(), indices[k], row,
+             columns);
       dense[static_cast<std::size_t>(row * columns + indices[k])] += values[k];
     }
   }
@@ -61,12 +69,16 @@ std::vector<float> dense_of_csr(Hdf5Group const& x, std::int64_t rows, std::int6
 void read_x(Hdf5File const& file, CellSet& set) {
   auto const check_size = [&](std::vector<std::int64_t> const& shape) {
     if (shape.size() != 2 || shape[0] != set.cells || shape[1] != set.genes)
-      fail(ExitCode::bad_input, "{} has shape [{}] (obs has {} cells and var {} genes)", file.place() + "X", fmt::join(shape, ", "), set.cells, set.genes);
-    if (set.genes > 0 && set.cells > most_values / set.genes) fail(ExitCode::bad_input, "{} is too large for a set of cells ({} x {})", file.place() + "X", set.cells, set.genes);
+      fail(ExitCode::bad_input, "{} has shape [{}] (obs has {} cells and var {} genes)", file.place() + "X",
+           fmt::join(shape, ", "), set.cells, set.genes);
+    if (set.genes > 0 && set.cells > most_values / set.genes)
+      fail(ExitCode::bad_input, "{} is too large for a set of cells ({} x {})", file.place() + "X", set.cells,
+           set.genes);
   };
   if (file.kind("X") == Hdf5Kind::group) {
     auto const x = file.group("X");
-    if (x.string_attribute("encoding-type") != "csr_matrix") fail(ExitCode::bad_input, "{} is neither dense nor a csr_matrix. Write it as one of them", x.place());
+    if (x.string_attribute("encoding-type") != "csr_matrix")
+      fail(ExitCode::bad_input, "{} is neither dense nor a csr_matrix. Write it as one of them", x.place());
     check_size(x.integers_attribute("shape"));
     set.x = dense_of_csr(x, set.cells, set.genes);
   } else {
@@ -112,7 +124,8 @@ CellSet read_cell_set(fs::path const& file) {
   set.genes = std::ssize(set.gene_names);
   read_x(opened, set);
   for (auto const& name : obs.strings_attribute("column-order")) {
-    if (obs.kind(name) != Hdf5Kind::group || obs.group(name).string_attribute("encoding-type") != "categorical") continue;
+    if (obs.kind(name) != Hdf5Kind::group || obs.group(name).string_attribute("encoding-type") != "categorical")
+      continue;
     auto column = read_categorical(obs, name, set.cells, -1);
     set.columns.push_back({name, std::move(column.categories), std::move(column.codes)});
   }
@@ -120,7 +133,9 @@ CellSet read_cell_set(fs::path const& file) {
     for (auto const& name : opened.group("obsm").names()) {
       if (opened.kind("obsm/" + name) != Hdf5Kind::dataset) continue;
       auto const matrix = opened.dataset("obsm/" + name);
-      if (matrix.shape().size() != 2 || matrix.shape()[0] != set.cells) fail(ExitCode::bad_input, "{} has shape [{}] (there are {} cells)", matrix.place(), fmt::join(matrix.shape(), ", "), set.cells);
+      if (matrix.shape().size() != 2 || matrix.shape()[0] != set.cells)
+        fail(ExitCode::bad_input, "{} has shape [{}] (there are {} cells)", matrix.place(),
+             fmt::join(matrix.shape(), ", "), set.cells);
       set.obsm.push_back({name, matrix.shape()[1], matrix.read<float>()});
     }
   }

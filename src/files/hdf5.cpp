@@ -43,16 +43,21 @@ hid_t Hdf5Handle::release() noexcept {
 }
 
 char const* name_of(NumberType type) {
-  constexpr char const* names[] = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"};
+  constexpr char const* names[] = {"int8",   "int16",  "int32",  "int64",   "uint8",
+                                   "uint16", "uint32", "uint64", "float32", "float64"};
   return names[static_cast<std::size_t>(type)];
 }
 
 std::string Hdf5Object::place() const { return fmt::format("'{}' {}", origin_->file, path_.empty() ? "/" : path_); }
 
 void Hdf5Object::failed(char const* operation, std::string const& child) const {
-  std::string const where = child.empty() ? place() : fmt::format("'{}' {}{}{}", origin_->file, path_, path_.empty() ? "" : "/", child);
-  if (origin_->writing) fail(ExitCode::cannot_write, "cannot {} {} (HDF5: {}). Free space or choose another run.folder", operation, where, hdf5_types::last_words());
-  fail(ExitCode::bad_input, "cannot {} {} (HDF5: {}). The file may be damaged", operation, where, hdf5_types::last_words());
+  std::string const where =
+      child.empty() ? place() : fmt::format("'{}' {}{}{}", origin_->file, path_, path_.empty() ? "" : "/", child);
+  if (origin_->writing)
+    fail(ExitCode::cannot_write, "cannot {} {} (HDF5: {}). Free space or choose another run.folder", operation, where,
+         hdf5_types::last_words());
+  fail(ExitCode::bad_input, "cannot {} {} (HDF5: {}). The file may be damaged", operation, where,
+       hdf5_types::last_words());
 }
 hid_t Hdf5Object::check(hid_t id, char const* operation, std::string const& child) const {
   if (id < 0) failed(operation, child);
@@ -62,7 +67,8 @@ void Hdf5Object::require(bool ok, char const* operation, std::string const& chil
   if (!ok) failed(operation, child);
 }
 
-// --- attributes ---------------------------------------------------------------------------------------------------------
+// --- attributes
+// ---------------------------------------------------------------------------------------------------------
 
 bool Hdf5Object::has_attribute(std::string const& name) const { return H5Aexists(id(), name.c_str()) > 0; }
 
@@ -93,13 +99,17 @@ std::vector<std::string> Hdf5Object::strings_attribute(std::string const& name) 
   Hdf5Handle const space(check(H5Aget_space(attribute.id()), "read an attribute of"), H5Sclose);
   std::int64_t const count = H5Sget_simple_extent_npoints(space.id());
   if (count == 0) return texts;  // h5py writes an empty list as numbers
-  if (H5Tget_class(type.id()) != H5T_STRING) fail(ExitCode::bad_input, "attribute '{}' of {} is not text", name, place());
-  if (count < 0 || count > most_attribute_values) fail(ExitCode::bad_input, "attribute '{}' of {} has {} values (too many)", name, place(), count);
+  if (H5Tget_class(type.id()) != H5T_STRING)
+    fail(ExitCode::bad_input, "attribute '{}' of {} is not text", name, place());
+  if (count < 0 || count > most_attribute_values)
+    fail(ExitCode::bad_input, "attribute '{}' of {} has {} values (too many)", name, place(), count);
   StringLimits const limits{1 << 16, 1 << 24};
   std::int64_t total = limits.total;
   hdf5_types::append_texts(
-      type.id(), type.id(), space.id(), H5P_DEFAULT, count, [&](void* into) { require(H5Aread(attribute.id(), type.id(), into) >= 0, "read an attribute of"); },
-      [&](std::string const& problem) { fail(ExitCode::bad_input, "attribute '{}' of {} {}", name, place(), problem); }, limits, total, texts);
+      type.id(), type.id(), space.id(), H5P_DEFAULT, count,
+      [&](void* into) { require(H5Aread(attribute.id(), type.id(), into) >= 0, "read an attribute of"); },
+      [&](std::string const& problem) { fail(ExitCode::bad_input, "attribute '{}' of {} {}", name, place(), problem); },
+      limits, total, texts);
   return texts;
 }
 
@@ -110,8 +120,10 @@ std::vector<std::int64_t> Hdf5Object::integers_attribute(std::string const& name
   Hdf5Handle const space(check(H5Aget_space(attribute.id()), "read an attribute of"), H5Sclose);
   auto const kind = H5Tget_class(type.id());
   std::int64_t const count = H5Sget_simple_extent_npoints(space.id());
-  if (kind != H5T_INTEGER && kind != H5T_ENUM) fail(ExitCode::bad_input, "attribute '{}' of {} is not a whole number", name, place());
-  if (count < 0 || count > most_attribute_values) fail(ExitCode::bad_input, "attribute '{}' of {} has {} values (too many)", name, place(), count);
+  if (kind != H5T_INTEGER && kind != H5T_ENUM)
+    fail(ExitCode::bad_input, "attribute '{}' of {} is not a whole number", name, place());
+  if (count < 0 || count > most_attribute_values)
+    fail(ExitCode::bad_input, "attribute '{}' of {} has {} values (too many)", name, place(), count);
   std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
   require(count == 0 || H5Aread(attribute.id(), H5T_NATIVE_INT64, numbers.data()) >= 0, "read an attribute of");
   return numbers;
@@ -153,31 +165,39 @@ void Hdf5Object::set_attribute(std::string const& name, std::vector<std::string>
   std::vector<char const*> values;
   for (auto const& text : texts) values.push_back(text.c_str());
   auto const attribute = new_attribute(id(), name, type.id(), space.id());
-  require(attribute.id() >= 0 && (texts.empty() || H5Awrite(attribute.id(), type.id(), values.data()) >= 0), "write an attribute of");
+  require(attribute.id() >= 0 && (texts.empty() || H5Awrite(attribute.id(), type.id(), values.data()) >= 0),
+          "write an attribute of");
 }
 
 void Hdf5Object::set_attribute(std::string const& name, std::vector<std::int64_t> const& numbers) {
   auto const space = line_of(numbers.size());
   auto const attribute = new_attribute(id(), name, H5T_NATIVE_INT64, space.id());
-  require(attribute.id() >= 0 && (numbers.empty() || H5Awrite(attribute.id(), H5T_NATIVE_INT64, numbers.data()) >= 0), "write an attribute of");
+  require(attribute.id() >= 0 && (numbers.empty() || H5Awrite(attribute.id(), H5T_NATIVE_INT64, numbers.data()) >= 0),
+          "write an attribute of");
 }
 
-// --- files --------------------------------------------------------------------------------------------------------------
+// --- files
+// --------------------------------------------------------------------------------------------------------------
 
 Hdf5File Hdf5File::open(fs::path const& file) {
   auto const list = access_list();
   require_input(file, "input");
   auto const origin = std::make_shared<Origin>(Origin{file.string(), false});
-  if (fs::is_directory(file) || H5Fis_hdf5(file.c_str()) <= 0) fail(ExitCode::bad_input, "'{}' is not an HDF5 file (its first bytes are others). Give an .h5ad or 10x .h5 file", file.string());
+  if (fs::is_directory(file) || H5Fis_hdf5(file.c_str()) <= 0)
+    fail(ExitCode::bad_input, "'{}' is not an HDF5 file (its first bytes are others). Give an .h5ad or 10x .h5 file",
+         file.string());
   Hdf5Handle handle(H5Fopen(file.c_str(), H5F_ACC_RDONLY, list.id()), H5Fclose);
-  if (handle.id() < 0) fail(ExitCode::bad_input, "cannot open '{}' (HDF5: {}). The file is damaged or was cut short", file.string(), hdf5_types::last_words());
+  if (handle.id() < 0)
+    fail(ExitCode::bad_input, "cannot open '{}' (HDF5: {}). The file is damaged or was cut short", file.string(),
+         hdf5_types::last_words());
   return {std::move(handle), origin};
 }
 
 namespace {
 
 [[noreturn]] void cannot(char const* operation, fs::path const& file) {
-  fail(ExitCode::cannot_write, "cannot {} '{}' (HDF5: {}). Check the folder and its free space", operation, file.string(), hdf5_types::last_words());
+  fail(ExitCode::cannot_write, "cannot {} '{}' (HDF5: {}). Check the folder and its free space", operation,
+       file.string(), hdf5_types::last_words());
 }
 
 }  // namespace
@@ -218,10 +238,18 @@ Hdf5Handle extended(fs::path const& file, Communicator const* ranks) {
 
 }  // namespace
 
-Hdf5File Hdf5File::create(fs::path const& file) { return {created(file, nullptr), std::make_shared<Origin>(Origin{file.string(), true})}; }
-Hdf5File Hdf5File::extend(fs::path const& file) { return {extended(file, nullptr), std::make_shared<Origin>(Origin{file.string(), true})}; }
-Hdf5File Hdf5File::create(Communicator const& ranks, fs::path const& file) { return {created(file, &ranks), std::make_shared<Origin>(Origin{file.string(), true})}; }
-Hdf5File Hdf5File::extend(Communicator const& ranks, fs::path const& file) { return {extended(file, &ranks), std::make_shared<Origin>(Origin{file.string(), true})}; }
+Hdf5File Hdf5File::create(fs::path const& file) {
+  return {created(file, nullptr), std::make_shared<Origin>(Origin{file.string(), true})};
+}
+Hdf5File Hdf5File::extend(fs::path const& file) {
+  return {extended(file, nullptr), std::make_shared<Origin>(Origin{file.string(), true})};
+}
+Hdf5File Hdf5File::create(Communicator const& ranks, fs::path const& file) {
+  return {created(file, &ranks), std::make_shared<Origin>(Origin{file.string(), true})};
+}
+Hdf5File Hdf5File::extend(Communicator const& ranks, fs::path const& file) {
+  return {extended(file, &ranks), std::make_shared<Origin>(Origin{file.string(), true})};
+}
 
 Hdf5File Hdf5File::in_memory() {
   auto const list = access_list();

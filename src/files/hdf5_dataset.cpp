@@ -16,19 +16,26 @@ namespace {
 constexpr std::int64_t most_inflation = 1100, always_allowed = 1 << 20;
 
 hid_t native(NumberType type) {
-  std::array<hid_t, 10> const types{H5T_NATIVE_INT8, H5T_NATIVE_INT16, H5T_NATIVE_INT32, H5T_NATIVE_INT64, H5T_NATIVE_UINT8,
-                                    H5T_NATIVE_UINT16, H5T_NATIVE_UINT32, H5T_NATIVE_UINT64, H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE};
+  std::array<hid_t, 10> const types{H5T_NATIVE_INT8,  H5T_NATIVE_INT16,  H5T_NATIVE_INT32,  H5T_NATIVE_INT64,
+                                    H5T_NATIVE_UINT8, H5T_NATIVE_UINT16, H5T_NATIVE_UINT32, H5T_NATIVE_UINT64,
+                                    H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE};
   return types[static_cast<std::size_t>(type)];
 }
 
 std::string name_of_filter(H5Z_filter_t filter) {
   switch (filter) {
-    case 32000: return "lzf";
-    case 32001: return "blosc";
-    case 32004: return "lz4";
-    case 32008: return "bitshuffle";
-    case 32015: return "zstd";
-    default: return fmt::format("number {}", filter);
+    case 32000:
+      return "lzf";
+    case 32001:
+      return "blosc";
+    case 32004:
+      return "lz4";
+    case 32008:
+      return "bitshuffle";
+    case 32015:
+      return "zstd";
+    default:
+      return fmt::format("number {}", filter);
   }
 }
 
@@ -47,8 +54,10 @@ Hdf5Dataset::Hdf5Dataset(Hdf5Handle handle, std::shared_ptr<Origin const> origin
   std::int64_t elements = 1;
   for (hsize_t const length : extent) {
     auto const signed_length = static_cast<std::int64_t>(length);
-    if (signed_length < 0 || __builtin_mul_overflow(elements, std::max<std::int64_t>(1, signed_length), &elements) || elements > std::int64_t{1} << 56)
-      fail(ExitCode::bad_input, "{} claims a size that no file has ({} in one dimension). The file may be damaged", place(), length);
+    if (signed_length < 0 || __builtin_mul_overflow(elements, std::max<std::int64_t>(1, signed_length), &elements) ||
+        elements > std::int64_t{1} << 56)
+      fail(ExitCode::bad_input, "{} claims a size that no file has ({} in one dimension). The file may be damaged",
+           place(), length);
     shape_.push_back(signed_length);
   }
 }
@@ -82,7 +91,8 @@ std::optional<NumberType> Hdf5Dataset::number_type() const {
 
 bool Hdf5Dataset::is_bool() const {
   Hdf5Handle const type(check(H5Dget_type(id()), "read the type of"), H5Tclose);
-  return H5Tget_class(type.id()) == H5T_ENUM && H5Tget_nmembers(type.id()) == 2 && H5Tget_member_index(type.id(), "FALSE") >= 0 && H5Tget_member_index(type.id(), "TRUE") >= 0;
+  return H5Tget_class(type.id()) == H5T_ENUM && H5Tget_nmembers(type.id()) == 2 &&
+         H5Tget_member_index(type.id(), "FALSE") >= 0 && H5Tget_member_index(type.id(), "TRUE") >= 0;
 }
 
 bool Hdf5Dataset::is_string() const {
@@ -133,14 +143,21 @@ void Hdf5Dataset::require_plain() const {
   Hdf5Handle const type(check(H5Dget_type(id()), "read the type of"), H5Tclose);
   auto const layout = H5Pget_layout(list.id());
   if (layout == H5D_VIRTUAL || H5Pget_external_count(list.id()) > 0)
-    fail(ExitCode::bad_input, "{} lies in other files (only what the file itself holds is read). Copy it into one file, e.g. by reading and writing it with anndata", place());
+    fail(ExitCode::bad_input,
+         "{} lies in other files (only what the file itself holds is read). Copy it into one file, e.g. by reading and "
+         "writing it with anndata",
+         place());
   for (int i = 0; i < H5Pget_nfilters(list.id()); ++i) {
     unsigned flags = 0, settings = 0;
     std::size_t values = 0;
-    H5Z_filter_t const filter = H5Pget_filter2(list.id(), static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &settings);
+    H5Z_filter_t const filter =
+        H5Pget_filter2(list.id(), static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &settings);
     require(filter >= 0, "read the filters of");
     if (filter > H5Z_FILTER_SCALEOFFSET || H5Zfilter_avail(filter) <= 0)
-      fail(ExitCode::bad_input, "{} is compressed by {} (HDF5 itself cannot read it, and plugins are not loaded). Write it again with compression='gzip'", place(), name_of_filter(filter));
+      fail(ExitCode::bad_input,
+           "{} is compressed by {} (HDF5 itself cannot read it, and plugins are not loaded). Write it again with "
+           "compression='gzip'",
+           place(), name_of_filter(filter));
   }
   Hdf5Handle const file(check(H5Iget_file_id(id()), "read the file of"), H5Fclose);
   hsize_t file_bytes = 0;
@@ -157,23 +174,27 @@ void Hdf5Dataset::require_plain() const {
     for (hsize_t const length : chunk) chunk_bytes *= static_cast<double>(length);
   }
   if (bytes > possible || chunk_bytes > possible)
-    fail(ExitCode::bad_input, "{} claims {:.0f} bytes (the file has {}). The file is damaged or was cut short", place(), std::max(bytes, chunk_bytes), file_bytes);
+    fail(ExitCode::bad_input, "{} claims {:.0f} bytes (the file has {}). The file is damaged or was cut short", place(),
+         std::max(bytes, chunk_bytes), file_bytes);
 }
 
-// --- reading ------------------------------------------------------------------------------------------------------------
+// --- reading
+// ------------------------------------------------------------------------------------------------------------
 
 std::pair<Hdf5Handle, Hdf5Handle> Hdf5Dataset::selection(std::int64_t begin, std::int64_t rows_wanted) const {
   Hdf5Handle space(check(H5Dget_space(id()), "read the shape of"), H5Sclose);
   if (shape_.empty()) return {std::move(space), Hdf5Handle(H5Screate(H5S_SCALAR), H5Sclose)};
   if (begin < 0 || rows_wanted < 0 || begin > shape_[0] - rows_wanted)
-    fail(ExitCode::bad_input, "{} has {} rows, and rows {} to {} were asked for", place(), shape_[0], begin, begin + rows_wanted);
+    fail(ExitCode::bad_input, "{} has {} rows, and rows {} to {} were asked for", place(), shape_[0], begin,
+         begin + rows_wanted);
   std::vector<hsize_t> start(shape_.size(), 0), count(shape_.begin(), shape_.end());
   start[0] = static_cast<hsize_t>(begin);
   count[0] = static_cast<hsize_t>(rows_wanted);
   Hdf5Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
   bool const nothing = std::ranges::find(count, hsize_t{0}) != count.end();
-  bool const selected = nothing ? H5Sselect_none(space.id()) >= 0 && H5Sselect_none(memory.id()) >= 0
-                                : H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) >= 0;
+  bool const selected =
+      nothing ? H5Sselect_none(space.id()) >= 0 && H5Sselect_none(memory.id()) >= 0
+              : H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) >= 0;
   require(selected && memory.id() >= 0, "select rows of");
   return {std::move(space), std::move(memory)};
 }
@@ -209,10 +230,13 @@ std::vector<Value> Hdf5Dataset::read(std::int64_t begin, std::int64_t rows_wante
 }
 
 template <class Value>
-std::vector<Value> Hdf5Dataset::read() const { return read<Value>(0, rows()); }
+std::vector<Value> Hdf5Dataset::read() const {
+  return read<Value>(0, rows());
+}
 
 std::vector<std::string> Hdf5Dataset::strings_of(hid_t type, hid_t record, StringLimits const& limits) const {
-  if (shape_.size() > 1) fail(ExitCode::bad_input, "{} has {} dimensions (a list of texts has one)", place(), shape_.size());
+  if (shape_.size() > 1)
+    fail(ExitCode::bad_input, "{} has {} dimensions (a list of texts has one)", place(), shape_.size());
   std::vector<std::string> texts;
   std::int64_t total = limits.total;
   constexpr std::int64_t piece = 8192;
@@ -231,12 +255,15 @@ std::vector<std::string> Hdf5Dataset::strings_of(hid_t type, hid_t record, Strin
     auto const [space, memory] = selection(begin, count);
     hid_t const memory_space = memory.id(), file_space = space.id();
     hdf5_types::append_texts(
-        type, record, memory_space, transfer.id(), count, [&](void* into) {
+        type, record, memory_space, transfer.id(), count,
+        [&](void* into) {
           bool const is_read = H5Dread(id(), record, memory_space, file_space, transfer.id(), into) >= 0;
-          if (!is_read && budget < 0) fail(ExitCode::bad_input, "{} has more text in rows {} to {} than is read", place(), begin, begin + count);
+          if (!is_read && budget < 0)
+            fail(ExitCode::bad_input, "{} has more text in rows {} to {} than is read", place(), begin, begin + count);
           require(is_read, "read");
         },
-        [&](std::string const& problem) { fail(ExitCode::bad_input, "{} {}", place(), problem); }, limits, total, texts);
+        [&](std::string const& problem) { fail(ExitCode::bad_input, "{} {}", place(), problem); }, limits, total,
+        texts);
   }
   return texts;
 }
@@ -254,8 +281,12 @@ Hdf5Handle Hdf5Dataset::member(std::string const& field) const {
   return {check(H5Tget_member_type(type.id(), static_cast<unsigned>(index)), "read the type of"), H5Tclose};
 }
 
-std::optional<NumberType> Hdf5Dataset::field_number_type(std::string const& field) const { return numbers_of(member(field).id()); }
-bool Hdf5Dataset::field_is_string(std::string const& field) const { return H5Tget_class(member(field).id()) == H5T_STRING; }
+std::optional<NumberType> Hdf5Dataset::field_number_type(std::string const& field) const {
+  return numbers_of(member(field).id());
+}
+bool Hdf5Dataset::field_is_string(std::string const& field) const {
+  return H5Tget_class(member(field).id()) == H5T_STRING;
+}
 
 namespace {
 
@@ -279,14 +310,17 @@ std::vector<Value> Hdf5Dataset::read_field(std::string const& field) const {
 
 std::vector<std::string> Hdf5Dataset::read_field_strings(std::string const& field, StringLimits const& limits) const {
   auto const type = member(field);
-  if (H5Tget_class(type.id()) != H5T_STRING) fail(ExitCode::bad_input, "field '{}' of {} holds no text", field, place());
+  if (H5Tget_class(type.id()) != H5T_STRING)
+    fail(ExitCode::bad_input, "field '{}' of {} holds no text", field, place());
   auto const record = only(field, type.id());
   return strings_of(type.id(), record.id(), limits);
 }
 
-// --- writing ------------------------------------------------------------------------------------------------------------
+// --- writing
+// ------------------------------------------------------------------------------------------------------------
 
-void Hdf5Dataset::write(NumberType from_type, std::int64_t begin, std::int64_t rows_given, void const* from, bool together) {
+void Hdf5Dataset::write(NumberType from_type, std::int64_t begin, std::int64_t rows_given, void const* from,
+                        bool together) {
   auto const [space, memory] = selection(begin, rows_given);
   if (!together && H5Sget_select_npoints(space.id()) == 0) return;
   Hdf5Handle const transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
@@ -302,7 +336,8 @@ void Hdf5Dataset::write(NumberType from_type, std::int64_t begin, std::int64_t r
 template <class Value>
 void Hdf5Dataset::write(std::int64_t begin, std::span<Value const> values, bool together) {
   std::int64_t const row = shape_.empty() || shape_[0] == 0 ? 1 : size() / shape_[0];
-  write(number_type_of<Value>(), begin, row == 0 ? 0 : static_cast<std::int64_t>(values.size()) / row, values.data(), together);
+  write(number_type_of<Value>(), begin, row == 0 ? 0 : static_cast<std::int64_t>(values.size()) / row, values.data(),
+        together);
 }
 
 std::vector<char> Hdf5Dataset::read_chunk(std::int64_t begin) const {
@@ -312,20 +347,22 @@ std::vector<char> Hdf5Dataset::read_chunk(std::int64_t begin) const {
   require(H5Dget_chunk_storage_size(id(), start.data(), &bytes) >= 0, "read a chunk of");
   std::vector<char> filtered(bytes);
   std::uint32_t left_out = 0;
-  require(H5Dread_chunk(id(), H5P_DEFAULT, start.data(), &left_out, filtered.data()) >= 0 && left_out == 0, "read a chunk of");
+  require(H5Dread_chunk(id(), H5P_DEFAULT, start.data(), &left_out, filtered.data()) >= 0 && left_out == 0,
+          "read a chunk of");
   return filtered;
 }
 
 void Hdf5Dataset::write_chunk(std::int64_t begin, std::span<char const> filtered) {
   std::vector<hsize_t> start(shape_.size(), 0);
   start.at(0) = static_cast<hsize_t>(begin);
-  require(H5Dwrite_chunk(id(), H5P_DEFAULT, 0, start.data(), filtered.size(), filtered.data()) >= 0, "write a chunk of");
+  require(H5Dwrite_chunk(id(), H5P_DEFAULT, 0, start.data(), filtered.size(), filtered.data()) >= 0,
+          "write a chunk of");
 }
 
-#define RETORT_STORABLE(Value)                                                             \
-  template std::vector<Value> Hdf5Dataset::read() const;                                   \
-  template std::vector<Value> Hdf5Dataset::read(std::int64_t, std::int64_t) const;         \
-  template std::vector<Value> Hdf5Dataset::read_field(std::string const&) const;           \
+#define RETORT_STORABLE(Value)                                                     \
+  template std::vector<Value> Hdf5Dataset::read() const;                           \
+  template std::vector<Value> Hdf5Dataset::read(std::int64_t, std::int64_t) const; \
+  template std::vector<Value> Hdf5Dataset::read_field(std::string const&) const;   \
   template void Hdf5Dataset::write(std::int64_t, std::span<Value const>, bool);
 RETORT_STORABLE(std::int8_t)
 RETORT_STORABLE(std::int16_t)

@@ -10,7 +10,7 @@ namespace {
 std::string joined(std::string const& path, std::string const& name) { return path.empty() ? name : path + "/" + name; }
 
 hid_t stored(NumberType type) {  // little-endian, whatever the machine
-  std::array<hid_t, 10> const types{H5T_STD_I8LE, H5T_STD_I16LE, H5T_STD_I32LE, H5T_STD_I64LE, H5T_STD_U8LE,
+  std::array<hid_t, 10> const types{H5T_STD_I8LE,  H5T_STD_I16LE, H5T_STD_I32LE, H5T_STD_I64LE,  H5T_STD_U8LE,
                                     H5T_STD_U16LE, H5T_STD_U32LE, H5T_STD_U64LE, H5T_IEEE_F32LE, H5T_IEEE_F64LE};
   return types[static_cast<std::size_t>(type)];
 }
@@ -65,11 +65,14 @@ Hdf5Kind Hdf5Group::kind(std::string const& child) const {
     H5L_info_t link;
     require(H5Lget_info(id(), part.c_str(), &link, H5P_DEFAULT) >= 0, "read the link", part);
     if (link.type != H5L_TYPE_HARD)
-      fail(ExitCode::bad_input, "'{}' {} is {} link (links are not followed, they may leave the file). Copy the file with its data, e.g. by h5repack", origin_->file,
-           joined(path_, part), link.type == H5L_TYPE_SOFT ? "a soft" : "an external");
+      fail(ExitCode::bad_input,
+           "'{}' {} is {} link (links are not followed, they may leave the file). Copy the file with its data, e.g. by "
+           "h5repack",
+           origin_->file, joined(path_, part), link.type == H5L_TYPE_SOFT ? "a soft" : "an external");
     Hdf5Handle const object(check(H5Oopen(id(), part.c_str(), H5P_DEFAULT), "open", part), H5Oclose);
     auto const type = H5Iget_type(object.id());
-    if (end == std::string::npos) return type == H5I_GROUP ? Hdf5Kind::group : type == H5I_DATASET ? Hdf5Kind::dataset : Hdf5Kind::other;
+    if (end == std::string::npos)
+      return type == H5I_GROUP ? Hdf5Kind::group : type == H5I_DATASET ? Hdf5Kind::dataset : Hdf5Kind::other;
     if (type != H5I_GROUP) return Hdf5Kind::absent;
   }
   return Hdf5Kind::absent;
@@ -77,14 +80,18 @@ Hdf5Kind Hdf5Group::kind(std::string const& child) const {
 
 Hdf5Group Hdf5Group::group(std::string const& child) const {
   auto const found = kind(child);
-  if (found != Hdf5Kind::group) fail(ExitCode::bad_input, "'{}' has {} '{}'", origin_->file, found == Hdf5Kind::absent ? "no group" : "a data set where a group is expected:", joined(path_, child));
+  if (found != Hdf5Kind::group)
+    fail(ExitCode::bad_input, "'{}' has {} '{}'", origin_->file,
+         found == Hdf5Kind::absent ? "no group" : "a data set where a group is expected:", joined(path_, child));
   Hdf5Handle handle(check(H5Gopen2(id(), child.c_str(), H5P_DEFAULT), "open", child), H5Gclose);
   return {std::move(handle), origin_, joined(path_, child)};
 }
 
 Hdf5Dataset Hdf5Group::dataset(std::string const& child) const {
   auto const found = kind(child);
-  if (found != Hdf5Kind::dataset) fail(ExitCode::bad_input, "'{}' has {} '{}'", origin_->file, found == Hdf5Kind::absent ? "no data set" : "a group where a data set is expected:", joined(path_, child));
+  if (found != Hdf5Kind::dataset)
+    fail(ExitCode::bad_input, "'{}' has {} '{}'", origin_->file,
+         found == Hdf5Kind::absent ? "no data set" : "a group where a data set is expected:", joined(path_, child));
   Hdf5Handle handle(check(H5Dopen2(id(), child.c_str(), H5P_DEFAULT), "open", child), H5Dclose);
   Hdf5Dataset opened(std::move(handle), origin_, joined(path_, child));
   if (!origin_->writing) opened.require_plain();
@@ -94,7 +101,8 @@ Hdf5Dataset Hdf5Group::dataset(std::string const& child) const {
 Hdf5Group Hdf5Group::create_group(std::string const& name) {
   Hdf5Handle const list(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
   H5Pset_obj_track_times(list.id(), false);
-  Hdf5Handle handle(check(H5Gcreate2(id(), name.c_str(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Gclose);
+  Hdf5Handle handle(check(H5Gcreate2(id(), name.c_str(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name),
+                    H5Gclose);
   return {std::move(handle), origin_, joined(path_, name)};
 }
 
@@ -103,10 +111,13 @@ Hdf5Group Hdf5Group::copy_group(Hdf5Group const& source, std::string const& name
   return group(name);
 }
 
-Hdf5Dataset Hdf5Group::create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape, Hdf5Layout const& layout) {
+Hdf5Dataset Hdf5Group::create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape,
+                                      Hdf5Layout const& layout) {
   auto const space = space_of(shape);
   auto const list = creation_list(shape, static_cast<std::size_t>(bytes_of(type)), layout);
-  Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), stored(type), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);
+  Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), stored(type), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT),
+                          "create", name),
+                    H5Dclose);
   return {std::move(handle), origin_, joined(path_, name)};
 }
 
@@ -114,7 +125,9 @@ Hdf5Dataset Hdf5Group::create_bools(std::string const& name, std::vector<std::in
   auto const type = hdf5_types::bool_type();
   auto const space = space_of(shape);
   auto const list = creation_list(shape, 1, {});
-  Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);
+  Hdf5Handle handle(
+      check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name),
+      H5Dclose);
   return {std::move(handle), origin_, joined(path_, name)};
 }
 
@@ -122,10 +135,13 @@ Hdf5Dataset Hdf5Group::write_strings(std::string const& name, std::vector<std::s
   auto const type = hdf5_types::utf8_type();
   auto const space = space_of({static_cast<std::int64_t>(texts.size())});
   auto const list = timeless();
-  Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);
+  Hdf5Handle handle(
+      check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name),
+      H5Dclose);
   std::vector<char const*> values;
   for (auto const& text : texts) values.push_back(text.c_str());
-  require(texts.empty() || H5Dwrite(handle.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) >= 0, "write", name);
+  require(texts.empty() || H5Dwrite(handle.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) >= 0, "write",
+          name);
   return {std::move(handle), origin_, joined(path_, name)};
 }
 
@@ -133,7 +149,9 @@ Hdf5Dataset Hdf5Group::write_string(std::string const& name, std::string const& 
   auto const type = hdf5_types::utf8_type();
   auto const space = space_of({});
   auto const list = timeless();
-  Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name), H5Dclose);
+  Hdf5Handle handle(
+      check(H5Dcreate2(id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), "create", name),
+      H5Dclose);
   char const* value = text.c_str();
   require(H5Dwrite(handle.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, &value) >= 0, "write", name);
   return {std::move(handle), origin_, joined(path_, name)};
@@ -153,8 +171,8 @@ Hdf5Dataset Hdf5Group::write_number(std::string const& name, Value value) {
   return made;
 }
 
-#define RETORT_WRITABLE(Value)                                                                        \
-  template Hdf5Dataset Hdf5Group::write_numbers(std::string const&, std::vector<Value> const&);       \
+#define RETORT_WRITABLE(Value)                                                                  \
+  template Hdf5Dataset Hdf5Group::write_numbers(std::string const&, std::vector<Value> const&); \
   template Hdf5Dataset Hdf5Group::write_number(std::string const&, Value);
 RETORT_WRITABLE(std::int8_t)
 RETORT_WRITABLE(std::int16_t)

@@ -52,12 +52,13 @@ Hdf5Handle bool_type() {
   return type;
 }
 
-void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::int64_t count, std::function<void(void*)> const& read,
-                  std::function<void(std::string const&)> const& refuse, StringLimits const& limits, std::int64_t& total,
-                  std::vector<std::string>& into) {
+void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::int64_t count,
+                  std::function<void(void*)> const& read, std::function<void(std::string const&)> const& refuse,
+                  StringLimits const& limits, std::int64_t& total, std::vector<std::string>& into) {
   auto const take = [&](std::string text) {
     auto const length = static_cast<std::int64_t>(text.size());
-    if (length > limits.longest) refuse(fmt::format("text {} has {} bytes (at most {} are read)", into.size(), length, limits.longest));
+    if (length > limits.longest)
+      refuse(fmt::format("text {} has {} bytes (at most {} are read)", into.size(), length, limits.longest));
     if ((total -= length) < 0) refuse(fmt::format("has more than {} bytes of text (no more are read)", limits.total));
     into.push_back(std::move(text));
   };
@@ -74,11 +75,13 @@ void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::in
     for (char const* text : texts) take(text ? text : "");
     return;
   }
-  if (static_cast<std::int64_t>(size) > limits.longest) refuse(fmt::format("has texts of {} bytes (at most {} are read)", size, limits.longest));
+  if (static_cast<std::int64_t>(size) > limits.longest)
+    refuse(fmt::format("has texts of {} bytes (at most {} are read)", size, limits.longest));
   std::vector<char> texts(static_cast<std::size_t>(count) * size);
   read(texts.data());
   auto const padding = H5Tget_strpad(type);
-  for (std::int64_t i = 0; i < count; ++i) take(in_place(texts.data() + static_cast<std::size_t>(i) * size, size, padding));
+  for (std::int64_t i = 0; i < count; ++i)
+    take(in_place(texts.data() + static_cast<std::size_t>(i) * size, size, padding));
 }
 
 }  // namespace retort::hdf5_types

@@ -1,4 +1,5 @@
-// The types that h5py reads as str and bool, and text as it lies in HDF5: in the file's heap, or in place (fixed length).
+// The types that h5py reads as str and bool, and text as it lies in HDF5: in the file's heap, or in place (fixed
+// length).
 #pragma once
 
 #include <hdf5.h>
@@ -21,9 +22,10 @@ Hdf5Handle utf8_type();
 Hdf5Handle bool_type();
 
 // `count` texts of `type`. `read(memory)` fills count elements of H5Tget_size(type) bytes each; `space` is that of the
-// elements, to give back what HDF5 allocated. `refuse(problem)` throws. `total` counts down the bytes that are still allowed.
-void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::int64_t count, std::function<void(void*)> const& read,
-                  std::function<void(std::string const&)> const& refuse, StringLimits const& limits, std::int64_t& total,
-                  std::vector<std::string>& into);
+// elements, to give back what HDF5 allocated. `refuse(problem)` throws. `total` counts down the bytes that are still
+// allowed.
+void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::int64_t count,
+                  std::function<void(void*)> const& read, std::function<void(std::string const&)> const& refuse,
+                  StringLimits const& limits, std::int64_t& total, std::vector<std::string>& into);
 
 }  // namespace retort::hdf5_types

@@ -27,18 +27,28 @@ at::ScalarType type_of(std::string const& name, std::filesystem::path const& fil
   if (name == "I64") return at::kLong;
   if (name == "F16") return at::kHalf;
   if (name == "BF16") return at::kBFloat16;
-  fail(ExitCode::bad_input, "'{}' holds tensor '{}' of type '{}' (only F32, F16, BF16 and I64 are read)", file.string(), tensor, name);
+  fail(ExitCode::bad_input, "'{}' holds tensor '{}' of type '{}' (only F32, F16, BF16 and I64 are read)", file.string(),
+       tensor, name);
 }
 
-Entry checked_entry(std::string const& name, nlohmann::json const& fields, std::uint64_t data_bytes, std::filesystem::path const& file) {
-  auto const refuse = [&](char const* why) { fail(ExitCode::bad_input, "'{}' has a bad header for tensor '{}' ({})", file.string(), name, why); };
+Entry checked_entry(std::string const& name, nlohmann::json const& fields, std::uint64_t data_bytes,
+                    std::filesystem::path const& file) {
+  auto const refuse = [&](char const* why) {
+    fail(ExitCode::bad_input, "'{}' has a bad header for tensor '{}' ({})", file.string(), name, why);
+  };
   auto const numbers = [](nlohmann::json const& list) {
-    return list.is_array() && std::all_of(list.begin(), list.end(), [](auto const& value) { return value.is_number_unsigned(); });
+    return list.is_array() &&
+           std::all_of(list.begin(), list.end(), [](auto const& value) { return value.is_number_unsigned(); });
   };
   if (!fields.is_object() || !fields.contains("dtype") || !fields["dtype"].is_string()) refuse("no dtype");
   if (!fields.contains("shape") || !numbers(fields["shape"]) || fields["shape"].size() > 8) refuse("no shape");
-  if (!fields.contains("data_offsets") || !numbers(fields["data_offsets"]) || fields["data_offsets"].size() != 2) refuse("no data_offsets");
-  Entry entry{name, type_of(fields["dtype"].get<std::string>(), file, name), {}, fields["data_offsets"][0].get<std::uint64_t>(), fields["data_offsets"][1].get<std::uint64_t>()};
+  if (!fields.contains("data_offsets") || !numbers(fields["data_offsets"]) || fields["data_offsets"].size() != 2)
+    refuse("no data_offsets");
+  Entry entry{name,
+              type_of(fields["dtype"].get<std::string>(), file, name),
+              {},
+              fields["data_offsets"][0].get<std::uint64_t>(),
+              fields["data_offsets"][1].get<std::uint64_t>()};
   if (entry.begin > entry.end || entry.end > data_bytes) refuse("its bytes lie outside the file");
   std::uint64_t bytes = c10::elementSize(entry.type);
   for (auto const& length : fields["shape"]) {
@@ -58,9 +68,11 @@ void write_safetensors(std::filesystem::path const& file, Safetensors const& con
   std::uint64_t offset = 0;
   for (auto const& [name, tensor] : content.tensors) {
     bool const is_float = tensor.scalar_type() == at::kFloat;
-    if (!is_float && tensor.scalar_type() != at::kLong) fail(ExitCode::failed, "tensor '{}' is neither float32 nor int64", name);
+    if (!is_float && tensor.scalar_type() != at::kLong)
+      fail(ExitCode::failed, "tensor '{}' is neither float32 nor int64", name);
     std::uint64_t const end = offset + tensor.nbytes();
-    header[name] = {{"dtype", is_float ? "F32" : "I64"}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    header[name] = {
+        {"dtype", is_float ? "F32" : "I64"}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();
@@ -74,7 +86,9 @@ void write_safetensors(std::filesystem::path const& file, Safetensors const& con
     stream.write(static_cast<char const*>(bytes.const_data_ptr()), static_cast<std::streamsize>(bytes.nbytes()));
   }
   stream.flush();
-  if (!stream) fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", file.string(), std::strerror(errno));
+  if (!stream)
+    fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", file.string(),
+         std::strerror(errno));
 }
 
 Safetensors read_safetensors(std::filesystem::path const& file) {
@@ -89,7 +103,8 @@ Safetensors read_safetensors(std::filesystem::path const& file) {
   std::string text(length, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(length));
   auto const header = nlohmann::json::parse(text, nullptr, false);
-  if (!stream || !header.is_object()) fail(ExitCode::bad_input, "'{}' is not a safetensors file (its header is not JSON)", file.string());
+  if (!stream || !header.is_object())
+    fail(ExitCode::bad_input, "'{}' is not a safetensors file (its header is not JSON)", file.string());
 
   Safetensors content;
   std::vector<Entry> entries;
@@ -104,10 +119,12 @@ Safetensors read_safetensors(std::filesystem::path const& file) {
       content.metadata[key] = value.get<std::string>();
     }
   }
-  std::sort(entries.begin(), entries.end(), [](Entry const& a, Entry const& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::sort(entries.begin(), entries.end(),
+            [](Entry const& a, Entry const& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   std::uint64_t reached = 0;
   for (auto const& entry : entries) {
-    if (entry.begin != reached) fail(ExitCode::bad_input, "'{}' has a gap or an overlap before tensor '{}'", file.string(), entry.name);
+    if (entry.begin != reached)
+      fail(ExitCode::bad_input, "'{}' has a gap or an overlap before tensor '{}'", file.string(), entry.name);
     reached = entry.end;
     at::Tensor tensor = at::empty(entry.shape, entry.type);
     stream.seekg(static_cast<std::streamoff>(data_begin + entry.begin));
@@ -115,7 +132,8 @@ Safetensors read_safetensors(std::filesystem::path const& file) {
     if (!stream) fail(ExitCode::bad_input, "'{}' ended inside tensor '{}'", file.string(), entry.name);
     content.tensors[entry.name] = entry.type == at::kLong ? tensor : tensor.to(at::kFloat);
   }
-  if (reached != data_bytes) fail(ExitCode::bad_input, "'{}' is {} bytes longer than its header says", file.string(), data_bytes - reached);
+  if (reached != data_bytes)
+    fail(ExitCode::bad_input, "'{}' is {} bytes longer than its header says", file.string(), data_bytes - reached);
   return content;
 }
 

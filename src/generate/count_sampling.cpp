@@ -23,7 +23,8 @@ struct Bits {
 
 }  // namespace
 
-at::Tensor sample_counts(GenePrediction const& prediction, std::span<double const> libraries, std::uint64_t seed, std::int64_t first) {
+at::Tensor sample_counts(GenePrediction const& prediction, std::span<double const> libraries, std::uint64_t seed,
+                         std::int64_t first) {
   c10::InferenceMode const no_graph;
   auto const cells = prediction.logits.size(0), genes = prediction.logits.size(1);
   auto const shares = at::softmax(prediction.logits, 1).contiguous(), theta = prediction.log_theta.exp().contiguous();
@@ -34,11 +35,19 @@ at::Tensor sample_counts(GenePrediction const& prediction, std::span<double cons
     Bits bits{random};
     float const* const of_gene = theta.const_data_ptr<float>() + (theta.dim() == 2 ? i * genes : 0);
     for (std::int64_t g = 0; g < genes; ++g) {
-      double const mean = libraries[static_cast<std::size_t>(i)] * shares.const_data_ptr<float>()[i * genes + g], dispersion = of_gene[g];
+      double const mean = libraries[static_cast<std::size_t>(i)] * shares.const_data_ptr<float>()[i * genes + g],
+                   dispersion = of_gene[g];
       if (!(mean >= 0 && std::isfinite(mean) && dispersion >= 0))
-        fail(ExitCode::failed, "cell {}: the autoencoder predicts {} counts of gene {} with dispersion {} (it was not trained to an end, or its weights are damaged). Train it again", first + i, mean, g, dispersion);
-      double const rate = std::isinf(dispersion) ? mean : mean > 0 && dispersion > 0 ? std::gamma_distribution<double>(dispersion, mean / dispersion)(bits) : 0;
-      counts.data_ptr<float>()[i * genes + g] = rate > 0 ? static_cast<float>(std::poisson_distribution<std::int64_t>(std::min(rate, largest))(bits)) : 0;
+        fail(ExitCode::failed,
+             "cell {}: the autoencoder predicts {} counts of gene {} with dispersion {} (it was not trained to an end, "
+             "or its weights are damaged). Train it again",
+             first + i, mean, g, dispersion);
+      double const rate = std::isinf(dispersion) ? mean
+                          : mean > 0 && dispersion > 0
+                              ? std::gamma_distribution<double>(dispersion, mean / dispersion)(bits)
+                              : 0;
+      counts.data_ptr<float>()[i * genes + g] =
+          rate > 0 ? static_cast<float>(std::poisson_distribution<std::int64_t>(std::min(rate, largest))(bits)) : 0;
     }
   }
   return counts;
@@ -50,7 +59,8 @@ at::Tensor sample_expression(GenePrediction const& prediction, std::uint64_t see
   auto const genes = sampled.size(1);
   for (std::int64_t i = 0; i < sampled.size(0); ++i) {
     Random random(seed, purpose::counts, static_cast<std::uint64_t>(first + i));
-    for (std::int64_t g = 0; g < genes; ++g) sampled.data_ptr<float>()[i * genes + g] += static_cast<float>(random.normal());
+    for (std::int64_t g = 0; g < genes; ++g)
+      sampled.data_ptr<float>()[i * genes + g] += static_cast<float>(random.normal());
   }
   return sampled;
 }

@@ -16,26 +16,32 @@ at::Tensor at_index(std::int64_t rows, std::int64_t index) { return at::full({ro
 }  // namespace
 
 std::vector<SamplerVisit> ddim_visits(std::int64_t steps, std::int64_t stride) {
-  if (stride < 1 || stride >= steps) fail(ExitCode::usage, "a stride of {} does not suit a schedule of {} steps (it is at least 1 and less than the steps)", stride, steps);
+  if (stride < 1 || stride >= steps)
+    fail(ExitCode::usage,
+         "a stride of {} does not suit a schedule of {} steps (it is at least 1 and less than the steps)", stride,
+         steps);
   std::vector<SamplerVisit> visits;
-  for (std::int64_t from = (steps - 1) / stride * stride; from > 1; from -= stride) visits.push_back({from, std::max<std::int64_t>(from - stride, 1)});
+  for (std::int64_t from = (steps - 1) / stride * stride; from > 1; from -= stride)
+    visits.push_back({from, std::max<std::int64_t>(from - stride, 1)});
   visits.push_back({1, 0});
   return visits;
 }
 
-at::Tensor sample_ddpm(NoisePredictor const& predict, NoiseSchedule const& schedule, GeneratedRows const& rows, std::int64_t width, std::uint64_t seed) {
+at::Tensor sample_ddpm(NoisePredictor const& predict, NoiseSchedule const& schedule, GeneratedRows const& rows,
+                       std::int64_t width, std::uint64_t seed) {
   at::NoGradGuard const no_graph;
   at::Tensor x = row_noise(seed, rows, width, start);
   for (std::int64_t i = schedule.steps() - 1; i >= 1; --i) {
     double const beta = schedule.beta(i + 1);
-    x = at::add(x, predict(x, at_index(rows.count, i)), -beta / std::sqrt(1 - signal_left(schedule, i))).div_(std::sqrt(1 - beta));
+    x = at::add(x, predict(x, at_index(rows.count, i)), -beta / std::sqrt(1 - signal_left(schedule, i)))
+            .div_(std::sqrt(1 - beta));
     if (i > 1) x.add_(row_noise(seed, rows, width, i), std::sqrt(beta));
   }
   return x;
 }
 
-at::Tensor sample_ddim(NoisePredictor const& predict, NoiseSchedule const& schedule, DdimSettings const& settings, GeneratedRows const& rows, std::int64_t width,
-                       std::uint64_t seed) {
+at::Tensor sample_ddim(NoisePredictor const& predict, NoiseSchedule const& schedule, DdimSettings const& settings,
+                       GeneratedRows const& rows, std::int64_t width, std::uint64_t seed) {
   at::NoGradGuard const no_graph;
   auto const root = [](double value) { return std::sqrt(std::max(0.0, value)); };  // rounding may leave -1e-17
   at::Tensor x = row_noise(seed, rows, width, start);

@@ -16,7 +16,8 @@ at::Tensor DiffusionTask::loss(NoisyCells const& cells, int shards, Precision pr
   }
   std::int64_t const parts = std::max(shards, 1), rows = made.size(0) / parts;
   std::vector<at::Tensor> losses;
-  for (std::int64_t part = 0; part < parts; ++part) losses.push_back(at::mse_loss(made.narrow(0, part * rows, rows), cells.target.narrow(0, part * rows, rows)));
+  for (std::int64_t part = 0; part < parts; ++part)
+    losses.push_back(at::mse_loss(made.narrow(0, part * rows, rows), cells.target.narrow(0, part * rows, rows)));
   return tree_sum(losses);
 }
 

@@ -20,15 +20,21 @@ namespace {
 // Latents of one token each where the autoencoder has no tokens: its width says how they are cut.
 ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
   if (shape.tokens < 1) fail(ExitCode::usage, "diffusion.tokens is {} (it must be at least 1)", shape.tokens);
-  if (width % shape.tokens) fail(ExitCode::usage, "{} latents a cell cannot be cut into {} tokens. Set diffusion.tokens as vae.tokens was (scvi: 1)", width, shape.tokens);
+  if (width % shape.tokens)
+    fail(ExitCode::usage,
+         "{} latents a cell cannot be cut into {} tokens. Set diffusion.tokens as vae.tokens was (scvi: 1)", width,
+         shape.tokens);
   shape.latent = width / shape.tokens;
   return shape;
 }
 
 }  // namespace
 
-ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training, ShardPlan const& plan)
-    : seed_(static_cast<std::uint64_t>(session.run.seed)), unlabelled_(training.unlabelled), generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity(), {}} {
+ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents,
+                     ScldmTraining const& training, ShardPlan const& plan)
+    : seed_(static_cast<std::uint64_t>(session.run.seed)),
+      unlabelled_(training.unlabelled),
+      generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity(), {}} {
   std::vector<std::int64_t> rows;
   std::vector<std::int32_t> combinations;
   std::vector<std::int64_t> first_classes;  // of each combination
@@ -40,11 +46,15 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     std::vector<std::int64_t> left_out;
     for (auto const& name : training.left_out) left_out.push_back(conditions.of_name(name));
     for (std::int64_t const row : rows_of_part(atlas, Part::fit))
-      if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end()) rows.push_back(row);
-    if (rows.empty() && !left_out.empty()) fail(ExitCode::usage, "diffusion.leave_out leaves no cell of '{}' to train on. Leave out less", atlas.file().string());
+      if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end())
+        rows.push_back(row);
+    if (rows.empty() && !left_out.empty())
+      fail(ExitCode::usage, "diffusion.leave_out leaves no cell of '{}' to train on. Leave out less",
+           atlas.file().string());
     if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
     std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()));
-    for (std::int64_t const row : rows) seen[static_cast<std::size_t>(combinations[static_cast<std::size_t>(row)])] = true;
+    for (std::int64_t const row : rows)
+      seen[static_cast<std::size_t>(combinations[static_cast<std::size_t>(row)])] = true;
     for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) {
       if (!seen[static_cast<std::size_t>(combination)]) generator_.unseen.push_back(combination);
       first_classes.push_back(conditions.classes(combination).front());
@@ -65,14 +75,17 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     }
   });
   if (session.dry_run) return;
-  generator_.sizes = size_factors(session.ranks, atlas, rows, combinations, generator_.conditions.combinations(), first_classes);
+  generator_.sizes =
+      size_factors(session.ranks, atlas, rows, combinations, generator_.conditions.combinations(), first_classes);
 }
 
 std::string ScldmTask::description() const {
   auto const& shape = generator_.network->shape();
   auto const& unseen = generator_.unseen;
-  return fmt::format("{} {} of {}{}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning), generator_.conditions.attributes(Conditioning::joint).front().name,
-                     unseen.empty() ? "" : fmt::format(" ({} not trained on)", unseen.size()), shape.tokens, shape.latent);
+  return fmt::format(
+      "{} {} of {}{}, {} tokens of {} latents", generator_.conditions.combinations(), name_of(generator_.conditioning),
+      generator_.conditions.attributes(Conditioning::joint).front().name,
+      unseen.empty() ? "" : fmt::format(" ({} not trained on)", unseen.size()), shape.tokens, shape.latent);
 }
 
 NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) const {
@@ -81,8 +94,10 @@ NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) co
   auto const attributes = network.shape().attributes.size();
   Random random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
   // Additive: all shards of a step hear of the same column.
-  auto const column = Random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), ~std::uint32_t{0}).below(attributes);
-  at::Tensor const chosen = at::empty({n}, at::kLong), t = at::empty({n}), labels = at::empty({n, static_cast<std::int64_t>(attributes)}, at::kLong);
+  auto const column =
+      Random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), ~std::uint32_t{0}).below(attributes);
+  at::Tensor const chosen = at::empty({n}, at::kLong), t = at::empty({n}),
+                   labels = at::empty({n, static_cast<std::int64_t>(attributes)}, at::kLong);
   for (std::int64_t i = 0; i < n; ++i) {
     auto const cell = random.below(own.combinations.size());
     chosen.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(cell);
@@ -91,10 +106,12 @@ NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) co
     auto const of_cell = generator_.conditions.labels(own.combinations[cell], generator_.conditioning);
     for (std::size_t a = 0; a < attributes; ++a) {
       bool const silent = dropped || (generator_.conditioning == Conditioning::additive && a != column);
-      labels.data_ptr<std::int64_t>()[i * static_cast<std::int64_t>(attributes) + static_cast<std::int64_t>(a)] = silent ? network.none(a) : of_cell[a];
+      labels.data_ptr<std::int64_t>()[i * static_cast<std::int64_t>(attributes) + static_cast<std::int64_t>(a)] =
+          silent ? network.none(a) : of_cell[a];
     }
   }
-  at::Tensor const cells = own.latents.index_select(0, chosen), noise = normal_tensor(cells.sizes(), random);  // [n, tokens, latent]
+  at::Tensor const cells = own.latents.index_select(0, chosen),
+                   noise = normal_tensor(cells.sizes(), random);  // [n, tokens, latent]
   at::Tensor const along = t.view({n, 1, 1});
   return {along * cells + (1 - along) * noise, t, labels, cells - noise};
 }
@@ -102,10 +119,22 @@ NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) co
 void ScldmGenerator::save(std::filesystem::path const& folder) const {
   auto const& shape = network->shape();
   auto columns = nlohmann::json::array();
-  for (auto const& column : conditions.columns()) columns.push_back({{"name", column.name}, {"classes", column.classes}});
+  for (auto const& column : conditions.columns())
+    columns.push_back({{"name", column.name}, {"classes", column.classes}});
   save_network(folder, network->parameters(),
-               {{"model", "scldm"}, {"tokens", shape.tokens}, {"latent", shape.latent}, {"width", shape.width}, {"blocks", shape.blocks}, {"heads", shape.heads}, {"columns", columns},
-                {"conditioning", name_of(conditioning)}, {"size_factors", json_of(sizes)}, {"encoder", encoder}, {"atlas", atlas}, {"unseen", unseen}, {"unlabelled", unlabelled}});
+               {{"model", "scldm"},
+                {"tokens", shape.tokens},
+                {"latent", shape.latent},
+                {"width", shape.width},
+                {"blocks", shape.blocks},
+                {"heads", shape.heads},
+                {"columns", columns},
+                {"conditioning", name_of(conditioning)},
+                {"size_factors", json_of(sizes)},
+                {"encoder", encoder},
+                {"atlas", atlas},
+                {"unseen", unseen},
+                {"unlabelled", unlabelled}});
 }
 
 std::vector<bool> ScldmGenerator::known() const {
@@ -117,13 +146,17 @@ std::vector<bool> ScldmGenerator::known() const {
   for (auto const& column : conditions.columns()) met.emplace_back(column.classes.size());
   auto const each_class = [&](std::int64_t combination, auto const& visit) {
     auto const classes = conditions.classes(combination);
-    for (std::size_t column = 0; column < classes.size(); ++column) visit(column, static_cast<std::size_t>(classes[column]));
+    for (std::size_t column = 0; column < classes.size(); ++column)
+      visit(column, static_cast<std::size_t>(classes[column]));
   };
   for (std::int64_t one = 0; one < combinations; ++one)
-    if (seen[static_cast<std::size_t>(one)]) each_class(one, [&](std::size_t column, std::size_t of) { met[column][of] = true; });
+    if (seen[static_cast<std::size_t>(one)])
+      each_class(one, [&](std::size_t column, std::size_t of) { met[column][of] = true; });
   std::vector<bool> all(seen.size(), true);
   for (std::int64_t one = 0; one < combinations; ++one)
-    each_class(one, [&](std::size_t column, std::size_t of) { all[static_cast<std::size_t>(one)] = all[static_cast<std::size_t>(one)] && met[column][of]; });
+    each_class(one, [&](std::size_t column, std::size_t of) {
+      all[static_cast<std::size_t>(one)] = all[static_cast<std::size_t>(one)] && met[column][of];
+    });
   return all;
 }
 
@@ -132,23 +165,33 @@ ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
   ScldmTransformerShape shape;
   read_network_config(folder, "scldm", "generator", [&](nlohmann::json const& config) {
     std::vector<Attribute> columns;
-    for (auto const& column : config.at("columns")) columns.push_back({column.at("name"), column.at("classes").get<std::vector<std::string>>()});
+    for (auto const& column : config.at("columns"))
+      columns.push_back({column.at("name"), column.at("classes").get<std::vector<std::string>>()});
     generator.conditions = Conditions(std::move(columns));
     generator.conditioning = conditioning_of(config.at("conditioning"));
-    shape.tokens = config.at("tokens"), shape.latent = config.at("latent"), shape.width = config.at("width"), shape.blocks = config.at("blocks"), shape.heads = config.at("heads");
+    shape.tokens = config.at("tokens"), shape.latent = config.at("latent"), shape.width = config.at("width"),
+    shape.blocks = config.at("blocks"), shape.heads = config.at("heads");
     generator.encoder = config.at("encoder"), generator.atlas = config.at("atlas");
     generator.unseen = config.value("unseen", std::vector<std::int64_t>());
     generator.unlabelled = config.value("unlabelled", generator.unlabelled);
-    generator.sizes = size_factors_of(config.at("size_factors"), generator.conditions.combinations(), (folder / "config.json").string());
+    generator.sizes = size_factors_of(config.at("size_factors"), generator.conditions.combinations(),
+                                      (folder / "config.json").string());
   });
   // A hostile file must not ask for any amount of memory: what these sizes multiply to is in the weights' file.
   constexpr std::int64_t widest = 1 << 14;
   auto const numbers = numbers_in(folder, "scldm");
-  auto const is_combination = [&](std::int64_t combination) { return combination >= 0 && combination < generator.conditions.combinations(); };
-  bool const sane = shape.width > 0 && shape.width <= widest && shape.width % 2 == 0 && shape.heads > 0 && shape.width % shape.heads == 0 && shape.blocks > 0 && shape.blocks <= widest &&
-                    shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 && shape.latent <= numbers / shape.width && shape.tokens > 0 && shape.tokens <= widest &&
+  auto const is_combination = [&](std::int64_t combination) {
+    return combination >= 0 && combination < generator.conditions.combinations();
+  };
+  bool const sane = shape.width > 0 && shape.width <= widest && shape.width % 2 == 0 && shape.heads > 0 &&
+                    shape.width % shape.heads == 0 && shape.blocks > 0 && shape.blocks <= widest &&
+                    shape.blocks * shape.width <= numbers / shape.width && shape.latent > 0 &&
+                    shape.latent <= numbers / shape.width && shape.tokens > 0 && shape.tokens <= widest &&
                     generator.conditions.combinations() > 0 && std::ranges::all_of(generator.unseen, is_combination);
-  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again", (folder / "config.json").string());
+  if (!sane)
+    fail(ExitCode::bad_input,
+         "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again",
+         (folder / "config.json").string());
   shape.attributes = generator.conditions.attributes(generator.conditioning);
   generator.network = std::make_unique<ScldmTransformer>(shape, 0);
   load_parameters(folder, "scldm", generator.network->parameters());

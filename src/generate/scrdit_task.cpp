@@ -27,9 +27,13 @@ ScrditShape with_genes(ScrditShape shape, std::int64_t genes) {
 
 std::int64_t width_of(Atlas const& atlas, ScrditTraining const& training) {
   auto const divisor = genes_divisor(training.shape);
-  if (divisor < 1 || training.genes < 1) fail(ExitCode::usage, "diffusion.genes {} and diffusion.patch {} must be at least 1", training.genes, divisor);
+  if (divisor < 1 || training.genes < 1)
+    fail(ExitCode::usage, "diffusion.genes {} and diffusion.patch {} must be at least 1", training.genes, divisor);
   auto const width = std::min(training.genes, atlas.genes()) / divisor * divisor;
-  if (width == 0) fail(ExitCode::usage, "{} of {} genes are fewer than the {} that the network takes at once. {}aise diffusion.genes", training.genes, atlas.genes(), divisor, std::holds_alternative<ScrditTransformerShape>(training.shape) ? "Lower diffusion.patch, or r" : "R");
+  if (width == 0)
+    fail(ExitCode::usage, "{} of {} genes are fewer than the {} that the network takes at once. {}aise diffusion.genes",
+         training.genes, atlas.genes(), divisor,
+         std::holds_alternative<ScrditTransformerShape>(training.shape) ? "Lower diffusion.patch, or r" : "R");
   return width;
 }
 
@@ -40,7 +44,9 @@ std::vector<std::int64_t> training_rows(Atlas const& atlas, ScrditTraining const
     auto const labels = conditions_of(atlas, {training.label});
     std::vector<std::int64_t> wanted;
     for (auto const& name : training.classes) wanted.push_back(labels.conditions.of_name(name));
-    std::erase_if(rows, [&](std::int64_t row) { return std::find(wanted.begin(), wanted.end(), labels.combination[static_cast<std::size_t>(row)]) == wanted.end(); });
+    std::erase_if(rows, [&](std::int64_t row) {
+      return std::find(wanted.begin(), wanted.end(), labels.combination[static_cast<std::size_t>(row)]) == wanted.end();
+    });
   }
   if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
   return rows;
@@ -51,7 +57,10 @@ CsrBlock read_chosen(Atlas const& atlas, std::span<std::int64_t const> rows, std
   CsrBlock chosen;
   chosen.genes = std::ssize(genes);
   for (std::int64_t begin = 0; begin < std::ssize(rows); begin += rows_at_once)
-    append_rows(chosen, cut_to_genes(atlas.read_log(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_at_once, std::ssize(rows) - begin)))), genes));
+    append_rows(chosen, cut_to_genes(atlas.read_log(rows.subspan(
+                                         static_cast<std::size_t>(begin),
+                                         static_cast<std::size_t>(std::min(rows_at_once, std::ssize(rows) - begin)))),
+                                     genes));
   return chosen;
 }
 
@@ -71,7 +80,8 @@ ScrditValues standardised(CsrBlock const& cells, double zero_value) {
     squares += zero_value * zero_value * (n - stored[gene]) - n * values.mean[gene] * values.mean[gene];
   }
   double const variance = squares / (n * static_cast<double>(cells.genes));
-  if (!(variance > 0)) fail(ExitCode::bad_input, "the cells to train on are all alike (nothing can be learned of them)");
+  if (!(variance > 0))
+    fail(ExitCode::bad_input, "the cells to train on are all alike (nothing can be learned of them)");
   values.scale = std::sqrt(variance);
   return values;
 }
@@ -88,14 +98,21 @@ std::vector<std::int32_t> scrdit_genes(Atlas const& atlas, std::int64_t count) {
   return std::ssize(genes) == count ? genes : most_varying_genes(cells, count).genes;
 }
 
-ScrditTask::ScrditTask(Session const& session, Atlas const& atlas, ScrditTraining const& training, ShardPlan const& plan) : seed_(static_cast<std::uint64_t>(session.run.seed)) {
+ScrditTask::ScrditTask(Session const& session, Atlas const& atlas, ScrditTraining const& training,
+                       ShardPlan const& plan)
+    : seed_(static_cast<std::uint64_t>(session.run.seed)) {
   std::vector<std::int64_t> rows;
   std::int64_t width = 0;
   std::vector<std::int32_t> genes;
   session.ranks.together([&] {
     width = width_of(atlas, training);
     rows = training_rows(atlas, training);
-    generator_.emplace(ScrditGenerator{ScrditNetwork(with_genes(training.shape, width), seed_), {}, {training.zero_value}, {}, training.classes, atlas.identity()});
+    generator_.emplace(ScrditGenerator{ScrditNetwork(with_genes(training.shape, width), seed_),
+                                       {},
+                                       {training.zero_value},
+                                       {},
+                                       training.classes,
+                                       atlas.identity()});
     if (!training.classes.empty()) generator_->label = atlas.labels(training.label).column;
     genes.resize(static_cast<std::size_t>(width));
     if (session.ranks.is_root() && !session.dry_run) genes = scrdit_genes(atlas, width);
@@ -108,32 +125,39 @@ ScrditTask::ScrditTask(Session const& session, Atlas const& atlas, ScrditTrainin
     auto& values = generator_->values;
     values.mean.resize(genes.size());
     session.ranks.together([&] {
-      if (session.ranks.is_root()) values = standardised(read_chosen(atlas, std::span(rows).first(std::min(rows.size(), most_sampled)), chosen), training.zero_value);
+      if (session.ranks.is_root())
+        values = standardised(read_chosen(atlas, std::span(rows).first(std::min(rows.size(), most_sampled)), chosen),
+                              training.zero_value);
     });
     session.ranks.broadcast(std::span(values.mean));
     session.ranks.broadcast(std::span(&values.scale, 1));
   }
   session.ranks.together([&] {
-    for (int shard = plan.begin(); shard < plan.end(); ++shard) cells_.emplace(shard, read_chosen(atlas, rows_of_shard(rows, shard, plan.shards()), chosen));
+    for (int shard = plan.begin(); shard < plan.end(); ++shard)
+      cells_.emplace(shard, read_chosen(atlas, rows_of_shard(rows, shard, plan.shards()), chosen));
   });
 }
 
 std::string ScrditTask::description() const {
   auto const width = std::visit([](auto const& shape) { return shape.genes; }, generator_->network.shape());
-  return fmt::format("{} of {} genes, {}", generator_->network_name(), width, generator_->classes.empty() ? "all cells" : fmt::format("cells of {}", fmt::join(generator_->classes, ", ")));
+  return fmt::format(
+      "{} of {} genes, {}", generator_->network_name(), width,
+      generator_->classes.empty() ? "all cells" : fmt::format("cells of {}", fmt::join(generator_->classes, ", ")));
 }
 
 NoisyCells ScrditTask::draw(std::int64_t step, int shard, int, std::int64_t n) const {
   auto const& own = cells_.at(shard);
   Random random(seed_, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
-  at::Tensor const cells = at::zeros({n, own.genes}), t = at::empty({n}, at::kLong), keep = at::empty({n, 1}), spread = at::empty({n, 1});
+  at::Tensor const cells = at::zeros({n, own.genes}), t = at::empty({n}, at::kLong), keep = at::empty({n, 1}),
+                   spread = at::empty({n, 1});
   for (std::int64_t i = 0; i < n; ++i) {
     auto const row = random.below(static_cast<std::uint64_t>(own.rows()));
     auto const index = 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(schedule_.steps() - 1)));
     t.data_ptr<std::int64_t>()[i] = index;
     keep.data_ptr<float>()[i] = static_cast<float>(std::sqrt(signal_left(schedule_, index)));
     spread.data_ptr<float>()[i] = static_cast<float>(std::sqrt(1 - signal_left(schedule_, index)));
-    for (auto k = static_cast<std::size_t>(own.indptr[row]); k < static_cast<std::size_t>(own.indptr[row + 1]); ++k) cells.data_ptr<float>()[i * own.genes + own.indices[k]] = own.values[k];
+    for (auto k = static_cast<std::size_t>(own.indptr[row]); k < static_cast<std::size_t>(own.indptr[row + 1]); ++k)
+      cells.data_ptr<float>()[i * own.genes + own.indices[k]] = own.values[k];
   }
   at::Tensor const noise = normal_tensor(cells.sizes(), random);  // [n, genes]
   return {keep * generator_->values.shown(cells) + spread * noise, t, {}, noise};

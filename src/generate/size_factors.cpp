@@ -25,17 +25,20 @@ SizeFactors::LogNormal fit(std::vector<double> const& logs) {
 
 double SizeFactors::draw(std::int64_t c, std::uint64_t seed, std::int64_t row) const {
   auto const& from = c < 0 ? of_all : of_class[static_cast<std::size_t>(c)];
-  return std::exp(from.mean + from.deviation * Random(seed, purpose::size_factor, static_cast<std::uint64_t>(row)).normal());
+  return std::exp(from.mean +
+                  from.deviation * Random(seed, purpose::size_factor, static_cast<std::uint64_t>(row)).normal());
 }
 
-SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::span<std::int64_t const> rows, std::span<std::int32_t const> codes, std::int64_t classes,
+SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::span<std::int64_t const> rows,
+                         std::span<std::int32_t const> codes, std::int64_t classes,
                          std::span<std::int64_t const> group_of) {
   constexpr std::int64_t rows_at_once = 1024;
   auto const own = share_of(std::ssize(rows), ranks.rank(), ranks.size());
   std::vector<double> logs;  // of own rows, then of all
   ranks.together([&] {
     for (auto begin = own.begin; begin < own.end; begin += rows_at_once) {
-      auto const block = atlas.read(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(std::min(rows_at_once, own.end - begin))));
+      auto const block = atlas.read(rows.subspan(static_cast<std::size_t>(begin),
+                                                 static_cast<std::size_t>(std::min(rows_at_once, own.end - begin))));
       for (double const library : libraries(block)) logs.push_back(std::log(std::max(library, 1.0)));
     }
   });
@@ -50,13 +53,17 @@ SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::spa
   }
   for (std::size_t c = 0; c < of_class.size(); ++c) {
     auto const group = group_of.empty() ? of_group.end() : of_group.find(group_of[c]);
-    factors.of_class.push_back(!of_class[c].empty() ? fit(of_class[c]) : group != of_group.end() ? fit(group->second) : factors.of_all);
+    factors.of_class.push_back(!of_class[c].empty()      ? fit(of_class[c])
+                               : group != of_group.end() ? fit(group->second)
+                                                         : factors.of_all);
   }
   return factors;
 }
 
 nlohmann::json json_of(SizeFactors const& factors) {
-  auto const one = [](SizeFactors::LogNormal const& fit) { return nlohmann::json::array({fit.mean, fit.deviation, fit.cells}); };
+  auto const one = [](SizeFactors::LogNormal const& fit) {
+    return nlohmann::json::array({fit.mean, fit.deviation, fit.cells});
+  };
   auto classes = nlohmann::json::array();
   for (auto const& fit : factors.of_class) classes.push_back(one(fit));
   return {{"classes", classes}, {"all", one(factors.of_all)}};
@@ -67,13 +74,16 @@ SizeFactors size_factors_of(nlohmann::json const& json, std::int64_t classes, st
     auto const one = [&](nlohmann::json const& values) {
       SizeFactors::LogNormal const fit{values.at(0), values.at(1), values.at(2)};
       constexpr double largest_log = 50;
-      if (!(std::abs(fit.mean) < largest_log && fit.deviation >= 0 && fit.deviation < largest_log)) fail(ExitCode::bad_input, "'{}' has size factors that cannot be; train it again", source);
+      if (!(std::abs(fit.mean) < largest_log && fit.deviation >= 0 && fit.deviation < largest_log))
+        fail(ExitCode::bad_input, "'{}' has size factors that cannot be; train it again", source);
       return fit;
     };
     SizeFactors factors;
     for (auto const& values : json.at("classes")) factors.of_class.push_back(one(values));
     factors.of_all = one(json.at("all"));
-    if (std::ssize(factors.of_class) != classes) fail(ExitCode::bad_input, "'{}' has size factors of {} classes (it has {}). Train it again", source, factors.of_class.size(), classes);
+    if (std::ssize(factors.of_class) != classes)
+      fail(ExitCode::bad_input, "'{}' has size factors of {} classes (it has {}). Train it again", source,
+           factors.of_class.size(), classes);
     return factors;
   } catch (nlohmann::json::exception const& fault) {
     fail(ExitCode::bad_input, "'{}' has no size factors ({}). Train it again", source, fault.what());

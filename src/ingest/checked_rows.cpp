@@ -28,22 +28,23 @@ char const* problem_of(Value value, ValueKind kind) {
   return nullptr;
 }
 
-// Whether any value is not allowed, or a float count is so large that it takes the slow way. Without branches, and with the
-// answer as wide as the value, so that the compiler makes vectors of it.
+// Whether any value is not allowed, or a float count is so large that it takes the slow way. Without branches, and with
+// the answer as wide as the value, so that the compiler makes vectors of it.
 template <class Value>
 bool any_fault(Value const* values, std::int64_t count, ValueKind kind) {
   if constexpr (std::floating_point<Value>) {
     std::conditional_t<sizeof(Value) == 4, std::int32_t, std::int64_t> bad = 0;
     if (kind == ValueKind::counts) {
-      // A small number is whole when adding the least number without a fraction, and taking it away, leaves it. NaN fails
-      // every comparison.
+      // A small number is whole when adding the least number without a fraction, and taking it away, leaves it. NaN
+      // fails every comparison.
       constexpr Value shift = sizeof(Value) == 4 ? Value(1 << 23) : Value(std::int64_t{1} << 52);
       for (std::int64_t i = 0; i < count; ++i) {
         Value const value = values[i], rounded = (value + shift) - shift;
         bad |= !(value >= 0) | !(value <= largest_small) | (rounded != value);
       }
     } else {
-      auto const most = static_cast<Value>(kind == ValueKind::log ? log_limit : double{std::numeric_limits<float>::max()});
+      auto const most =
+          static_cast<Value>(kind == ValueKind::log ? log_limit : double{std::numeric_limits<float>::max()});
       for (std::int64_t i = 0; i < count; ++i) bad |= !(values[i] >= 0) | !(values[i] <= most);
     }
     return bad != 0;
@@ -65,7 +66,8 @@ void store(Value const* values, std::int64_t count, ValueKind kind, bool small, 
   if (kind != ValueKind::counts) {
     for (std::int64_t i = 0; i < count; ++i) out[i] = std::bit_cast<std::uint32_t>(static_cast<float>(values[i]));
   } else if (std::floating_point<Value> && small) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(values[i]));  // a vector instruction
+    for (std::int64_t i = 0; i < count; ++i)
+      out[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(values[i]));  // a vector instruction
   } else {
     for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::uint32_t>(static_cast<std::int64_t>(values[i]));
   }
@@ -79,7 +81,8 @@ std::int64_t keep_staying(Value const* values, std::int64_t count, std::int32_t*
     std::int32_t const gene = genes[i];
     genes[kept] = gene;
     stored[kept] = stored[i];
-    kept += gene >= 0 && values[i] != Value(0);  // overwritten by the next: cheaper than a branch that is hard to foresee
+    kept +=
+        gene >= 0 && values[i] != Value(0);  // overwritten by the next: cheaper than a branch that is hard to foresee
   }
   return kept;
 }
@@ -116,7 +119,8 @@ std::size_t put_in_order(CheckedRows& rows, std::size_t begin, std::size_t end, 
   std::vector<std::pair<std::int32_t, std::uint32_t>> entries;
   entries.reserve(end - begin);
   for (std::size_t i = begin; i < end; ++i) entries.emplace_back(rows.genes[i], rows.values[i]);
-  // Equal genes are joined in the order of their values too, so that the sum of floats does not depend on the file's order.
+  // Equal genes are joined in the order of their values too, so that the sum of floats does not depend on the file's
+  // order.
   std::sort(entries.begin(), entries.end());
   std::size_t at = begin;
   for (auto const& [gene, value] : entries) {
@@ -132,7 +136,8 @@ std::size_t put_in_order(CheckedRows& rows, std::size_t begin, std::size_t end, 
 }
 
 template <class Index>
-void check_indices(Index const* indices, std::int64_t count, std::int64_t columns, std::string const& place, std::int64_t row) {
+void check_indices(Index const* indices, std::int64_t count, std::int64_t columns, std::string const& place,
+                   std::int64_t row) {
   // A negative index is a huge unsigned one.
   using Unsigned = std::make_unsigned_t<Index>;
   Unsigned most = 0;
@@ -140,7 +145,8 @@ void check_indices(Index const* indices, std::int64_t count, std::int64_t column
   if (count == 0 || static_cast<std::uint64_t>(most) < static_cast<std::uint64_t>(columns)) return;
   for (std::int64_t i = 0; i < count; ++i)
     if (static_cast<std::uint64_t>(static_cast<Unsigned>(indices[i])) >= static_cast<std::uint64_t>(columns))
-      fail(ExitCode::bad_input, "{} has index {} in row {} (there are {} genes). Repair the file", place, indices[i], row, columns);
+      fail(ExitCode::bad_input, "{} has index {} in row {} (there are {} genes). Repair the file", place, indices[i],
+           row, columns);
 }
 
 template <class Index, class Value>
@@ -169,7 +175,8 @@ std::optional<ValueFault> check(RawRows const& raw, GeneMap const& genes, ValueK
     }
     store(values + begin, count, kind, !suspect, row_values);
     for (std::int64_t i = 0; i < count; ++i) zeros += values[begin + i] == Value(0);
-    std::int64_t const kept = any_left_out < 0 || zeros > 0 ? keep_staying(values + begin, count, row_genes, row_values) : count;
+    std::int64_t const kept =
+        any_left_out < 0 || zeros > 0 ? keep_staying(values + begin, count, row_genes, row_values) : count;
     out.largest = std::max(out.largest, largest_of(row_values, kept));
     at = put_in_order(out, at, at + static_cast<std::size_t>(kept), kind);
     out.indptr.push_back(static_cast<std::int64_t>(at));
@@ -183,9 +190,12 @@ std::optional<ValueFault> check(RawRows const& raw, GeneMap const& genes, ValueK
 
 std::string name_of(ValueKind kind) {
   switch (kind) {
-    case ValueKind::counts: return "counts";
-    case ValueKind::log: return "log values";
-    case ValueKind::real: break;
+    case ValueKind::counts:
+      return "counts";
+    case ValueKind::log:
+      return "log values";
+    case ValueKind::real:
+      break;
   }
   return "numbers that are not whole";
 }
@@ -213,7 +223,9 @@ double row_total(CheckedRows const& rows, std::int64_t row, ValueKind kind) {
   auto const begin = rows.values.begin() + rows.indptr[static_cast<std::size_t>(row)];
   auto const end = rows.values.begin() + rows.indptr[static_cast<std::size_t>(row) + 1];
   if (kind == ValueKind::counts) return static_cast<double>(std::accumulate(begin, end, std::uint64_t{0}));
-  return std::accumulate(begin, end, 0.0, [](double sum, std::uint32_t bits) { return sum + static_cast<double>(std::bit_cast<float>(bits)); });
+  return std::accumulate(begin, end, 0.0, [](double sum, std::uint32_t bits) {
+    return sum + static_cast<double>(std::bit_cast<float>(bits));
+  });
 }
 
 }  // namespace retort

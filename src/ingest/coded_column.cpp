@@ -17,12 +17,16 @@ std::string text_of(double number) {
   return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
 }
 
-std::string text_of(std::int64_t value, bool boolean) { return boolean ? (value ? "True" : "False") : fmt::format("{}", value); }
+std::string text_of(std::int64_t value, bool boolean) {
+  return boolean ? (value ? "True" : "False") : fmt::format("{}", value);
+}
 
 std::vector<std::string> categories_of(Hdf5Dataset const& dataset) {
   if (dataset.is_string()) return dataset.read_strings();
   auto const type = dataset.number_type();
-  if (!type) fail(ExitCode::bad_input, "{} holds neither texts nor numbers (categories are one of them). Export the file again", dataset.place());
+  if (!type)
+    fail(ExitCode::bad_input, "{} holds neither texts nor numbers (categories are one of them). Export the file again",
+         dataset.place());
   std::vector<std::string> texts;
   if (*type == NumberType::f32 || *type == NumberType::f64)
     for (double const number : dataset.read<double>()) texts.push_back(text_of(number));
@@ -45,16 +49,20 @@ void require_rows(std::int64_t rows, std::size_t read, std::string const& place)
 }
 
 void require_one_axis(Hdf5Dataset const& dataset) {
-  if (dataset.shape().size() != 1) fail(ExitCode::bad_input, "{} has {} axes (a column has one). Export the file again", dataset.place(), dataset.shape().size());
+  if (dataset.shape().size() != 1)
+    fail(ExitCode::bad_input, "{} has {} axes (a column has one). Export the file again", dataset.place(),
+         dataset.shape().size());
 }
 
 // The codes of a categorical column, in [-1, categories).
-std::vector<std::int32_t> codes_of(std::vector<std::int64_t> const& codes, std::size_t categories, std::string const& place) {
+std::vector<std::int32_t> codes_of(std::vector<std::int64_t> const& codes, std::size_t categories,
+                                   std::string const& place) {
   std::vector<std::int32_t> checked;
   checked.reserve(codes.size());
   for (std::size_t i = 0; i < codes.size(); ++i) {
     if (codes[i] < -1 || codes[i] >= static_cast<std::int64_t>(categories))
-      fail(ExitCode::bad_input, "{} has code {} in row {} (there are {} categories). Repair the file", place, codes[i], i, categories);
+      fail(ExitCode::bad_input, "{} has code {} in row {} (there are {} categories). Repair the file", place, codes[i],
+           i, categories);
     checked.push_back(static_cast<std::int32_t>(codes[i]));
   }
   return checked;
@@ -62,7 +70,8 @@ std::vector<std::int32_t> codes_of(std::vector<std::int64_t> const& codes, std::
 
 // Values of any type become codes of the distinct ones in their order, as pandas makes categories.
 template <class Value>
-std::vector<Value> encode(std::vector<Value> const& values, std::vector<std::int64_t> const& missing, std::vector<std::int32_t>& codes) {
+std::vector<Value> encode(std::vector<Value> const& values, std::vector<std::int64_t> const& missing,
+                          std::vector<std::int32_t>& codes) {
   std::unordered_map<Value, std::int32_t> seen;
   for (std::size_t i = 0; i < values.size(); ++i) {
     bool const there = missing.empty() || !missing[i];
@@ -111,8 +120,9 @@ CodedColumn read_column(H5adInput const& input, H5adInput::Column const& column,
       out.codes = codes_of(integers_of(dataset, column.values), out.categories.size(), place);
       break;
     case Kind::strings:
-      out.categories = encode(column.values.field.empty() ? dataset.read_strings() : dataset.read_field_strings(column.values.field),
-                              missing, out.codes);
+      out.categories =
+          encode(column.values.field.empty() ? dataset.read_strings() : dataset.read_field_strings(column.values.field),
+                 missing, out.codes);
       break;
     case Kind::integers:
     case Kind::booleans:
@@ -120,7 +130,8 @@ CodedColumn read_column(H5adInput const& input, H5adInput::Column const& column,
         out.categories.push_back(text_of(value, column.kind == Kind::booleans));
       break;
     case Kind::other:
-      fail(ExitCode::bad_input, "{} holds neither texts, categories nor integers (a label needs one of them). Choose another column", place);
+      fail(ExitCode::bad_input,
+           "{} holds neither texts, categories nor integers (a label needs one of them). Choose another column", place);
   }
   require_rows(rows, out.codes.size(), place);
   drop_empty(out);

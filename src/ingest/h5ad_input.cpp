@@ -20,7 +20,8 @@ H5adInput::Kind kind_of(Hdf5Dataset const& dataset, std::string const& field) {
 
 }  // namespace
 
-H5adInput::H5adInput(std::filesystem::path const& path) : name_(path.string()), file_(Hdf5File::open(path)), descriptor_(path) {
+H5adInput::H5adInput(std::filesystem::path const& path)
+    : name_(path.string()), file_(Hdf5File::open(path)), descriptor_(path) {
   is_10x_ = is_group("matrix") && is_dataset("matrix/barcodes");
   if (is_10x_) {
     cells_ = file_.dataset("matrix/barcodes").rows();
@@ -47,11 +48,13 @@ std::vector<std::string> H5adInput::fields_of(std::string const& table) const {
 std::vector<InputLayer> H5adInput::likely_layers() const {
   if (is_10x_) return {{"matrix", "matrix", false}};
   std::vector<InputLayer> layers;
-  for (auto const& layer : {InputLayer{"X", "X", false}, InputLayer{"raw/X", "raw/X", true}, InputLayer{"raw/X", "raw.X", true},
-                            InputLayer{"layers/counts", "layers/counts", false}})
+  for (auto const& layer : {InputLayer{"X", "X", false}, InputLayer{"raw/X", "raw/X", true},
+                            InputLayer{"raw/X", "raw.X", true}, InputLayer{"layers/counts", "layers/counts", false}})
     if (there(layer.path)) layers.push_back(layer);
   if (layers.empty())
-    fail(ExitCode::bad_input, "'{}' holds none of X, raw/X and layers/counts (counts are looked for there). Name the matrix by ingest.layer", name_);
+    fail(ExitCode::bad_input,
+         "'{}' holds none of X, raw/X and layers/counts (counts are looked for there). Name the matrix by ingest.layer",
+         name_);
   return layers;
 }
 
@@ -71,7 +74,8 @@ InputLayer H5adInput::layer(std::string const& name) const {
 std::int64_t H5adInput::rows_of(Column const& column) const {
   auto const dataset = file_.dataset(column.values.path);
   if (dataset.shape().size() != 1)
-    fail(ExitCode::bad_input, "{} has {} axes (a column has one). Export the file again", dataset.place(), dataset.shape().size());
+    fail(ExitCode::bad_input, "{} has {} axes (a column has one). Export the file again", dataset.place(),
+         dataset.shape().size());
   return dataset.rows();
 }
 
@@ -82,7 +86,8 @@ std::vector<std::string> H5adInput::gene_names(InputLayer const& layer, std::str
     fail(ExitCode::bad_input, "'{}' has no {} (it names the genes). Export the file again", name_, table);
   if (column.empty()) return texts(index_of(table));
   auto const columns = columns_of(table);
-  auto const found = std::find_if(columns.begin(), columns.end(), [&](auto const& each) { return each.name == column; });
+  auto const found =
+      std::find_if(columns.begin(), columns.end(), [&](auto const& each) { return each.name == column; });
   std::vector<std::string> names;
   for (auto const& each : columns) names.push_back(each.name);
   if (found == columns.end())
@@ -92,7 +97,8 @@ std::vector<std::string> H5adInput::gene_names(InputLayer const& layer, std::str
 }
 
 H5adInput::Column const* H5adInput::column(std::string const& name) const {
-  auto const found = std::find_if(columns_.begin(), columns_.end(), [&](auto const& each) { return each.name == name; });
+  auto const found =
+      std::find_if(columns_.begin(), columns_.end(), [&](auto const& each) { return each.name == name; });
   return found == columns_.end() ? nullptr : &*found;
 }
 

@@ -12,9 +12,10 @@ namespace {
 void require_one_kind(std::vector<IngestSource> const& sources) {
   for (auto const& source : sources)
     if (source.choice().kind != sources[0].choice().kind)
-      fail(ExitCode::bad_input, "'{}' holds {} in {}, and '{}' holds {} in {} (an atlas holds one kind). Ingest them apart",
-           sources[0].input->name(), name_of(sources[0].choice().kind), sources[0].choice().layer.name, source.input->name(),
-           name_of(source.choice().kind), source.choice().layer.name);
+      fail(ExitCode::bad_input,
+           "'{}' holds {} in {}, and '{}' holds {} in {} (an atlas holds one kind). Ingest them apart",
+           sources[0].input->name(), name_of(sources[0].choice().kind), sources[0].choice().layer.name,
+           source.input->name(), name_of(source.choice().kind), source.choice().layer.name);
 }
 
 GeneVocabulary register_all(std::vector<IngestSource> const& sources, IngestOptions const& options) {
@@ -30,8 +31,8 @@ GeneVocabulary register_all(std::vector<IngestSource> const& sources, IngestOpti
 
 // One attempt at all files; false where another layer of one must be taken.
 bool scan_all(Communicator const& ranks, std::vector<IngestSource>& sources, IngestOptions const& options,
-              std::vector<std::uint8_t> const& wanted, MemoryPlan const& plan, std::function<void(std::int64_t)> const& tick,
-              ScannedSources& out) {
+              std::vector<std::uint8_t> const& wanted, MemoryPlan const& plan,
+              std::function<void(std::int64_t)> const& tick, ScannedSources& out) {
   ranks.together([&] {
     require_one_kind(sources);
     out.vocabulary = register_all(sources, options);
@@ -44,9 +45,10 @@ bool scan_all(Communicator const& ranks, std::vector<IngestSource>& sources, Ing
     auto& source = sources[i];
     RowRange const share = source.matrix->share();
     auto const first = wanted.begin() + source.first_row + share.begin;
-    RowScan::Rules const rules{out.kind, static_cast<std::int64_t>(out.vocabulary.names.size()), options.min_counts, plan.piece_entries};
-    auto& scan = *out.scans.emplace_back(std::make_unique<RowScan>(*source.matrix, out.vocabulary.maps[i], rules,
-                                                                   std::vector<std::uint8_t>(first, first + share.size())));
+    RowScan::Rules const rules{out.kind, static_cast<std::int64_t>(out.vocabulary.names.size()), options.min_counts,
+                               plan.piece_entries};
+    auto& scan = *out.scans.emplace_back(std::make_unique<RowScan>(
+        *source.matrix, out.vocabulary.maps[i], rules, std::vector<std::uint8_t>(first, first + share.size())));
     ranks.together([&] { scan.run(room, out.gene_cells, tick); });
     if (next_attempt_where_faulty(ranks, source, scan.fault())) {
       out.scans.clear();
@@ -60,7 +62,8 @@ bool scan_all(Communicator const& ranks, std::vector<IngestSource>& sources, Ing
 }  // namespace
 
 ScannedSources scan_sources(Communicator const& ranks, std::vector<IngestSource>& sources, IngestOptions const& options,
-                            std::vector<std::uint8_t> const& wanted, MemoryPlan const& plan, std::function<void(std::int64_t)> const& tick) {
+                            std::vector<std::uint8_t> const& wanted, MemoryPlan const& plan,
+                            std::function<void(std::int64_t)> const& tick) {
   ScannedSources out;
   while (!scan_all(ranks, sources, options, wanted, plan, tick, out)) {
   }
@@ -84,10 +87,13 @@ ScannedSources scan_sources(Communicator const& ranks, std::vector<IngestSource>
   }
   ranks.together([&] {
     if (std::find(out.kept.begin(), out.kept.end(), std::uint8_t{1}) == out.kept.end())
-      fail(ExitCode::bad_input, "no cell is left of {} ({} have fewer than {} counts, {} have no label). Check ingest.layer, ingest.label and ingest.min_counts",
+      fail(ExitCode::bad_input,
+           "no cell is left of {} ({} have fewer than {} counts, {} have no label). Check ingest.layer, ingest.label "
+           "and ingest.min_counts",
            wanted.size(), out.too_few, options.min_counts, std::count(wanted.begin(), wanted.end(), std::uint8_t{0}));
     if (out.genes.empty() || out.entries == 0)
-      fail(ExitCode::bad_input, "no gene is left of {} (none is seen in {} cells). Check ingest.layer and ingest.min_cells",
+      fail(ExitCode::bad_input,
+           "no gene is left of {} (none is seen in {} cells). Check ingest.layer and ingest.min_cells",
            out.vocabulary.names.size(), std::max<std::int64_t>(1, least));
   });
   return out;

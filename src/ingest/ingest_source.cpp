@@ -13,8 +13,8 @@ namespace {
 
 std::string described(IngestSource const& source, ValueFault const& fault) {
   auto const gene = static_cast<std::size_t>(fault.column);
-  return fmt::format("'{}' {} has {} in row {} (gene '{}'), which {}", source.input->name(), source.choice().layer.name, fault.value, fault.row,
-                     gene < source.genes.size() ? source.genes[gene] : "?", fault.problem);
+  return fmt::format("'{}' {} has {} in row {} (gene '{}'), which {}", source.input->name(), source.choice().layer.name,
+                     fault.value, fault.row, gene < source.genes.size() ? source.genes[gene] : "?", fault.problem);
 }
 
 // Whether the first rows of this rank's share are what the attempt takes them for.
@@ -50,17 +50,19 @@ std::vector<IngestSource> open_sources(Communicator const& ranks, IngestOptions 
   return sources;
 }
 
-void open_matrix(Communicator const& ranks, IngestSource& source, IngestOptions const& options, std::int64_t csc_window) {
+void open_matrix(Communicator const& ranks, IngestSource& source, IngestOptions const& options,
+                 std::int64_t csc_window) {
   ranks.together([&] {
     auto const& layer = source.choice().layer;
     source.matrix.reset();
     source.genes = source.input->gene_names(layer, options.gene_column);
-    source.matrix = std::make_unique<CountMatrix>(*source.input, layer, static_cast<std::int64_t>(source.genes.size()), ranks.rank(),
-                                                  ranks.size(), csc_window);
+    source.matrix = std::make_unique<CountMatrix>(*source.input, layer, static_cast<std::int64_t>(source.genes.size()),
+                                                  ranks.rank(), ranks.size(), csc_window);
   });
 }
 
-bool next_attempt_where_faulty(Communicator const& ranks, IngestSource& source, std::optional<ValueFault> const& fault) {
+bool next_attempt_where_faulty(Communicator const& ranks, IngestSource& source,
+                               std::optional<ValueFault> const& fault) {
   if (ranks.max(fault ? 1 : 0) == 0) return false;
   if (source.attempt == 0 || source.attempt + 1 == source.attempts.size()) {
     // The lowest rank's words, on all ranks.
@@ -69,7 +71,8 @@ bool next_attempt_where_faulty(Communicator const& ranks, IngestSource& source, 
     if (source.attempt == 0) source.remark = *first;
     if (source.attempt + 1 == source.attempts.size())
       ranks.together([&] {
-        fail(ExitCode::bad_input, "{} (expression is finite and not negative). Repair the file, or name another matrix by ingest.layer",
+        fail(ExitCode::bad_input,
+             "{} (expression is finite and not negative). Repair the file, or name another matrix by ingest.layer",
              *first);
       });
   }
@@ -77,7 +80,8 @@ bool next_attempt_where_faulty(Communicator const& ranks, IngestSource& source, 
   return true;
 }
 
-void choose_layers(Communicator const& ranks, std::vector<IngestSource>& sources, IngestOptions const& options, std::int64_t csc_window) {
+void choose_layers(Communicator const& ranks, std::vector<IngestSource>& sources, IngestOptions const& options,
+                   std::int64_t csc_window) {
   for (auto& source : sources) {
     std::optional<ValueFault> fault;
     do {
@@ -116,19 +120,23 @@ void require_labels(std::vector<IngestSource> const& sources, std::vector<std::s
       std::vector<std::string> names;
       for (auto const& each : source.input->columns())
         if (each.kind != H5adInput::Kind::other) names.push_back(each.name);
-      fail(ExitCode::bad_input, "'{}' has no {} '{}' in obs (it has {}). Set ingest.label to one of them", source.input->name(), column ? "classes but other values in column" : "label column", label,
+      fail(ExitCode::bad_input, "'{}' has no {} '{}' in obs (it has {}). Set ingest.label to one of them",
+           source.input->name(), column ? "classes but other values in column" : "label column", label,
            names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
     }
 }
 
-std::vector<std::string> kept_columns(std::vector<IngestSource> const& sources, std::vector<std::string> const& labels) {
+std::vector<std::string> kept_columns(std::vector<IngestSource> const& sources,
+                                      std::vector<std::string> const& labels) {
   using Kind = H5adInput::Kind;
   std::vector<std::string> kept;
   for (auto const& source : sources)
     for (auto const& column : source.input->columns()) {
-      bool const text = column.kind == Kind::categorical || column.kind == Kind::coded_records || column.kind == Kind::strings;
+      bool const text =
+          column.kind == Kind::categorical || column.kind == Kind::coded_records || column.kind == Kind::strings;
       bool const is_label = std::find(labels.begin(), labels.end(), column.name) != labels.end();
-      if ((text || is_label) && std::find(kept.begin(), kept.end(), column.name) == kept.end()) kept.push_back(column.name);
+      if ((text || is_label) && std::find(kept.begin(), kept.end(), column.name) == kept.end())
+        kept.push_back(column.name);
     }
   return kept;
 }

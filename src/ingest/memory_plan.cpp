@@ -33,8 +33,9 @@ MemoryPlan plan_memory(std::int64_t limit, std::int64_t cells, std::int64_t expe
   constexpr std::int64_t least = std::int64_t{24} << 20;
   std::int64_t const free = limit - plan.fixed;
   if (free < least)
-    fail(ExitCode::usage, "cells.memory_limit is {} bytes (the program and the lists of {} cells take {}). Set it to {} MB or more", with_commas(limit),
-         with_commas(cells), with_commas(plan.fixed), (plan.fixed + least) / 1'000'000 + 1);
+    fail(ExitCode::usage,
+         "cells.memory_limit is {} bytes (the program and the lists of {} cells take {}). Set it to {} MB or more",
+         with_commas(limit), with_commas(cells), with_commas(plan.fixed), (plan.fixed + least) / 1'000'000 + 1);
   std::int64_t const piece = std::clamp<std::int64_t>(free / 6, 4 << 20, 8 << 20);
   plan.piece_entries = piece / bytes_per_entry;
   plan.csc_window = any_csc ? std::max(free / 4, plan.piece_entries * 16) : 0;

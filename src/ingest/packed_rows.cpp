@@ -12,9 +12,12 @@ namespace {
 template <class Work>
 decltype(auto) with_width(int bytes, Work&& work) {
   switch (bytes) {
-    case 1: return work.template operator()<std::uint8_t>();
-    case 2: return work.template operator()<std::uint16_t>();
-    default: return work.template operator()<std::uint32_t>();
+    case 1:
+      return work.template operator()<std::uint8_t>();
+    case 2:
+      return work.template operator()<std::uint16_t>();
+    default:
+      return work.template operator()<std::uint32_t>();
   }
 }
 
@@ -50,7 +53,8 @@ std::int64_t PackedRows::bytes() const {
   return static_cast<std::int64_t>(indptr.capacity() * sizeof(std::int64_t) + genes.capacity() + values.capacity());
 }
 
-PackedRows pack_rows(CheckedRows const& rows, std::span<std::uint8_t const> keep, std::int64_t gene_count, ValueKind kind) {
+PackedRows pack_rows(CheckedRows const& rows, std::span<std::uint8_t const> keep, std::int64_t gene_count,
+                     ValueKind kind) {
   PackedRows packed;
   packed.gene_bytes = gene_count <= std::int64_t{1} << 16 ? 2 : 4;
   packed.value_bytes = value_bytes_for(rows.largest, kind);
@@ -108,7 +112,8 @@ void append_row(PackedRows const& rows, std::int64_t row, std::int64_t position,
 }
 
 std::int64_t entries_left(PackedRows const& rows, std::int64_t row, std::span<std::int32_t const> gene_to) {
-  std::int64_t const begin = rows.indptr[static_cast<std::size_t>(row)], end = rows.indptr[static_cast<std::size_t>(row) + 1];
+  std::int64_t const begin = rows.indptr[static_cast<std::size_t>(row)],
+                     end = rows.indptr[static_cast<std::size_t>(row) + 1];
   return with_width(rows.gene_bytes, [&]<class Gene>() {
     std::int64_t kept = 0;
     for (std::int64_t i = begin; i < end; ++i) kept += gene_to[at<Gene>(rows.genes.data(), i)] >= 0;
@@ -126,7 +131,8 @@ void ArrivedRows::take(std::vector<std::uint8_t> message) {
     std::memcpy(&header, kept.data() + i, sizeof header);
     std::int64_t const place = header.position - begin_;
     if (place < 0 || place >= std::ssize(rows_) || rows_[static_cast<std::size_t>(place)].entries >= 0)
-      fail(ExitCode::failed, "row {} of the atlas came to the wrong rank or twice (an input may have changed meanwhile). Start again",
+      fail(ExitCode::failed,
+           "row {} of the atlas came to the wrong rank or twice (an input may have changed meanwhile). Start again",
            header.position);
     rows_[static_cast<std::size_t>(place)] = {kept.data() + i + sizeof header, header.entries};
     i += sizeof header + static_cast<std::size_t>(header.entries * (gene_bytes_ + value_bytes_));
@@ -140,9 +146,12 @@ void ArrivedRows::require_all() const {
            begin_ + static_cast<std::int64_t>(i));
 }
 
-std::int64_t ArrivedRows::entries(std::int64_t position) const { return rows_[static_cast<std::size_t>(position - begin_)].entries; }
+std::int64_t ArrivedRows::entries(std::int64_t position) const {
+  return rows_[static_cast<std::size_t>(position - begin_)].entries;
+}
 
-void ArrivedRows::append_to(std::int64_t position, std::vector<std::uint32_t>& genes, std::vector<std::uint32_t>& values) const {
+void ArrivedRows::append_to(std::int64_t position, std::vector<std::uint32_t>& genes,
+                            std::vector<std::uint32_t>& values) const {
   Row const& row = rows_[static_cast<std::size_t>(position - begin_)];
   std::size_t const start = genes.size();
   auto const count = static_cast<std::size_t>(row.entries);

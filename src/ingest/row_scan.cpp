@@ -21,23 +21,28 @@ void RowScan::load(RowRange rows) {
 }
 
 std::span<std::uint8_t const> RowScan::kept_of(RowRange rows) const {
-  return std::span(kept_).subspan(static_cast<std::size_t>(rows.begin - matrix_.share().begin), static_cast<std::size_t>(rows.size()));
+  return std::span(kept_).subspan(static_cast<std::size_t>(rows.begin - matrix_.share().begin),
+                                  static_cast<std::size_t>(rows.size()));
 }
 
-void RowScan::run(std::int64_t& room, std::span<std::int64_t> gene_cells, std::function<void(std::int64_t)> const& tick) {
+void RowScan::run(std::int64_t& room, std::span<std::int64_t> gene_cells,
+                  std::function<void(std::int64_t)> const& tick) {
   for (auto& piece : pieces_) {
     load(piece.rows);
     if (fault_) return;
     for (std::int64_t i = 0; i < piece.rows.size(); ++i) {
       auto& keep = kept_[static_cast<std::size_t>(piece.rows.begin - matrix_.share().begin + i)];
       if (!keep) continue;
-      if (rules_.kind != ValueKind::log && row_total(checked_, i, rules_.kind) < static_cast<double>(rules_.min_counts)) {
+      if (rules_.kind != ValueKind::log &&
+          row_total(checked_, i, rules_.kind) < static_cast<double>(rules_.min_counts)) {
         keep = 0;
         ++too_few_;
         continue;
       }
-      auto const begin = checked_.indptr[static_cast<std::size_t>(i)], end = checked_.indptr[static_cast<std::size_t>(i) + 1];
-      for (auto entry = begin; entry < end; ++entry) ++gene_cells[static_cast<std::size_t>(checked_.genes[static_cast<std::size_t>(entry)])];
+      auto const begin = checked_.indptr[static_cast<std::size_t>(i)],
+                 end = checked_.indptr[static_cast<std::size_t>(i) + 1];
+      for (auto entry = begin; entry < end; ++entry)
+        ++gene_cells[static_cast<std::size_t>(checked_.genes[static_cast<std::size_t>(entry)])];
     }
     largest_ = std::max(largest_, checked_.largest);
     std::int64_t const at_most = checked_.indptr.back() * 8 + piece.rows.size() * 8;

@@ -39,7 +39,8 @@ RowRange ShufflePlan::share(int rank, int ranks, std::int64_t window) const {
   return {own.begin + part.begin, own.begin + part.end};
 }
 
-ShufflePlan plan_shuffle(std::int64_t rows, std::int64_t entries, int gene_bytes, int value_bytes, std::int64_t waiting, int ranks) {
+ShufflePlan plan_shuffle(std::int64_t rows, std::int64_t entries, int gene_bytes, int value_bytes, std::int64_t waiting,
+                         int ranks) {
   // Beside its entries a waiting row has a header (16 bytes) and a place in the table (16).
   auto const bytes = static_cast<double>(entries) * (gene_bytes + value_bytes) + static_cast<double>(rows) * 32;
   double const a_rank = bytes / ranks * 1.1;  // a random share may be somewhat larger than the mean
@@ -47,10 +48,12 @@ ShufflePlan plan_shuffle(std::int64_t rows, std::int64_t entries, int gene_bytes
   return {rows, std::clamp<std::int64_t>(windows, 1, std::max<std::int64_t>(1, rows)), gene_bytes, value_bytes};
 }
 
-std::vector<std::int64_t> shuffled_row_entries(Communicator const& ranks, ShufflePlan const& plan, std::vector<ShuffledSource>& sources,
+std::vector<std::int64_t> shuffled_row_entries(Communicator const& ranks, ShufflePlan const& plan,
+                                               std::vector<ShuffledSource>& sources,
                                                std::span<std::int32_t const> gene_to) {
   Owners const owners(plan, ranks.size());
-  std::vector<std::vector<std::int64_t>> to(static_cast<std::size_t>(ranks.size()));  // position, entries, position, ...
+  std::vector<std::vector<std::int64_t>> to(
+      static_cast<std::size_t>(ranks.size()));  // position, entries, position, ...
   ranks.together([&] {
     for (auto& source : sources) {
       std::size_t next = 0;  // of source.positions
@@ -69,8 +72,11 @@ std::vector<std::int64_t> shuffled_row_entries(Communicator const& ranks, Shuffl
   RowRange const own = plan.share(ranks.rank(), ranks.size());
   std::vector<std::int64_t> entries(static_cast<std::size_t>(own.size()));
   ranks.together([&] {
-    if (std::ssize(received) != 2 * own.size()) fail(ExitCode::failed, "{} rows came where {} belong (an input may have changed meanwhile). Start again", received.size() / 2, own.size());
-    for (std::size_t i = 0; i < received.size(); i += 2) entries[static_cast<std::size_t>(received[i] - own.begin)] = received[i + 1];
+    if (std::ssize(received) != 2 * own.size())
+      fail(ExitCode::failed, "{} rows came where {} belong (an input may have changed meanwhile). Start again",
+           received.size() / 2, own.size());
+    for (std::size_t i = 0; i < received.size(); i += 2)
+      entries[static_cast<std::size_t>(received[i] - own.begin)] = received[i + 1];
   });
   return entries;
 }
@@ -90,7 +96,8 @@ void shuffle_rows(Communicator const& ranks, ShufflePlan const& plan, std::vecto
         ranks.together([&] {
           if (round >= source.scan.pieces()) return;
           PackedRows const& piece = source.scan.piece(round);
-          auto const expected = piece.indptr.back() * (plan.gene_bytes + plan.value_bytes) / (ranks.size() * plan.windows);
+          auto const expected =
+              piece.indptr.back() * (plan.gene_bytes + plan.value_bytes) / (ranks.size() * plan.windows);
           for (auto& message : to) message.reserve(static_cast<std::size_t>(expected));
           std::int64_t sent = 0;
           for (std::int64_t row = 0; row < piece.rows(); ++row) {

@@ -13,8 +13,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 struct Product : torch::autograd::Function<Product> {
-  static at::Tensor forward(AutogradContext* context, at::Tensor const& input, at::Tensor const& packed, at::Tensor const& bias,
-                            at::Tensor const& packed_transpose, at::Tensor const& no_bias) {
+  static at::Tensor forward(AutogradContext* context, at::Tensor const& input, at::Tensor const& packed,
+                            at::Tensor const& bias, at::Tensor const& packed_transpose, at::Tensor const& no_bias) {
     context->save_for_backward({packed_transpose, no_bias});
     return multiply_packed(input, packed, bias);
   }

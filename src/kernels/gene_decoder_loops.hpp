@@ -29,17 +29,23 @@ struct GeneDecoderInputs {
   bool head_norm;
 };
 
-// Where sums over all cells and genes lie in one array. Rows of matrices are padded; `lanes` are [rows, widest_vector], to be summed.
+// Where sums over all cells and genes lie in one array. Rows of matrices are padded; `lanes` are [rows, widest_vector],
+// to be summed.
 struct GeneDecoderSums {
   explicit GeneDecoderSums(GeneDecoderSizes const& n, bool head_norm)
-      : out(0), gates(out + n.width * padded(n.width)), down(gates + 2 * n.hidden * padded(n.width)), scale(down + (head_norm ? n.hidden * padded(n.width) : 0)),
-        shift(scale + n.width * widest_vector), direct(shift + n.width * widest_vector), through(direct + n.scores * n.width * widest_vector),
+      : out(0),
+        gates(out + n.width * padded(n.width)),
+        down(gates + 2 * n.hidden * padded(n.width)),
+        scale(down + (head_norm ? n.hidden * padded(n.width) : 0)),
+        shift(scale + n.width * widest_vector),
+        direct(shift + n.width * widest_vector),
+        through(direct + n.scores * n.width * widest_vector),
         end(through + (head_norm ? 0 : n.scores * n.hidden * widest_vector)) {}
-  std::int64_t out, gates;      // [width, width], [2 hidden, width]
-  std::int64_t down;            // with a head norm: w3 turned, [hidden, width]
-  std::int64_t scale, shift;    // [width] lanes
-  std::int64_t direct;          // [scores, width] lanes
-  std::int64_t through;         // without a head norm: [scores, hidden] lanes
+  std::int64_t out, gates;    // [width, width], [2 hidden, width]
+  std::int64_t down;          // with a head norm: w3 turned, [hidden, width]
+  std::int64_t scale, shift;  // [width] lanes
+  std::int64_t direct;        // [scores, width] lanes
+  std::int64_t through;       // without a head norm: [scores, hidden] lanes
   std::int64_t end;
 };
 
@@ -52,6 +58,7 @@ struct GeneDecoderGradients {
 // scores [scores, cells, genes].
 void decode_genes(GeneDecoderSizes const& sizes, GeneDecoderInputs const& inputs, float* scores);
 // upstream: the gradient of scores.
-void propagate_genes(GeneDecoderSizes const& sizes, GeneDecoderInputs const& inputs, float const* upstream, GeneDecoderGradients const& gradients);
+void propagate_genes(GeneDecoderSizes const& sizes, GeneDecoderInputs const& inputs, float const* upstream,
+                     GeneDecoderGradients const& gradients);
 
 }  // namespace retort::kernel

@@ -23,8 +23,8 @@ Residuals residuals(at::Tensor const& features, std::int64_t first_class, std::i
 
 at::Tensor gradients(at::Tensor const& difference, at::Tensor const& features) {  // [k, n, classes], [k, n, width]
   double const share = 1 / static_cast<double>(features.size(1));
-  at::Tensor const of_weight = at::bmm(difference.transpose(1, 2), features);     // [k, classes, width]
-  at::Tensor const of_bias = difference.sum(1).unsqueeze(2);                      // [k, classes, 1]
+  at::Tensor const of_weight = at::bmm(difference.transpose(1, 2), features);  // [k, classes, width]
+  at::Tensor const of_bias = difference.sum(1).unsqueeze(2);                   // [k, classes, 1]
   return at::cat({of_weight, of_bias}, 2).mul_(share);
 }
 
@@ -36,8 +36,8 @@ GradientMetric gradient_metric(std::string const& text, std::string const& setti
   fail(ExitCode::usage, "{} is '{}' (it is rows or flat)", setting, text);
 }
 
-at::Tensor class_gradients(at::Tensor const& features, std::int64_t first_class, std::int64_t k, at::Tensor const& weight,
-                           at::Tensor const& bias) {
+at::Tensor class_gradients(at::Tensor const& features, std::int64_t first_class, std::int64_t k,
+                           at::Tensor const& weight, at::Tensor const& bias) {
   at::NoGradGuard no_grad;
   at::Tensor const by_class = features.view({k, features.size(0) / k, features.size(1)});
   return gradients(residuals(features, first_class, k, weight, bias).difference, by_class);

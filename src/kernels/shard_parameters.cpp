@@ -15,11 +15,14 @@ struct Copies : torch::autograd::Function<Copies> {
     for (std::int64_t s = 0; s < shards; ++s) copies.push_back(parameter.clone());
     return copies;
   }
-  static variable_list backward(AutogradContext*, variable_list const& gradients) { return {tree_sum(gradients), at::Tensor()}; }
+  static variable_list backward(AutogradContext*, variable_list const& gradients) {
+    return {tree_sum(gradients), at::Tensor()};
+  }
 };
 
 struct Embedding : torch::autograd::Function<Embedding> {
-  static at::Tensor forward(AutogradContext* context, at::Tensor const& table, at::Tensor const& codes, std::int64_t shards) {
+  static at::Tensor forward(AutogradContext* context, at::Tensor const& table, at::Tensor const& codes,
+                            std::int64_t shards) {
     context->save_for_backward({codes});
     context->saved_data["into"] = table.grad();
     context->saved_data["shards"] = shards;
@@ -30,7 +33,8 @@ struct Embedding : torch::autograd::Function<Embedding> {
     std::int64_t const shards = context->saved_data["shards"].toInt(), n = codes.size(0) / shards;
     std::vector<at::Tensor> sums;
     for (std::int64_t s = 0; s < shards; ++s)
-      sums.push_back(at::embedding_dense_backward(gradients[0].narrow(0, s * n, n).contiguous(), codes.narrow(0, s * n, n), into.size(0), -1, false));
+      sums.push_back(at::embedding_dense_backward(gradients[0].narrow(0, s * n, n).contiguous(),
+                                                  codes.narrow(0, s * n, n), into.size(0), -1, false));
     into.copy_(tree_sum(std::move(sums)));
     return {at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -49,10 +53,12 @@ std::vector<at::Tensor> shard_copies(at::Tensor const& parameter, std::int64_t s
   return Copies::apply(parameter, shards);
 }
 
-at::Tensor by_shard(at::Tensor const& x, std::int64_t shards, std::function<at::Tensor(std::int64_t, at::Tensor const&)> const& f) {
+at::Tensor by_shard(at::Tensor const& x, std::int64_t shards,
+                    std::function<at::Tensor(std::int64_t, at::Tensor const&)> const& f) {
   if (shards == 1) return f(0, x);
   std::vector<at::Tensor> parts = x.split(x.size(0) / shards);
-  for (std::int64_t s = 0; s < shards; ++s) parts[static_cast<std::size_t>(s)] = f(s, parts[static_cast<std::size_t>(s)]);
+  for (std::int64_t s = 0; s < shards; ++s)
+    parts[static_cast<std::size_t>(s)] = f(s, parts[static_cast<std::size_t>(s)]);
   return at::cat(parts);
 }
 

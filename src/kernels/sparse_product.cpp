@@ -34,8 +34,9 @@ std::uint32_t half(float value) {
 
 // into[column ...] += sum of value * rows[index][column ...] over one run of non-zeros, N x 16 columns at once.
 template <std::size_t N>
-[[gnu::always_inline]] inline void add_run(SparseRows const& run, std::int64_t begin, std::int64_t end, float const* rows,
-                                           std::int64_t width, std::int64_t column, float* into, bool onto_zero) {
+[[gnu::always_inline]] inline void add_run(SparseRows const& run, std::int64_t begin, std::int64_t end,
+                                           float const* rows, std::int64_t width, std::int64_t column, float* into,
+                                           bool onto_zero) {
   auto* const target = reinterpret_cast<Lanes*>(into + column);
   Lanes sum[N];
 #pragma GCC unroll 16  // or the sums live in memory: half the speed
@@ -52,8 +53,9 @@ template <std::size_t N>
 
 // The same for a weight of bfloat16: a row is `width / 2` words.
 template <std::size_t N>
-[[gnu::always_inline]] inline void add_run(SparseRows const& run, std::int64_t begin, std::int64_t end, std::uint32_t const* rows,
-                                           std::int64_t width, std::int64_t column, float* into) {
+[[gnu::always_inline]] inline void add_run(SparseRows const& run, std::int64_t begin, std::int64_t end,
+                                           std::uint32_t const* rows, std::int64_t width, std::int64_t column,
+                                           float* into) {
   auto* const target = reinterpret_cast<Lanes*>(into + column);
   Lanes sum[N];
 #pragma GCC unroll 16  // or the sums live in memory: half the speed
@@ -76,9 +78,12 @@ template <std::size_t N>
 [[gnu::always_inline]] inline void add_all_columns(SparseRows const& run, std::int64_t begin, std::int64_t end,
                                                    float const* rows, std::int64_t width, float* into, bool onto_zero) {
   std::int64_t column = 0;
-  for (; column + 16 * lane_count <= width; column += 16 * lane_count) add_run<16>(run, begin, end, rows, width, column, into, onto_zero);
-  for (; column + 4 * lane_count <= width; column += 4 * lane_count) add_run<4>(run, begin, end, rows, width, column, into, onto_zero);
-  for (; column + lane_count <= width; column += lane_count) add_run<1>(run, begin, end, rows, width, column, into, onto_zero);
+  for (; column + 16 * lane_count <= width; column += 16 * lane_count)
+    add_run<16>(run, begin, end, rows, width, column, into, onto_zero);
+  for (; column + 4 * lane_count <= width; column += 4 * lane_count)
+    add_run<4>(run, begin, end, rows, width, column, into, onto_zero);
+  for (; column + lane_count <= width; column += lane_count)
+    add_run<1>(run, begin, end, rows, width, column, into, onto_zero);
   for (; column < width; ++column) {
     float sum = onto_zero ? 0.0f : into[column];
     for (std::int64_t k = begin; k < end; ++k) sum += run.value[k] * rows[run.index[k] * width + column];
@@ -86,19 +91,26 @@ template <std::size_t N>
   }
 }
 
-[[gnu::always_inline]] inline void add_to_all_columns(SparseRows const& run, std::int64_t begin, std::int64_t end, float const* rows, std::int64_t width, float* into) {
+[[gnu::always_inline]] inline void add_to_all_columns(SparseRows const& run, std::int64_t begin, std::int64_t end,
+                                                      float const* rows, std::int64_t width, float* into) {
   add_all_columns(run, begin, end, rows, width, into, false);
 }
-[[gnu::always_inline]] inline void add_to_all_columns(SparseRows const& run, std::int64_t begin, std::int64_t end, std::uint32_t const* rows, std::int64_t width, float* into) {
+[[gnu::always_inline]] inline void add_to_all_columns(SparseRows const& run, std::int64_t begin, std::int64_t end,
+                                                      std::uint32_t const* rows, std::int64_t width, float* into) {
   std::int64_t column = 0;
-  for (; column + 16 * lane_count <= width; column += 16 * lane_count) add_run<16>(run, begin, end, rows, width, column, into);
-  for (; column + 2 * lane_count <= width; column += 2 * lane_count) add_run<2>(run, begin, end, rows, width, column, into);
+  for (; column + 16 * lane_count <= width; column += 16 * lane_count)
+    add_run<16>(run, begin, end, rows, width, column, into);
+  for (; column + 2 * lane_count <= width; column += 2 * lane_count)
+    add_run<2>(run, begin, end, rows, width, column, into);
 }
 
-// visit(i, begin, end) for each cell's non-zeros in a group of genes, all cells of a group before the next group. What the next group will read, of the weight
-// and of the non-zeros, is fetched into the second-level cache meanwhile: a tenth of the time.
+// visit(i, begin, end) for each cell's non-zeros in a group of genes, all cells of a group before the next group. What
+// the next group will read, of the weight and of the non-zeros, is fetched into the second-level cache meanwhile: a
+// tenth of the time.
 template <typename Weight, typename Visit>
-[[gnu::always_inline]] inline void for_each_run(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes, Weight const* weight, std::int64_t words_of_a_row, Visit visit) {
+[[gnu::always_inline]] inline void for_each_run(SparseRows cells, std::int64_t first, std::int64_t last,
+                                                std::int64_t genes, Weight const* weight, std::int64_t words_of_a_row,
+                                                Visit visit) {
   constexpr std::int64_t group_size = genes_of_a_group<Weight>, words_of_a_line = 16, cells_that_reach_most_genes = 64;
   std::int64_t const words_to_fetch = last - first < cells_that_reach_most_genes ? 0 : words_of_a_row;
   std::vector<std::int64_t> reached(cells.begin + first, cells.begin + last);
@@ -109,8 +121,10 @@ template <typename Weight, typename Visit>
       while (next < cells.begin[i + 1] && cells.index[next] < group) ++next;
       __builtin_prefetch(cells.index + next + words_of_a_line, 0, 2);
       __builtin_prefetch(cells.value + next + words_of_a_line, 0, 2);
-      std::int64_t const words = std::max<std::int64_t>(0, std::min(group_size, genes - group)) * words_to_fetch;  // of the next group, each cell its share
-      for (std::int64_t word = words * (i - first) / (last - first); word < words * (i - first + 1) / (last - first); word += words_of_a_line)
+      std::int64_t const words = std::max<std::int64_t>(0, std::min(group_size, genes - group)) *
+                                 words_to_fetch;  // of the next group, each cell its share
+      for (std::int64_t word = words * (i - first) / (last - first); word < words * (i - first + 1) / (last - first);
+           word += words_of_a_line)
         __builtin_prefetch(weight + group * words_of_a_row + word, 0, 2);
       if (begin < next) visit(i, begin, next);
     }
@@ -119,32 +133,41 @@ template <typename Weight, typename Visit>
 }
 
 void begin_with(float const* bias, std::int64_t first, std::int64_t last, std::int64_t out, float* result) {
-  for (std::int64_t i = first; i < last; ++i) std::memcpy(result + i * out, bias, static_cast<std::size_t>(out) * sizeof(float));
+  for (std::int64_t i = first; i < last; ++i)
+    std::memcpy(result + i * out, bias, static_cast<std::size_t>(out) * sizeof(float));
 }
 
 template <typename Weight>
-[[gnu::always_inline]] inline void multiply_any(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
-                                                Weight const* weight, float const* bias, std::int64_t out, float* result) {
+[[gnu::always_inline]] inline void multiply_any(SparseRows cells, std::int64_t first, std::int64_t last,
+                                                std::int64_t genes, Weight const* weight, float const* bias,
+                                                std::int64_t out, float* result) {
   begin_with(bias, first, last, out, result);
-  if (cells.begin[last] - cells.begin[first] < (last - first) * (genes / genes_of_a_group<Weight>)) {  // rows of few genes each, such as a pathway's: most groups would be visited for nothing
-    for (std::int64_t i = first; i < last; ++i) add_to_all_columns(cells, cells.begin[i], cells.begin[i + 1], weight, out, result + i * out);
+  if (cells.begin[last] - cells.begin[first] <
+      (last - first) * (genes / genes_of_a_group<Weight>)) {  // rows of few genes each, such as a pathway's: most
+                                                              // groups would be visited for nothing
+    for (std::int64_t i = first; i < last; ++i)
+      add_to_all_columns(cells, cells.begin[i], cells.begin[i + 1], weight, out, result + i * out);
     return;
   }
-  for_each_run(cells, first, last, genes, weight, std::is_floating_point_v<Weight> ? out : out / 2, [&](std::int64_t i, std::int64_t begin, std::int64_t end) __attribute__((always_inline)) {
-    add_to_all_columns(cells, begin, end, weight, out, result + i * out);
-  });
+  for_each_run(
+      cells, first, last, genes, weight, std::is_floating_point_v<Weight> ? out : out / 2,
+      [&](std::int64_t i, std::int64_t begin, std::int64_t end)
+          __attribute__((always_inline)) { add_to_all_columns(cells, begin, end, weight, out, result + i * out); });
 }
 
 [[gnu::always_inline]] inline void accumulate_any(SparseRows genes, std::int64_t first, std::int64_t last,
                                                   float const* upstream, std::int64_t out, float* gradient) {
   for (std::int64_t g = first; g < last; ++g) {
-    if (genes.begin[g] < genes.begin[g + 1]) add_all_columns(genes, genes.begin[g], genes.begin[g + 1], upstream, out, gradient + g * out, true);
+    if (genes.begin[g] < genes.begin[g + 1])
+      add_all_columns(genes, genes.begin[g], genes.begin[g + 1], upstream, out, gradient + g * out, true);
   }
 }
 
-[[gnu::always_inline]] inline void write_by_shard_any(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
-                                                      float const* upstream, std::int64_t out, float* gradient) {
-  std::vector<float> others(static_cast<std::size_t>((shards - 1) * out));  // of the shards past the first, whose sum is formed in place
+[[gnu::always_inline]] inline void write_by_shard_any(SparseRows genes, std::int64_t first, std::int64_t last,
+                                                      std::int64_t rows, std::int64_t shards, float const* upstream,
+                                                      std::int64_t out, float* gradient) {
+  std::vector<float> others(
+      static_cast<std::size_t>((shards - 1) * out));  // of the shards past the first, whose sum is formed in place
   for (std::int64_t g = first; g < last; ++g) {
     auto const sum_of = [&](std::int64_t s) { return s ? others.data() + (s - 1) * out : gradient + g * out; };
     std::int64_t next = genes.begin[g];
@@ -168,7 +191,8 @@ template <typename Weight>
 
 // The same where the CPU multiplies bfloat16, two non-zeros an instruction. `pairs`: the values of a run, rounded.
 template <std::size_t N>
-[[gnu::target(RETORT_HALF_TARGET)]] void add_pairs(std::int32_t const* index, std::uint32_t const* pairs, std::int64_t count, std::uint32_t const* rows, std::int64_t width,
+[[gnu::target(RETORT_HALF_TARGET)]] void add_pairs(std::int32_t const* index, std::uint32_t const* pairs,
+                                                   std::int64_t count, std::uint32_t const* rows, std::int64_t width,
                                                    std::int64_t column, float* into) {
   __m512 sum[N];
 #pragma GCC unroll 16  // or the sums live in memory: half the speed
@@ -188,16 +212,21 @@ template <std::size_t N>
   for (std::size_t j = 0; j < N; ++j) _mm512_storeu_ps(into + column + j * lane_count, sum[j]);
 }
 
-[[gnu::target(RETORT_HALF_TARGET)]] void multiply_pairs(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes, std::uint32_t const* weight,
+[[gnu::target(RETORT_HALF_TARGET)]] void multiply_pairs(SparseRows cells, std::int64_t first, std::int64_t last,
+                                                        std::int64_t genes, std::uint32_t const* weight,
                                                         float const* bias, std::int64_t out, float* result) {
   begin_with(bias, first, last, out, result);
   constexpr std::int64_t group = genes_of_a_group<std::uint32_t>;
   std::array<std::uint32_t, group / 2> pairs;
   for_each_run(cells, first, last, genes, weight, out / 2, [&](std::int64_t i, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t k = begin; k < end; k += 2) pairs[static_cast<std::size_t>(k - begin) / 2] = half(cells.value[k]) | (k + 1 < end ? half(cells.value[k + 1]) << 16 : 0);
+    for (std::int64_t k = begin; k < end; k += 2)
+      pairs[static_cast<std::size_t>(k - begin) / 2] =
+          half(cells.value[k]) | (k + 1 < end ? half(cells.value[k + 1]) << 16 : 0);
     std::int64_t column = 0;
-    for (; column + 16 * lane_count <= out; column += 16 * lane_count) add_pairs<16>(cells.index + begin, pairs.data(), end - begin, weight, out, column, result + i * out);
-    for (; column + 2 * lane_count <= out; column += 2 * lane_count) add_pairs<2>(cells.index + begin, pairs.data(), end - begin, weight, out, column, result + i * out);
+    for (; column + 16 * lane_count <= out; column += 16 * lane_count)
+      add_pairs<16>(cells.index + begin, pairs.data(), end - begin, weight, out, column, result + i * out);
+    for (; column + 2 * lane_count <= out; column += 2 * lane_count)
+      add_pairs<2>(cells.index + begin, pairs.data(), end - begin, weight, out, column, result + i * out);
   });
 }
 
@@ -208,43 +237,47 @@ bool multiplies_pairs() {
 
 enum class Width { avx512, avx2, any };
 Width width_of_cpu() {
-  static Width const width = __builtin_cpu_supports("avx512f")                                     ? Width::avx512
+  static Width const width = __builtin_cpu_supports("avx512f")                                 ? Width::avx512
                              : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Width::avx2
                                                                                                : Width::any;
   return width;
 }
 
 template <typename Weight>
-[[gnu::target("avx512f")]] void multiply_avx512(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
-                                                Weight const* weight, float const* bias, std::int64_t out, float* result) {
+[[gnu::target("avx512f")]] void multiply_avx512(SparseRows cells, std::int64_t first, std::int64_t last,
+                                                std::int64_t genes, Weight const* weight, float const* bias,
+                                                std::int64_t out, float* result) {
   multiply_any(cells, first, last, genes, weight, bias, out, result);
 }
 template <typename Weight>
-[[gnu::target("avx2,fma")]] void multiply_avx2(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
-                                               Weight const* weight, float const* bias, std::int64_t out, float* result) {
+[[gnu::target("avx2,fma")]] void multiply_avx2(SparseRows cells, std::int64_t first, std::int64_t last,
+                                               std::int64_t genes, Weight const* weight, float const* bias,
+                                               std::int64_t out, float* result) {
   multiply_any(cells, first, last, genes, weight, bias, out, result);
 }
-[[gnu::target("avx512f")]] void accumulate_avx512(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream,
-                                                  std::int64_t out, float* gradient) {
+[[gnu::target("avx512f")]] void accumulate_avx512(SparseRows genes, std::int64_t first, std::int64_t last,
+                                                  float const* upstream, std::int64_t out, float* gradient) {
   accumulate_any(genes, first, last, upstream, out, gradient);
 }
-[[gnu::target("avx2,fma")]] void accumulate_avx2(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream,
-                                                 std::int64_t out, float* gradient) {
+[[gnu::target("avx2,fma")]] void accumulate_avx2(SparseRows genes, std::int64_t first, std::int64_t last,
+                                                 float const* upstream, std::int64_t out, float* gradient) {
   accumulate_any(genes, first, last, upstream, out, gradient);
 }
-[[gnu::target("avx512f")]] void write_by_shard_avx512(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
-                                                      float const* upstream, std::int64_t out, float* gradient) {
+[[gnu::target("avx512f")]] void write_by_shard_avx512(SparseRows genes, std::int64_t first, std::int64_t last,
+                                                      std::int64_t rows, std::int64_t shards, float const* upstream,
+                                                      std::int64_t out, float* gradient) {
   write_by_shard_any(genes, first, last, rows, shards, upstream, out, gradient);
 }
-[[gnu::target("avx2,fma")]] void write_by_shard_avx2(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
-                                                     float const* upstream, std::int64_t out, float* gradient) {
+[[gnu::target("avx2,fma")]] void write_by_shard_avx2(SparseRows genes, std::int64_t first, std::int64_t last,
+                                                     std::int64_t rows, std::int64_t shards, float const* upstream,
+                                                     std::int64_t out, float* gradient) {
   write_by_shard_any(genes, first, last, rows, shards, upstream, out, gradient);
 }
 #endif
 
 template <typename Weight>
-void multiply_on_this_cpu(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes, Weight const* weight,
-                          float const* bias, std::int64_t out, float* result) {
+void multiply_on_this_cpu(SparseRows cells, std::int64_t first, std::int64_t last, std::int64_t genes,
+                          Weight const* weight, float const* bias, std::int64_t out, float* result) {
 #if defined(__x86_64__)
   if (width_of_cpu() == Width::avx512) return multiply_avx512(cells, first, last, genes, weight, bias, out, result);
   if (width_of_cpu() == Width::avx2) return multiply_avx2(cells, first, last, genes, weight, bias, out, result);
@@ -283,7 +316,8 @@ void interleave(float const* weight, std::int64_t genes, std::int64_t out, std::
   }
 }
 
-void accumulate(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream, std::int64_t out, float* gradient) {
+void accumulate(SparseRows genes, std::int64_t first, std::int64_t last, float const* upstream, std::int64_t out,
+                float* gradient) {
 #if defined(__x86_64__)
   if (width_of_cpu() == Width::avx512) return accumulate_avx512(genes, first, last, upstream, out, gradient);
   if (width_of_cpu() == Width::avx2) return accumulate_avx2(genes, first, last, upstream, out, gradient);
@@ -291,11 +325,13 @@ void accumulate(SparseRows genes, std::int64_t first, std::int64_t last, float c
   accumulate_any(genes, first, last, upstream, out, gradient);
 }
 
-void write_by_shard(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards, float const* upstream, std::int64_t out,
-                    float* gradient) {
+void write_by_shard(SparseRows genes, std::int64_t first, std::int64_t last, std::int64_t rows, std::int64_t shards,
+                    float const* upstream, std::int64_t out, float* gradient) {
 #if defined(__x86_64__)
-  if (width_of_cpu() == Width::avx512) return write_by_shard_avx512(genes, first, last, rows, shards, upstream, out, gradient);
-  if (width_of_cpu() == Width::avx2) return write_by_shard_avx2(genes, first, last, rows, shards, upstream, out, gradient);
+  if (width_of_cpu() == Width::avx512)
+    return write_by_shard_avx512(genes, first, last, rows, shards, upstream, out, gradient);
+  if (width_of_cpu() == Width::avx2)
+    return write_by_shard_avx2(genes, first, last, rows, shards, upstream, out, gradient);
 #endif
   write_by_shard_any(genes, first, last, rows, shards, upstream, out, gradient);
 }

@@ -23,17 +23,21 @@ struct Tokens {
 };
 
 // out[q] = logits of token t under all heads and queries.
-[[gnu::always_inline]] inline void token_logits(Tables const& tables, Tokens const& tokens, std::int64_t t, float* out) {
+[[gnu::always_inline]] inline void token_logits(Tables const& tables, Tokens const& tokens, std::int64_t t,
+                                                float* out) {
   auto const all = tables.heads * tables.queries;
-  float const a = tokens.scales ? tokens.scales[t] : 1.0F, b = tokens.slopes ? tokens.slopes[t] : 0.0F, offset = tokens.offsets[t];
+  float const a = tokens.scales ? tokens.scales[t] : 1.0F, b = tokens.slopes ? tokens.slopes[t] : 0.0F,
+              offset = tokens.offsets[t];
   float const* const row = tables.logits + tokens.rows[t] * all;
   for (std::int64_t q = 0; q < all; ++q) out[q] = a * row[q] + b * tables.slope_logits[q] + offset;
 }
 
 // One cell forward: result [queries, heads * width], and the logarithm of each softmax's denominator [heads * queries].
-RETORT_EACH_CPU void attend(Tables const& tables, Tokens const& tokens, std::int64_t begin, std::int64_t end, float* work, float* result, float* denominators) {
+RETORT_EACH_CPU void attend(Tables const& tables, Tokens const& tokens, std::int64_t begin, std::int64_t end,
+                            float* work, float* result, float* denominators) {
   auto const all = tables.heads * tables.queries, width = tables.width, queries = tables.queries;
-  float *const largest = work, *const sums = work + all, *const mean = work + 2 * all, *const shares = mean + all * width;  // mean [heads, width, queries]
+  float *const largest = work, *const sums = work + all, *const mean = work + 2 * all,
+               *const shares = mean + all * width;  // mean [heads, width, queries]
   float* const value = shares + all;
   for (std::int64_t q = 0; q < all; ++q) largest[q] = -3e38F, sums[q] = 0;
   for (auto t = begin; t < end; ++t) {
@@ -59,7 +63,8 @@ RETORT_EACH_CPU void attend(Tables const& tables, Tokens const& tokens, std::int
   for (std::int64_t h = 0; h < tables.heads; ++h)
     for (std::int64_t j = 0; j < queries; ++j) {
       float const inverse = 1.0F / sums[h * queries + j];
-      for (std::int64_t i = 0; i < width; ++i) result[(j * tables.heads + h) * width + i] = mean[(h * width + i) * queries + j] * inverse;
+      for (std::int64_t i = 0; i < width; ++i)
+        result[(j * tables.heads + h) * width + i] = mean[(h * width + i) * queries + j] * inverse;
     }
   for (std::int64_t q = 0; q < all; ++q) denominators[q] = largest[q] + vector_log(sums[q]);
 }
@@ -69,10 +74,13 @@ struct Gradients {
 };
 
 // One cell backward: adds to the gradients of tables and slopes, sets those of its tokens.
-RETORT_EACH_CPU void attend_backward(Tables const& tables, Tokens const& tokens, std::int64_t begin, std::int64_t end, float* work, float const* result,
-                                     float const* denominators, float const* upstream, Gradients const& into) {
-  auto const all = tables.heads * tables.queries, width = tables.width, queries = tables.queries, outputs = tables.heads * width;
-  float *const turned = work, *const inner = work + all * width, *const shares = inner + all, *const pulls = shares + all, *const value = pulls + all, *const pushed = value + outputs;
+RETORT_EACH_CPU void attend_backward(Tables const& tables, Tokens const& tokens, std::int64_t begin, std::int64_t end,
+                                     float* work, float const* result, float const* denominators, float const* upstream,
+                                     Gradients const& into) {
+  auto const all = tables.heads * tables.queries, width = tables.width, queries = tables.queries,
+             outputs = tables.heads * width;
+  float *const turned = work, *const inner = work + all * width, *const shares = inner + all,
+               *const pulls = shares + all, *const value = pulls + all, *const pushed = value + outputs;
   for (std::int64_t h = 0; h < tables.heads; ++h)
     for (std::int64_t j = 0; j < queries; ++j) {
       float dot = 0;
@@ -116,8 +124,10 @@ RETORT_EACH_CPU void attend_backward(Tables const& tables, Tokens const& tokens,
     }
     if (into.slopes) {
       float slope = 0;
-      for (std::int64_t q = 0; q < all; ++q) slope += pulls[q] * tables.slope_logits[q], into.slope_logits[q] += b * pulls[q];
-      for (std::int64_t i = 0; i < outputs; ++i) slope += pushed[i] * tables.slope_values[i], into.slope_values[i] += b * pushed[i];
+      for (std::int64_t q = 0; q < all; ++q)
+        slope += pulls[q] * tables.slope_logits[q], into.slope_logits[q] += b * pulls[q];
+      for (std::int64_t i = 0; i < outputs; ++i)
+        slope += pushed[i] * tables.slope_values[i], into.slope_values[i] += b * pushed[i];
       into.slopes[t] = slope;
     }
   }
@@ -126,45 +136,66 @@ RETORT_EACH_CPU void attend_backward(Tables const& tables, Tokens const& tokens,
 float const* data_of(at::Tensor const& tensor) { return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr; }
 
 struct TokenAttention : torch::autograd::Function<TokenAttention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, std::shared_ptr<CellTokens const> const& tokens, at::Tensor const& logits_in, at::Tensor const& values_in,
-                            std::optional<at::Tensor> const& scales_in, std::optional<at::Tensor> const& slopes_in, std::optional<at::Tensor> const& slope_logits_in, std::optional<at::Tensor> const& slope_values_in) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, std::shared_ptr<CellTokens const> const& tokens,
+                            at::Tensor const& logits_in, at::Tensor const& values_in,
+                            std::optional<at::Tensor> const& scales_in, std::optional<at::Tensor> const& slopes_in,
+                            std::optional<at::Tensor> const& slope_logits_in,
+                            std::optional<at::Tensor> const& slope_values_in) {
     auto const logits = logits_in.contiguous(), values = values_in.contiguous();
     auto const heads = logits.size(1), queries = logits.size(2), width = values.size(2), cells = tokens->cells();
-    auto const whole = [](std::optional<at::Tensor> const& tensor) { return tensor ? tensor->contiguous() : at::Tensor(); };
+    auto const whole = [](std::optional<at::Tensor> const& tensor) {
+      return tensor ? tensor->contiguous() : at::Tensor();
+    };
     auto const scales = whole(scales_in), slopes = whole(slopes_in);
-    auto const slope_logits = slope_logits_in ? slope_logits_in->contiguous() : at::zeros({heads, queries}), slope_values = slope_values_in ? slope_values_in->contiguous() : at::zeros({heads, width});
+    auto const slope_logits = slope_logits_in ? slope_logits_in->contiguous() : at::zeros({heads, queries}),
+               slope_values = slope_values_in ? slope_values_in->contiguous() : at::zeros({heads, width});
     auto const result = at::empty({cells, queries, heads * width}), denominators = at::empty({cells, heads * queries});
-    Tables const tables{data_of(logits), data_of(values), data_of(slope_logits), data_of(slope_values), heads, queries, width};
+    Tables const tables{
+        data_of(logits), data_of(values), data_of(slope_logits), data_of(slope_values), heads, queries, width};
     Tokens const of{tokens->rows.data(), tokens->logit_offsets.data(), data_of(scales), data_of(slopes)};
     std::vector<float> work(static_cast<std::size_t>(heads * (queries * (3 + width) + width)));
     for (std::int64_t c = 0; c < cells; ++c)
-      attend(tables, of, tokens->indptr[static_cast<std::size_t>(c)], tokens->indptr[static_cast<std::size_t>(c) + 1], work.data(), result.data_ptr<float>() + c * queries * heads * width,
+      attend(tables, of, tokens->indptr[static_cast<std::size_t>(c)], tokens->indptr[static_cast<std::size_t>(c) + 1],
+             work.data(), result.data_ptr<float>() + c * queries * heads * width,
              denominators.data_ptr<float>() + c * heads * queries);
     context->save_for_backward({logits, values, scales, slopes, slope_logits, slope_values, result, denominators});
     context->saved_data["tokens"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(tokens));
     return result;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list upstream) {
     auto const saved = context->get_saved_variables();
     auto const held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["tokens"].toCapsule());
     CellTokens const& tokens = *held->tokens;
-    auto const &logits = saved[0], &values = saved[1], &scales = saved[2], &slopes = saved[3], &slope_logits = saved[4], &slope_values = saved[5], &result = saved[6], &denominators = saved[7];
+    auto const &logits = saved[0], &values = saved[1], &scales = saved[2], &slopes = saved[3], &slope_logits = saved[4],
+               &slope_values = saved[5], &result = saved[6], &denominators = saved[7];
     auto const heads = logits.size(1), queries = logits.size(2), width = values.size(2), outputs = heads * width;
     auto const by_logits = at::zeros_like(logits), by_values = at::zeros_like(values);
     auto const like = [](at::Tensor const& tensor) { return tensor.defined() ? at::zeros_like(tensor) : at::Tensor(); };
-    auto const by_scales = like(scales), by_slopes = like(slopes), by_slope_logits = at::zeros_like(slope_logits), by_slope_values = at::zeros_like(slope_values);
+    auto const by_scales = like(scales), by_slopes = like(slopes), by_slope_logits = at::zeros_like(slope_logits),
+               by_slope_values = at::zeros_like(slope_values);
     auto const gradient = upstream[0].contiguous();
-    Tables const tables{data_of(logits), data_of(values), data_of(slope_logits), data_of(slope_values), heads, queries, width};
+    Tables const tables{
+        data_of(logits), data_of(values), data_of(slope_logits), data_of(slope_values), heads, queries, width};
     Tokens const of{tokens.rows.data(), tokens.logit_offsets.data(), data_of(scales), data_of(slopes)};
     auto const into = [](at::Tensor const& tensor) { return tensor.defined() ? tensor.data_ptr<float>() : nullptr; };
-    Gradients const gradients{into(by_logits), into(by_values), into(by_scales), into(by_slopes), into(by_slope_logits), into(by_slope_values)};
+    Gradients const gradients{into(by_logits), into(by_values),       into(by_scales),
+                              into(by_slopes), into(by_slope_logits), into(by_slope_values)};
     std::vector<float> work(static_cast<std::size_t>(heads * (queries * (3 + width) + 2 * width)));
     for (std::int64_t c = 0; c < tokens.cells(); ++c)
-      attend_backward(tables, of, tokens.indptr[static_cast<std::size_t>(c)], tokens.indptr[static_cast<std::size_t>(c) + 1], work.data(), data_of(result) + c * queries * outputs,
-                      data_of(denominators) + c * heads * queries, data_of(gradient) + c * queries * outputs, gradients);
+      attend_backward(tables, of, tokens.indptr[static_cast<std::size_t>(c)],
+                      tokens.indptr[static_cast<std::size_t>(c) + 1], work.data(),
+                      data_of(result) + c * queries * outputs, data_of(denominators) + c * heads * queries,
+                      data_of(gradient) + c * queries * outputs, gradients);
     auto const has_slopes = slopes.defined();
-    return {at::Tensor(), by_logits, by_values, by_scales, by_slopes, has_slopes ? by_slope_logits : at::Tensor(), has_slopes ? by_slope_values : at::Tensor()};
+    return {at::Tensor(),
+            by_logits,
+            by_values,
+            by_scales,
+            by_slopes,
+            has_slopes ? by_slope_logits : at::Tensor(),
+            has_slopes ? by_slope_values : at::Tensor()};
   }
 
   // Keeps the tokens until backward.
@@ -176,14 +207,18 @@ struct TokenAttention : torch::autograd::Function<TokenAttention> {
 
 }  // namespace
 
-at::Tensor token_attention(std::shared_ptr<CellTokens const> const& tokens, at::Tensor const& logits, at::Tensor const& values, at::Tensor const& scales, at::Tensor const& slopes,
+at::Tensor token_attention(std::shared_ptr<CellTokens const> const& tokens, at::Tensor const& logits,
+                           at::Tensor const& values, at::Tensor const& scales, at::Tensor const& slopes,
                            at::Tensor const& slope_logits, at::Tensor const& slope_values) {
   auto const count = static_cast<std::int64_t>(tokens->rows.size());
-  bool const fits = logits.dim() == 3 && values.dim() == 3 && logits.size(0) == values.size(0) && logits.size(1) == values.size(1) && (!scales.defined() || scales.numel() == count) &&
-                    (!slopes.defined() || (slopes.numel() == count && slope_logits.sizes() == logits.sizes().slice(1) && slope_values.sizes() == values.sizes().slice(1)));
+  bool const fits = logits.dim() == 3 && values.dim() == 3 && logits.size(0) == values.size(0) &&
+                    logits.size(1) == values.size(1) && (!scales.defined() || scales.numel() == count) &&
+                    (!slopes.defined() || (slopes.numel() == count && slope_logits.sizes() == logits.sizes().slice(1) &&
+                                           slope_values.sizes() == values.sizes().slice(1)));
   if (!fits) fail(ExitCode::failed, "token_attention: shapes disagree");
   auto const maybe = [](at::Tensor const& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; };
-  return TokenAttention::apply(tokens, logits, values, maybe(scales), maybe(slopes), maybe(slope_logits), maybe(slope_values));
+  return TokenAttention::apply(tokens, logits, values, maybe(scales), maybe(slopes), maybe(slope_logits),
+                               maybe(slope_values));
 }
 
 }  // namespace retort

@@ -42,12 +42,14 @@ RETORT_EACH_CPU void mean_counts(float const* logits, std::int64_t genes, float 
 }
 
 // -log p of a count of zero, [genes].
-RETORT_EACH_CPU void zero_terms(float const* mean, float const* theta, float const* log_theta, std::int64_t genes, float* out) {
+RETORT_EACH_CPU void zero_terms(float const* mean, float const* theta, float const* log_theta, std::int64_t genes,
+                                float* out) {
   for (std::int64_t g = 0; g < genes; ++g) out[g] = theta[g] * (vector_log(theta[g] + mean[g] + tiny) - log_theta[g]);
 }
 
 // Its derivatives by the mean and by theta.
-RETORT_EACH_CPU void zero_gradients(float const* mean, float const* theta, float const* log_theta, std::int64_t genes, float* by_mean, float* by_theta) {
+RETORT_EACH_CPU void zero_gradients(float const* mean, float const* theta, float const* log_theta, std::int64_t genes,
+                                    float* by_mean, float* by_theta) {
   for (std::int64_t g = 0; g < genes; ++g) {
     float const sum = theta[g] + mean[g] + tiny;
     by_mean[g] = theta[g] / sum;
@@ -55,7 +57,8 @@ RETORT_EACH_CPU void zero_gradients(float const* mean, float const* theta, float
   }
 }
 
-RETORT_EACH_CPU void through_softmax(float const* mean, float const* by_mean, std::int64_t genes, float inner, float upstream, float* by_logits) {
+RETORT_EACH_CPU void through_softmax(float const* mean, float const* by_mean, std::int64_t genes, float inner,
+                                     float upstream, float* by_logits) {
   for (std::int64_t g = 0; g < genes; ++g) by_logits[g] = upstream * mean[g] * (by_mean[g] - inner);
 }
 
@@ -65,7 +68,8 @@ at::Tensor theta_at_nonzeros(CsrBlock const& counts, at::Tensor const& theta, bo
   float* const to = found.data_ptr<float>();
   float const* const from = theta.const_data_ptr<float>();
   for (std::int64_t c = 0; c < counts.rows(); ++c)
-    for (auto k = static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(c)]); k < static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(c) + 1]); ++k)
+    for (auto k = static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(c)]);
+         k < static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(c) + 1]); ++k)
       to[k] = from[(own ? c * counts.genes : 0) + counts.indices[k]];
   return found;
 }
@@ -76,14 +80,17 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
     std::shared_ptr<CsrBlock const> counts;
   };
 
-  static at::Tensor forward(torch::autograd::AutogradContext* context, std::shared_ptr<CsrBlock const> const& held, at::Tensor const& logits_in, at::Tensor const& log_theta_in) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, std::shared_ptr<CsrBlock const> const& held,
+                            at::Tensor const& logits_in, at::Tensor const& log_theta_in) {
     CsrBlock const& counts = *held;
-    auto const logits = logits_in.contiguous(), theta = log_theta_in.exp().contiguous(), log_theta = (theta + tiny).log();
+    auto const logits = logits_in.contiguous(), theta = log_theta_in.exp().contiguous(),
+               log_theta = (theta + tiny).log();
     auto const genes = counts.genes;
     bool const own = theta.dim() == 2;
     auto const values = at::from_blob(const_cast<float*>(counts.values.data()), {counts.nonzeros()}, at::kFloat);
     auto const theta_there = theta_at_nonzeros(counts, theta, own);
-    auto const gammas = at::lgamma(values + theta_there) - at::lgamma(theta_there) - at::lgamma(values + 1);  // [nonzeros]
+    auto const gammas =
+        at::lgamma(values + theta_there) - at::lgamma(theta_there) - at::lgamma(values + 1);  // [nonzeros]
     auto const result = at::empty({counts.rows()});
     auto const sums = libraries(counts);
     std::vector<float> mean(static_cast<std::size_t>(genes)), terms(static_cast<std::size_t>(genes));
@@ -94,7 +101,8 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
       mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(sums[row]), mean.data());
       zero_terms(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes, terms.data());
       double sum = sum_of(terms.data(), genes);
-      for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]); ++k) {
+      for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]);
+           ++k) {
         auto const g = static_cast<std::size_t>(counts.indices[k]);
         sum += counts.values[k] * (std::log(at_theta[g] + mean[g] + tiny) - std::log(mean[g] + tiny)) - gamma[k];
       }
@@ -105,7 +113,8 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
     return result;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list upstream) {
     auto const saved = context->get_saved_variables();
     auto const holder = c10::static_intrusive_pointer_cast<Held>(context->saved_data["counts"].toCapsule());
     CsrBlock const& counts = *holder->counts;
@@ -119,17 +128,21 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
     float const* const gamma = gammas.const_data_ptr<float>();
     auto const sums = libraries(counts);
     auto const by_logits = at::empty_like(logits), by_theta = at::zeros_like(theta);
-    std::vector<float> mean(static_cast<std::size_t>(genes)), by_mean(mean.size()), by_own_theta(mean.size()), product(mean.size());
+    std::vector<float> mean(static_cast<std::size_t>(genes)), by_mean(mean.size()), by_own_theta(mean.size()),
+        product(mean.size());
     for (std::int64_t c = 0; c < counts.rows(); ++c) {
       auto const row = static_cast<std::size_t>(c);
       auto const* const at_theta = theta.const_data_ptr<float>() + (own ? c * genes : 0);
       double const library = sums[row];
       mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(library), mean.data());
-      zero_gradients(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes, by_mean.data(), by_own_theta.data());
-      for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]); ++k) {
+      zero_gradients(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes,
+                     by_mean.data(), by_own_theta.data());
+      for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]);
+           ++k) {
         auto const g = static_cast<std::size_t>(counts.indices[k]);
         float const x = counts.values[k], share = x / (at_theta[g] + mean[g] + tiny);
-        by_mean[g] -= share * at_theta[g] / (mean[g] + tiny);  // share - x / (mean + e), which would lose all digits where theta is small
+        by_mean[g] -= share * at_theta[g] /
+                      (mean[g] + tiny);  // share - x / (mean + e), which would lose all digits where theta is small
         by_own_theta[g] += share - gamma[k];
       }
       for (std::size_t g = 0; g < mean.size(); ++g) product[g] = mean[g] * by_mean[g];
@@ -145,8 +158,10 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
 
 }  // namespace
 
-at::Tensor negative_binomial_loss(std::shared_ptr<CsrBlock const> const& counts, at::Tensor const& logits, at::Tensor const& log_theta) {
-  bool const fits = logits.dim() == 2 && logits.size(0) == counts->rows() && logits.size(1) == counts->genes && log_theta.size(-1) == counts->genes &&
+at::Tensor negative_binomial_loss(std::shared_ptr<CsrBlock const> const& counts, at::Tensor const& logits,
+                                  at::Tensor const& log_theta) {
+  bool const fits = logits.dim() == 2 && logits.size(0) == counts->rows() && logits.size(1) == counts->genes &&
+                    log_theta.size(-1) == counts->genes &&
                     (log_theta.dim() == 1 || log_theta.sizes() == logits.sizes());
   if (!fits) fail(ExitCode::failed, "negative_binomial_loss: shapes disagree");
   return NegativeBinomialLoss::apply(counts, logits, log_theta);

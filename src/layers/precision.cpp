@@ -12,7 +12,8 @@ Precision precision_of(std::string const& text, std::string const& setting) {
   fail(ExitCode::usage, "{} is '{}' (it is float32 or bfloat16)", setting, text);
 }
 
-Autocast::Autocast(Precision precision, c10::DeviceType device) : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
+Autocast::Autocast(Precision precision, c10::DeviceType device)
+    : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
   at::autocast::increment_nesting();
   if (precision == Precision::float32) return;
   at::autocast::set_autocast_dtype(device, at::kBFloat16);
@@ -21,7 +22,8 @@ Autocast::Autocast(Precision precision, c10::DeviceType device) : device_(device
 
 Autocast::~Autocast() {
   at::autocast::set_autocast_enabled(device_, before_);
-  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();  // copies of weights that the next step changes
+  if (at::autocast::decrement_nesting() == 0)
+    at::autocast::clear_cache();  // copies of weights that the next step changes
 }
 
 }  // namespace retort

@@ -37,7 +37,8 @@ at::Tensor copy_of(std::vector<Value> const& values, at::ScalarType type) {
 }
 
 struct SparseMse : torch::autograd::Function<SparseMse> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& reconstruction, CsrBlock const* cells, std::int64_t shards) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& reconstruction,
+                            CsrBlock const* cells, std::int64_t shards) {
     auto const n = reconstruction.size(0), genes = reconstruction.size(1);
     float const* const values = reconstruction.const_data_ptr<float>();
     std::vector<double> of_row(static_cast<std::size_t>(n));
@@ -45,7 +46,8 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
       for (auto i = begin; i < end; ++i) {
         auto const row = static_cast<std::size_t>(i);
         double sum = sum_of_squares(values + i * genes, genes);
-        for (auto k = static_cast<std::size_t>(cells->indptr[row]); k < static_cast<std::size_t>(cells->indptr[row + 1]); ++k) {
+        for (auto k = static_cast<std::size_t>(cells->indptr[row]);
+             k < static_cast<std::size_t>(cells->indptr[row + 1]); ++k) {
           double const target = cells->values[k];
           sum += target * (target - 2.0 * values[i * genes + cells->indices[k]]);  // (r - x)^2 - r^2
         }
@@ -58,11 +60,13 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
       for (std::int64_t i = s * n / shards; i < (s + 1) * n / shards; ++i) total += of_row[static_cast<std::size_t>(i)];
       means.data_ptr<float>()[s] = static_cast<float>(total / static_cast<double>(n / shards * genes));
     }
-    context->save_for_backward({reconstruction, copy_of(cells->indptr, at::kLong), copy_of(cells->indices, at::kInt), copy_of(cells->values, at::kFloat)});
+    context->save_for_backward({reconstruction, copy_of(cells->indptr, at::kLong), copy_of(cells->indices, at::kInt),
+                                copy_of(cells->values, at::kFloat)});
     return means;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list upstream) {
     auto const saved = context->get_saved_variables();
     at::Tensor const& reconstruction = saved[0];
     auto const n = reconstruction.size(0), genes = reconstruction.size(1);
@@ -76,7 +80,9 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
     float* const out = gradient.data_ptr<float>();
     at::parallel_for(0, n, rows_of_a_task, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
-        auto const scale = static_cast<float>(2.0 * static_cast<double>(of_shard.const_data_ptr<float>()[i / rows_of_a_shard]) / static_cast<double>(rows_of_a_shard * genes));
+        auto const scale =
+            static_cast<float>(2.0 * static_cast<double>(of_shard.const_data_ptr<float>()[i / rows_of_a_shard]) /
+                               static_cast<double>(rows_of_a_shard * genes));
         for (auto j = i * genes; j < (i + 1) * genes; ++j) out[j] = scale * values[j];
         for (auto k = indptr[i]; k < indptr[i + 1]; ++k) {
           auto const place = i * genes + indices[k];
@@ -103,13 +109,17 @@ at::Tensor on_device(at::Tensor const& reconstruction, CsrBlock const& cells, st
 }  // namespace
 
 at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells, std::int64_t shards) {
-  if (reconstruction.dim() != 2 || reconstruction.size(0) != cells.rows() || reconstruction.size(1) != cells.genes || cells.rows() == 0 || cells.rows() % shards) {
-    fail(ExitCode::failed, "a reconstruction was compared with {} cells of {} genes (shapes differ)", cells.rows(), cells.genes);
+  if (reconstruction.dim() != 2 || reconstruction.size(0) != cells.rows() || reconstruction.size(1) != cells.genes ||
+      cells.rows() == 0 || cells.rows() % shards) {
+    fail(ExitCode::failed, "a reconstruction was compared with {} cells of {} genes (shapes differ)", cells.rows(),
+         cells.genes);
   }
   if (!reconstruction.device().is_cpu()) return on_device(reconstruction, cells, shards);
   return SparseMse::apply(reconstruction.contiguous(), &cells, shards);
 }
 
-at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells) { return sparse_mse(reconstruction, cells, 1)[0]; }
+at::Tensor sparse_mse(at::Tensor const& reconstruction, CsrBlock const& cells) {
+  return sparse_mse(reconstruction, cells, 1)[0];
+}
 
 }  // namespace retort

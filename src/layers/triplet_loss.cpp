@@ -95,7 +95,8 @@ std::vector<float> squared_distances(at::Tensor const& embeddings) {
       float const *x = values + a * width, *y = values + b * width;
       std::int64_t j = 0;
       for (; j + 16 <= width; j += 16) {
-        for (int lane = 0; lane < 16; ++lane) partial[lane] += (x[j + lane] - y[j + lane]) * (x[j + lane] - y[j + lane]);
+        for (int lane = 0; lane < 16; ++lane)
+          partial[lane] += (x[j + lane] - y[j + lane]) * (x[j + lane] - y[j + lane]);
       }
       for (; j < width; ++j) partial[0] += (x[j] - y[j]) * (x[j] - y[j]);
       float sum = 0;
@@ -109,11 +110,13 @@ std::vector<float> squared_distances(at::Tensor const& embeddings) {
 // d(a, b) has gradient (z_a - z_b) / d in z_a and the opposite in z_b, so with the symmetric M = (W + W^T) / d the
 // gradient of the whole is diag(rows of M summed) Z - M Z.
 struct PairLoss : torch::autograd::Function<PairLoss> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& embeddings, at::Tensor const& pull, double value) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor const& embeddings,
+                            at::Tensor const& pull, double value) {
     context->save_for_backward({embeddings, pull});
     return at::scalar_tensor(value, embeddings.options());
   }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list upstream) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list upstream) {
     auto const saved = context->get_saved_variables();
     at::Tensor const& pull = saved[1];  // [n, n]
     return {upstream[0] * (pull.sum(1, true) * saved[0] - at::mm(pull, saved[0])), at::Tensor(), at::Tensor()};
@@ -129,12 +132,16 @@ Mining parse_mining(std::string const& name) {
   fail(ExitCode::usage, "foundation.mining is '{}' (it is none of batch_hard, semi_hard, all)", name);
 }
 
-TripletLoss triplet_loss(at::Tensor const& embeddings, std::span<std::int32_t const> labels, Mining mining, double margin, Random draw) {
-  if (embeddings.size(0) != static_cast<std::int64_t>(labels.size())) fail(ExitCode::failed, "{} embeddings have {} labels", embeddings.size(0), labels.size());
+TripletLoss triplet_loss(at::Tensor const& embeddings, std::span<std::int32_t const> labels, Mining mining,
+                         double margin, Random draw) {
+  if (embeddings.size(0) != static_cast<std::int64_t>(labels.size()))
+    fail(ExitCode::failed, "{} embeddings have {} labels", embeddings.size(0), labels.size());
   at::Tensor const host = embeddings.cpu().contiguous();  // differentiable; the same tensor where it is there already
   auto const squared = squared_distances(host.detach());
   Miner miner(squared, labels, margin);
-  Mined const mined = mining == Mining::batch_hard ? miner.batch_hard() : mining == Mining::semi_hard ? miner.semi_hard(draw) : miner.all();
+  Mined const mined = mining == Mining::batch_hard  ? miner.batch_hard()
+                      : mining == Mining::semi_hard ? miner.semi_hard(draw)
+                                                    : miner.all();
 
   auto const n = labels.size();
   auto const found = static_cast<float>(std::max<std::int64_t>(1, mined.triplets));

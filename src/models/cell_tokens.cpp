@@ -19,14 +19,18 @@ TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape) {
   bool const each_gene = shape.token_genes == TokenGenes::all && shape.fusion == Fusion::concat;
   for (std::int64_t c = 0; c < counts.rows(); ++c) {
     auto const row = static_cast<std::size_t>(c);
-    auto const begin = static_cast<std::size_t>(counts.indptr[row]), end = static_cast<std::size_t>(counts.indptr[row + 1]);
+    auto const begin = static_cast<std::size_t>(counts.indptr[row]),
+               end = static_cast<std::size_t>(counts.indptr[row + 1]);
     auto const expressed = static_cast<std::int64_t>(end - begin);
     std::int64_t blanks = 0;
     if (shape.token_genes == TokenGenes::all) {
       blanks = each_gene ? 0 : shape.genes - expressed;
     } else if (shape.length > 0) {
       blanks = shape.length - expressed;
-      if (blanks < 0) fail(ExitCode::bad_input, "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", expressed, shape.length);
+      if (blanks < 0)
+        fail(ExitCode::bad_input,
+             "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", expressed,
+             shape.length);
     }
     if (each_gene) {
       std::size_t k = begin;
@@ -48,7 +52,8 @@ TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape) {
 at::Tensor nonzero_places(CsrBlock const& cells) {
   at::Tensor const places = at::empty({cells.nonzeros()}, at::kLong);
   for (std::int64_t c = 0; c < cells.rows(); ++c)
-    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(c)]); k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(c) + 1]); ++k)
+    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(c)]);
+         k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(c) + 1]); ++k)
       places.data_ptr<std::int64_t>()[k] = c * cells.genes + cells.indices[k];
   return places;
 }

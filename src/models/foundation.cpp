@@ -48,16 +48,19 @@ struct FoldedLayer {
 
 // BatchNorm at inference is an affine map of the Linear's output, so it goes into weight and bias.
 FoldedLayer fold(HiddenLayer const& layer, bool by_gene) {
-  auto const factor = layer.scale.to(at::kDouble) / (layer.running_variance.to(at::kDouble) + batch_norm_epsilon).sqrt();  // [out]
+  auto const factor =
+      layer.scale.to(at::kDouble) / (layer.running_variance.to(at::kDouble) + batch_norm_epsilon).sqrt();  // [out]
   at::Tensor weight;
   if (layer.weight.device().is_cpu()) {
     auto const memory = large_array(layer.weight.nbytes());
-    weight = at::from_blob(memory.get(), layer.weight.sizes(), [memory](void*) {}, layer.weight.options());
+    weight = at::from_blob(
+        memory.get(), layer.weight.sizes(), [memory](void*) {}, layer.weight.options());
   } else {
     weight = at::empty_like(layer.weight);
   }
   at::mul_out(weight, layer.weight, (by_gene ? factor.unsqueeze(0) : factor.unsqueeze(1)).to(at::kFloat));
-  auto const bias = (layer.bias.to(at::kDouble) - layer.running_mean.to(at::kDouble)) * factor + layer.shift.to(at::kDouble);
+  auto const bias =
+      (layer.bias.to(at::kDouble) - layer.running_mean.to(at::kDouble)) * factor + layer.shift.to(at::kDouble);
   return {weight, bias.to(at::kFloat).detach().contiguous(), layer.slope.detach()};
 }
 
@@ -71,7 +74,8 @@ struct Foundation::Folded {
   // What follows the first layer's product.
   at::Tensor finish(at::Tensor first, at::Tensor const& weight, at::Tensor const& bias) const {
     at::Tensor hidden = at::prelu(first, encoder[0].slope);
-    for (std::size_t i = 1; i < encoder.size(); ++i) hidden = at::prelu(at::linear(hidden, encoder[i].weight, encoder[i].bias), encoder[i].slope);
+    for (std::size_t i = 1; i < encoder.size(); ++i)
+      hidden = at::prelu(at::linear(hidden, encoder[i].weight, encoder[i].bias), encoder[i].slope);
     return unit_rows(at::linear(hidden, weight, bias));
   }
 
@@ -106,7 +110,8 @@ at::Tensor through(std::vector<FrozenLinear> const& dense, std::vector<FoldedLay
 Foundation::Foundation(FoundationShape shape, std::uint64_t seed) : shape_(std::move(shape)) {
   bool positive = shape_.genes > 0 && shape_.latent > 0 && !shape_.hidden.empty();
   for (auto const width : shape_.hidden) positive = positive && width > 0;
-  if (!positive) fail(ExitCode::usage, "foundation.hidden and foundation.latent must be positive (a layer would be empty)");
+  if (!positive)
+    fail(ExitCode::usage, "foundation.hidden and foundation.latent must be positive (a layer would be empty)");
   std::uint64_t index = 0;
   std::int64_t in = shape_.genes;
   for (auto const width : shape_.hidden) {
@@ -128,7 +133,8 @@ Foundation::Foundation(FoundationShape shape, std::uint64_t seed) : shape_(std::
 std::vector<at::Tensor> Foundation::parameters() const {
   std::vector<at::Tensor> list;
   auto const add = [&](std::vector<HiddenLayer> const& layers) {
-    for (auto const& layer : layers) list.insert(list.end(), {layer.weight, layer.bias, layer.scale, layer.shift, layer.slope});
+    for (auto const& layer : layers)
+      list.insert(list.end(), {layer.weight, layer.bias, layer.scale, layer.shift, layer.slope});
   };
   add(encoder_layers);
   list.insert(list.end(), {encoder_weight, encoder_bias});
@@ -141,7 +147,8 @@ std::vector<at::Tensor*> Foundation::tensors() {
   std::vector<at::Tensor*> list{&encoder_weight, &encoder_bias, &decoder_weight, &decoder_bias};
   for (auto* layers : {&encoder_layers, &decoder_layers}) {
     for (auto& layer : *layers) {
-      list.insert(list.end(), {&layer.weight, &layer.bias, &layer.scale, &layer.shift, &layer.slope, &layer.running_mean, &layer.running_variance});
+      list.insert(list.end(), {&layer.weight, &layer.bias, &layer.scale, &layer.shift, &layer.slope,
+                               &layer.running_mean, &layer.running_variance});
     }
   }
   return list;
@@ -188,19 +195,25 @@ std::string Foundation::weights_hash() const {
 
 at::Tensor Foundation::encode(CsrBlock const& cells, Precision precision) {
   freeze(precision);
-  if (cells.genes != shape_.genes) fail(ExitCode::failed, "an encoder of {} genes was given cells of {} genes", shape_.genes, cells.genes);
+  if (cells.genes != shape_.genes)
+    fail(ExitCode::failed, "an encoder of {} genes was given cells of {} genes", shape_.genes, cells.genes);
   at::NoGradGuard no_grad;
   auto const& first = folded_->encoder[0];
-  if (!first.weight.device().is_cpu()) return folded_->finish(sparse_linear(cells, first.weight, first.bias), encoder_weight, encoder_bias);
+  if (!first.weight.device().is_cpu())
+    return folded_->finish(sparse_linear(cells, first.weight, first.bias), encoder_weight, encoder_bias);
   bool const halved = precision == Precision::bfloat16;
   at::Tensor const features = at::empty({cells.rows(), shape_.latent}, at::kFloat);
   for (std::int64_t begin = 0; begin < cells.rows(); begin += rows_of_an_inference_block) {
     auto const end = std::min(cells.rows(), begin + rows_of_an_inference_block);
     at::Tensor const hidden = at::empty({end - begin, encoder_layers[0].width()}, at::kFloat);
     float const* const bias = first.bias.const_data_ptr<float>();
-    if (halved) folded_->half->first.product(cells, {begin, end}, bias, hidden.data_ptr<float>());
-    else sparse_product(cells, {begin, end}, first.weight.const_data_ptr<float>(), bias, hidden.size(1), hidden.data_ptr<float>());
-    features.slice(0, begin, end).copy_(halved ? folded_->finish_half(hidden) : folded_->finish(hidden, encoder_weight, encoder_bias));
+    if (halved)
+      folded_->half->first.product(cells, {begin, end}, bias, hidden.data_ptr<float>());
+    else
+      sparse_product(cells, {begin, end}, first.weight.const_data_ptr<float>(), bias, hidden.size(1),
+                     hidden.data_ptr<float>());
+    features.slice(0, begin, end)
+        .copy_(halved ? folded_->finish_half(hidden) : folded_->finish(hidden, encoder_weight, encoder_bias));
   }
   return features;
 }

@@ -17,9 +17,12 @@ namespace fs = std::filesystem;
 
 // A layer that begins with Dropout has its Linear at 1, else at 0; BatchNorm and PReLU follow.
 int linear_place(bool is_encoder, std::size_t layer) { return is_encoder || layer > 0 ? 1 : 0; }
-std::string name_of(std::size_t layer, int place, char const* what) { return fmt::format("network.{}.{}.{}", layer, place, what); }
+std::string name_of(std::size_t layer, int place, char const* what) {
+  return fmt::format("network.{}.{}.{}", layer, place, what);
+}
 
-StateDict state_of(std::vector<HiddenLayer> const& layers, at::Tensor const& weight, at::Tensor const& bias, bool is_encoder, std::int64_t steps) {
+StateDict state_of(std::vector<HiddenLayer> const& layers, at::Tensor const& weight, at::Tensor const& bias,
+                   bool is_encoder, std::int64_t steps) {
   StateDict state;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     auto const& layer = layers[i];
@@ -42,17 +45,24 @@ StateDict state_of(std::vector<HiddenLayer> const& layers, at::Tensor const& wei
 // Takes tensors out of a state dict by name, and says which are wrong or left over.
 class StateReader {
  public:
-  StateReader(StateDict const& state, std::string source, bool is_encoder) : state_(state), source_(std::move(source)), is_encoder_(is_encoder) {}
+  StateReader(StateDict const& state, std::string source, bool is_encoder)
+      : state_(state), source_(std::move(source)), is_encoder_(is_encoder) {}
 
   // -1 in `shape` takes any length.
   at::Tensor take(std::string const& name, std::vector<std::int64_t> const& shape) {
     auto const found = state_.find(name);
-    if (found == state_.end()) fail(ExitCode::bad_input, "'{}' has no tensor '{}' (it is no SCimilarity-shaped {})", source_, name, is_encoder_ ? "encoder" : "decoder");
+    if (found == state_.end())
+      fail(ExitCode::bad_input, "'{}' has no tensor '{}' (it is no SCimilarity-shaped {})", source_, name,
+           is_encoder_ ? "encoder" : "decoder");
     taken_.insert(name);
     at::Tensor const& tensor = found->second;
     bool fits = tensor.dim() == static_cast<std::int64_t>(shape.size());
-    for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 ? tensor.size(static_cast<std::int64_t>(i)) > 0 : tensor.size(static_cast<std::int64_t>(i)) == shape[i];
-    if (!fits) fail(ExitCode::bad_input, "'{}' has tensor '{}' of shape [{}] (the layers beside it ask for [{}])", source_, name, fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
+    for (std::size_t i = 0; fits && i < shape.size(); ++i)
+      fits = shape[i] < 0 ? tensor.size(static_cast<std::int64_t>(i)) > 0
+                          : tensor.size(static_cast<std::int64_t>(i)) == shape[i];
+    if (!fits)
+      fail(ExitCode::bad_input, "'{}' has tensor '{}' of shape [{}] (the layers beside it ask for [{}])", source_, name,
+           fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
     return tensor.to(at::kFloat).contiguous();
   }
 
@@ -75,13 +85,17 @@ class StateReader {
       taken_.insert(name_of(i, place + 1, "num_batches_tracked"));
       layers.push_back(std::move(layer));
     }
-    if (layers.empty()) fail(ExitCode::bad_input, "'{}' has no hidden layer (no tensor '{}')", source_, name_of(0, linear_place(is_encoder_, 0) + 1, "running_mean"));
+    if (layers.empty())
+      fail(ExitCode::bad_input, "'{}' has no hidden layer (no tensor '{}')", source_,
+           name_of(0, linear_place(is_encoder_, 0) + 1, "running_mean"));
     return layers;
   }
 
   void refuse_rest() const {
     for (auto const& [name, tensor] : state_) {
-      if (!taken_.contains(name)) fail(ExitCode::bad_input, "'{}' has an unknown tensor '{}' (residual and other variants are not read)", source_, name);
+      if (!taken_.contains(name))
+        fail(ExitCode::bad_input, "'{}' has an unknown tensor '{}' (residual and other variants are not read)", source_,
+             name);
     }
   }
 
@@ -94,10 +108,15 @@ class StateReader {
 
 }  // namespace
 
-StateDict Foundation::encoder_state() const { return state_of(encoder_layers, encoder_weight, encoder_bias, true, trained_steps); }
-StateDict Foundation::decoder_state() const { return state_of(decoder_layers, decoder_weight, decoder_bias, false, trained_steps); }
+StateDict Foundation::encoder_state() const {
+  return state_of(encoder_layers, encoder_weight, encoder_bias, true, trained_steps);
+}
+StateDict Foundation::decoder_state() const {
+  return state_of(decoder_layers, decoder_weight, decoder_bias, false, trained_steps);
+}
 
-Foundation Foundation::from_state(StateDict const& encoder, StateDict const& decoder, std::vector<std::string> gene_names, std::string const& source) {
+Foundation Foundation::from_state(StateDict const& encoder, StateDict const& decoder,
+                                  std::vector<std::string> gene_names, std::string const& source) {
   Foundation model;
   StateReader of_encoder(encoder, source, true), of_decoder(decoder, source, false);
   model.encoder_layers = of_encoder.take_layers();
@@ -112,8 +131,11 @@ Foundation Foundation::from_state(StateDict const& encoder, StateDict const& dec
   model.decoder_weight = of_decoder.take(last_of_decoder + "weight", {genes, model.decoder_layers.back().width()});
   model.decoder_bias = of_decoder.take(last_of_decoder + "bias", {genes});
   of_decoder.refuse_rest();
-  if (model.decoder_layers[0].weight.size(1) != latent) fail(ExitCode::bad_input, "'{}' has an encoder of {} latents and a decoder of {}", source, latent, model.decoder_layers[0].weight.size(1));
-  if (static_cast<std::int64_t>(gene_names.size()) != genes) fail(ExitCode::bad_input, "'{}' names {} genes, and its encoder has {}", source, gene_names.size(), genes);
+  if (model.decoder_layers[0].weight.size(1) != latent)
+    fail(ExitCode::bad_input, "'{}' has an encoder of {} latents and a decoder of {}", source, latent,
+         model.decoder_layers[0].weight.size(1));
+  if (static_cast<std::int64_t>(gene_names.size()) != genes)
+    fail(ExitCode::bad_input, "'{}' names {} genes, and its encoder has {}", source, gene_names.size(), genes);
   model.encoder_layers[0].weight = model.encoder_layers[0].weight.t().contiguous();
   model.shape_.genes = genes;
   model.shape_.latent = latent;
@@ -124,17 +146,21 @@ Foundation Foundation::from_state(StateDict const& encoder, StateDict const& dec
   return model;
 }
 
-void Foundation::save(fs::path const& folder, std::vector<std::string> const& gene_names, nlohmann::json const& more) const {
+void Foundation::save(fs::path const& folder, std::vector<std::string> const& gene_names,
+                      nlohmann::json const& more) const {
   fs::path const pending = folder.string() + ".pending";
   std::error_code error;
   fs::remove_all(pending, error);
   fs::create_directories(pending, error);
   if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({})", pending.string(), error.message());
   std::string const hash = weights_hash();
-  write_safetensors(pending / "encoder.safetensors", {encoder_state(), {{"model", "retort foundation encoder"}, {"weights", hash}}});
-  write_safetensors(pending / "decoder.safetensors", {decoder_state(), {{"model", "retort foundation decoder"}, {"weights", hash}}});
-  nlohmann::json config{{"model", "retort foundation"}, {"genes", shape_.genes}, {"hidden", shape_.hidden}, {"latent", shape_.latent},
-                        {"weights", hash}, {"steps", trained_steps}, {"gene_names", gene_names}};
+  write_safetensors(pending / "encoder.safetensors",
+                    {encoder_state(), {{"model", "retort foundation encoder"}, {"weights", hash}}});
+  write_safetensors(pending / "decoder.safetensors",
+                    {decoder_state(), {{"model", "retort foundation decoder"}, {"weights", hash}}});
+  nlohmann::json config{{"model", "retort foundation"}, {"genes", shape_.genes}, {"hidden", shape_.hidden},
+                        {"latent", shape_.latent},      {"weights", hash},       {"steps", trained_steps},
+                        {"gene_names", gene_names}};
   if (more.is_object()) config.update(more);
   write_text(pending / "config.json", json_text(config, 1) + "\n");
   publish(pending, folder);
@@ -147,13 +173,18 @@ Foundation Foundation::load(fs::path const& folder) {
   auto const config = nlohmann::json::parse(stream, nullptr, false);
   std::string const file = (folder / "config.json").string();
   bool const has_names = config.is_object() && config.contains("gene_names") && config["gene_names"].is_array() &&
-                         std::all_of(config["gene_names"].begin(), config["gene_names"].end(), [](auto const& name) { return name.is_string(); });
+                         std::all_of(config["gene_names"].begin(), config["gene_names"].end(),
+                                     [](auto const& name) { return name.is_string(); });
   if (!has_names) fail(ExitCode::bad_input, "'{}' is not a foundation model's config (no gene_names)", file);
-  auto model = from_state(read_safetensors(folder / "encoder.safetensors").tensors, read_safetensors(folder / "decoder.safetensors").tensors,
+  auto model = from_state(read_safetensors(folder / "encoder.safetensors").tensors,
+                          read_safetensors(folder / "decoder.safetensors").tensors,
                           config["gene_names"].get<std::vector<std::string>>(), folder.string());
-  if (auto const steps = config.find("steps"); steps != config.end() && steps->is_number_integer()) model.trained_steps = steps->get<std::int64_t>();
+  if (auto const steps = config.find("steps"); steps != config.end() && steps->is_number_integer())
+    model.trained_steps = steps->get<std::int64_t>();
   if (auto const held = config.find("weights"); held != config.end() && *held != model.weights_hash()) {
-    fail(ExitCode::bad_input, "'{}' holds other weights than its config says (a file was changed or replaced). Train or import again", folder.string());
+    fail(ExitCode::bad_input,
+         "'{}' holds other weights than its config says (a file was changed or replaced). Train or import again",
+         folder.string());
   }
   return model;
 }

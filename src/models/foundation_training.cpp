@@ -43,18 +43,22 @@ struct Pass {
   std::vector<std::vector<at::Tensor>> moments;  // of each shard: mean and variance of each layer, in order
 
   Random draw(std::int64_t shard) const {
-    return Random(seed, purpose::dropout, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(first_shard + shard) * streams_of_a_shard + stream);
+    return Random(seed, purpose::dropout, static_cast<std::uint64_t>(step),
+                  static_cast<std::uint32_t>(first_shard + shard) * streams_of_a_shard + stream);
   }
-  // BatchNorm with each shard's statistics, PReLU and, before the next layer, dropout. With momentum 1 PyTorch leaves exactly the
-  // batch's mean and unbiased variance in the running buffers that it is given.
+  // BatchNorm with each shard's statistics, PReLU and, before the next layer, dropout. With momentum 1 PyTorch leaves
+  // exactly the batch's mean and unbiased variance in the running buffers that it is given.
   at::Tensor normalised(at::Tensor const& hidden, HiddenLayer const& layer, bool then_drop) {
-    auto const scales = shard_copies(layer.scale, shards), shifts = shard_copies(layer.shift, shards), slopes = shard_copies(layer.slope, shards);
+    auto const scales = shard_copies(layer.scale, shards), shifts = shard_copies(layer.shift, shards),
+               slopes = shard_copies(layer.slope, shards);
     at::Tensor const result = by_shard(hidden, shards, [&](std::int64_t s, at::Tensor const& part) {
       auto const i = static_cast<std::size_t>(s);
       at::Tensor const mean = at::zeros_like(layer.running_mean), variance = at::zeros_like(layer.running_variance);
       moments[i].insert(moments[i].end(), {mean, variance});
       constexpr bool training = true, cudnn = false;
-      at::Tensor const values = at::prelu(at::batch_norm(part, scales[i], shifts[i], mean, variance, training, 1.0, batch_norm_epsilon, cudnn), slopes[i]);
+      at::Tensor const values = at::prelu(
+          at::batch_norm(part, scales[i], shifts[i], mean, variance, training, 1.0, batch_norm_epsilon, cudnn),
+          slopes[i]);
       return then_drop ? dropped(values, rate, draw(s)) : values;
     });
     stream += then_drop;
@@ -66,8 +70,10 @@ struct Pass {
 CsrBlock joined(std::span<ShardBatch const> batches, double input_rate, Pass const* pass) {
   CsrBlock all;
   for (std::size_t s = 0; s < batches.size(); ++s) {
-    if (pass) append_rows(all, drop_nonzeros(batches[s].cells, input_rate, pass->draw(static_cast<std::int64_t>(s))));
-    else append_rows(all, batches[s].cells);
+    if (pass)
+      append_rows(all, drop_nonzeros(batches[s].cells, input_rate, pass->draw(static_cast<std::int64_t>(s))));
+    else
+      append_rows(all, batches[s].cells);
   }
   return all;
 }
@@ -82,14 +88,17 @@ at::Tensor embed(Foundation const& model, std::span<ShardBatch const> batches, d
     hidden = pass.normalised(hidden, layers[i], i + 1 < layers.size());
   }
   at::Tensor const raw = shard_linear(hidden, model.encoder_weight, model.encoder_bias, pass.shards);
-  return by_shard(raw, pass.shards, [](std::int64_t, at::Tensor const& part) { return part / part.norm(2, {1}, true).clamp_min(1e-12); });  // [n, latent]
+  return by_shard(raw, pass.shards, [](std::int64_t, at::Tensor const& part) {
+    return part / part.norm(2, {1}, true).clamp_min(1e-12);
+  });  // [n, latent]
 }
 
 at::Tensor reconstruct(Foundation const& model, at::Tensor const& latents, Pass& pass) {
   auto const& layers = model.decoder_layers;
   at::Tensor hidden = latents;
   for (std::size_t i = 0; i < layers.size(); ++i)
-    hidden = pass.normalised(shard_linear(hidden, layers[i].weight, layers[i].bias, pass.shards), layers[i], i + 1 < layers.size());
+    hidden = pass.normalised(shard_linear(hidden, layers[i].weight, layers[i].bias, pass.shards), layers[i],
+                             i + 1 < layers.size());
   return shard_linear(hidden, model.decoder_weight, model.decoder_bias, pass.shards);  // [n, genes]
 }
 
@@ -121,11 +130,19 @@ CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, Random draw) {
 }
 
 void require_sane(FoundationLoss const& loss) {
-  for (auto const& [name, rate] : {std::pair("input_dropout", loss.input_dropout), std::pair("dropout", loss.dropout)}) {
-    if (!(rate >= 0 && rate <= 0.99)) fail(ExitCode::usage, "foundation.{} is {} (it is a share of values that are set to zero). Give a value from 0 to 0.99", name, rate);
+  for (auto const& [name, rate] :
+       {std::pair("input_dropout", loss.input_dropout), std::pair("dropout", loss.dropout)}) {
+    if (!(rate >= 0 && rate <= 0.99))
+      fail(ExitCode::usage,
+           "foundation.{} is {} (it is a share of values that are set to zero). Give a value from 0 to 0.99", name,
+           rate);
   }
-  if (!(loss.triplet_weight >= 0 && loss.triplet_weight <= 1)) fail(ExitCode::usage, "foundation.triplet_weight is {} (the reconstruction's weight is 1 - this). Give a value from 0 to 1", loss.triplet_weight);
-  if (!(loss.margin >= 0)) fail(ExitCode::usage, "foundation.margin is {} (a distance). Give a value of 0 or more", loss.margin);
+  if (!(loss.triplet_weight >= 0 && loss.triplet_weight <= 1))
+    fail(ExitCode::usage,
+         "foundation.triplet_weight is {} (the reconstruction's weight is 1 - this). Give a value from 0 to 1",
+         loss.triplet_weight);
+  if (!(loss.margin >= 0))
+    fail(ExitCode::usage, "foundation.margin is {} (a distance). Give a value of 0 or more", loss.margin);
 }
 
 FoundationTraining::FoundationTraining(Foundation& model, FoundationLoss const& loss) : model_(model), loss_(loss) {}
@@ -138,23 +155,34 @@ std::int64_t FoundationTraining::statistics() const {
   return length;
 }
 
-at::Tensor FoundationTraining::block_loss(std::span<ShardBatch const> batches, std::uint64_t seed, std::int64_t step, int first_shard, at::Tensor const& statistics) {
+at::Tensor FoundationTraining::block_loss(std::span<ShardBatch const> batches, std::uint64_t seed, std::int64_t step,
+                                          int first_shard, at::Tensor const& statistics) {
   for (auto const& batch : batches)
-    if (batch.cells.rows() != batches[0].cells.rows()) fail(ExitCode::failed, "the shards of a block have different numbers of cells");
-  Pass pass{loss_.dropout, seed, step, first_shard, std::ssize(batches), 0, std::vector<std::vector<at::Tensor>>(batches.size())};
+    if (batch.cells.rows() != batches[0].cells.rows())
+      fail(ExitCode::failed, "the shards of a block have different numbers of cells");
+  Pass pass{loss_.dropout,
+            seed,
+            step,
+            first_shard,
+            std::ssize(batches),
+            0,
+            std::vector<std::vector<at::Tensor>>(batches.size())};
   at::Tensor const latents = embed(model_, batches, loss_.input_dropout, pass);
-  at::Tensor const errors = sparse_mse(reconstruct(model_, latents, pass), joined(batches, 0, nullptr), pass.shards);  // [shards]
+  at::Tensor const errors =
+      sparse_mse(reconstruct(model_, latents, pass), joined(batches, 0, nullptr), pass.shards);  // [shards]
   auto const latents_of = latents.split(batches[0].cells.rows());
   std::vector<at::Tensor> losses, left;
   for (std::size_t s = 0; s < batches.size(); ++s) {
-    Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(first_shard) + static_cast<std::uint32_t>(s));
+    Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step),
+                      static_cast<std::uint32_t>(first_shard) + static_cast<std::uint32_t>(s));
     auto const triplet = triplet_loss(latents_of[s], batches[s].labels, loss_.mining, loss_.margin, draw);
     at::Tensor const error = errors[static_cast<std::int64_t>(s)];
     losses.push_back((1.0 - loss_.triplet_weight) * error + loss_.triplet_weight * triplet.loss);
 
     at::NoGradGuard no_grad;
     auto& parts = pass.moments[s];
-    parts.insert(parts.begin(), at::stack({losses.back(), error, triplet.loss, at::scalar_tensor(triplet.triplets, error.options())}));
+    parts.insert(parts.begin(),
+                 at::stack({losses.back(), error, triplet.loss, at::scalar_tensor(triplet.triplets, error.options())}));
     left.push_back(at::cat(parts));
   }
   {

@@ -11,12 +11,15 @@
 namespace retort {
 namespace {
 
-constexpr int iterations = 8;  // the first components of expression stand far above the rest and are there after three or four
+constexpr int iterations =
+    8;  // the first components of expression stand far above the rest and are there after three or four
 
 // This rank's cells as rows of Z: log-normalised expression, each gene of mean 0 and variance 1. Z is not formed.
 class StandardisedCells {
  public:
-  StandardisedCells(Communicator const& ranks, ShardPlan const& plan, std::vector<CsrBlock> const& counts, std::int64_t genes) : ranks_(ranks), plan_(plan), cells_(counts), genes_(static_cast<std::size_t>(genes)) {
+  StandardisedCells(Communicator const& ranks, ShardPlan const& plan, std::vector<CsrBlock> const& counts,
+                    std::int64_t genes)
+      : ranks_(ranks), plan_(plan), cells_(counts), genes_(static_cast<std::size_t>(genes)) {
     for (auto& shard : cells_) log_normalise(shard);
     auto const of = [&](int shard) { return static_cast<std::size_t>(shard - plan.begin()); };
     auto const sums = ordered_sum<double>(ranks, plan, static_cast<std::int64_t>(3 * genes_) + 1, [&](int shard) {
@@ -52,23 +55,30 @@ class StandardisedCells {
       scaled[i] = from[i] * scale_[i / width];
       offset[i % width] += mean_[i / width] * scaled[i];
     }
-    auto const sums = ordered_sum<double>(ranks_, plan_, static_cast<std::int64_t>((genes_ + 1) * width), [&](int shard) {
-      std::vector<double> out((genes_ + 1) * width), row(width);  // logs' (Z x), then the sum over rows of Z x
-      auto const& logs = cells_[static_cast<std::size_t>(shard - plan_.begin())];
-      for (std::size_t cell = 0; cell + 1 < logs.indptr.size(); ++cell) {
-        auto const begin = static_cast<std::size_t>(logs.indptr[cell]), end = static_cast<std::size_t>(logs.indptr[cell + 1]);
-        for (std::size_t i = 0; i < width; ++i) row[i] = -offset[i];
-        for (auto k = begin; k < end; ++k)
-          for (std::size_t i = 0; i < width; ++i) row[i] += static_cast<double>(logs.values[k]) * scaled[static_cast<std::size_t>(logs.indices[k]) * width + i];
-        for (auto k = begin; k < end; ++k)
-          for (std::size_t i = 0; i < width; ++i) out[static_cast<std::size_t>(logs.indices[k]) * width + i] += static_cast<double>(logs.values[k]) * row[i];
-        for (std::size_t i = 0; i < width; ++i) out[genes_ * width + i] += row[i];
-      }
-      return out;
-    });
+    auto const sums =
+        ordered_sum<double>(ranks_, plan_, static_cast<std::int64_t>((genes_ + 1) * width), [&](int shard) {
+          std::vector<double> out((genes_ + 1) * width), row(width);  // logs' (Z x), then the sum over rows of Z x
+          auto const& logs = cells_[static_cast<std::size_t>(shard - plan_.begin())];
+          for (std::size_t cell = 0; cell + 1 < logs.indptr.size(); ++cell) {
+            auto const begin = static_cast<std::size_t>(logs.indptr[cell]),
+                       end = static_cast<std::size_t>(logs.indptr[cell + 1]);
+            for (std::size_t i = 0; i < width; ++i) row[i] = -offset[i];
+            for (auto k = begin; k < end; ++k)
+              for (std::size_t i = 0; i < width; ++i)
+                row[i] +=
+                    static_cast<double>(logs.values[k]) * scaled[static_cast<std::size_t>(logs.indices[k]) * width + i];
+            for (auto k = begin; k < end; ++k)
+              for (std::size_t i = 0; i < width; ++i)
+                out[static_cast<std::size_t>(logs.indices[k]) * width + i] +=
+                    static_cast<double>(logs.values[k]) * row[i];
+            for (std::size_t i = 0; i < width; ++i) out[genes_ * width + i] += row[i];
+          }
+          return out;
+        });
     at::Tensor const result = at::empty_like(x);
     auto* to = result.mutable_data_ptr<double>();
-    for (std::size_t i = 0; i < scaled.size(); ++i) to[i] = scale_[i / width] * (sums[i] - mean_[i / width] * sums[genes_ * width + i % width]);
+    for (std::size_t i = 0; i < scaled.size(); ++i)
+      to[i] = scale_[i / width] * (sums[i] - mean_[i / width] * sums[genes_ * width + i % width]);
     return result;
   }
 
@@ -84,11 +94,13 @@ at::Tensor of_unit_variance(at::Tensor const& column) { return column / column.s
 
 }  // namespace
 
-at::Tensor gene_components(Communicator const& ranks, ShardPlan const& plan, std::vector<CsrBlock> const& counts, at::Tensor const& start) {
+at::Tensor gene_components(Communicator const& ranks, ShardPlan const& plan, std::vector<CsrBlock> const& counts,
+                           at::Tensor const& start) {
   auto const genes = start.size(0), width = start.size(1);
   ranks.together([&] {
     for (auto const& shard : counts)
-      if (shard.genes != genes) fail(ExitCode::failed, "cells of {} genes were given for the vectors of {}", shard.genes, genes);
+      if (shard.genes != genes)
+        fail(ExitCode::failed, "cells of {} genes were given for the vectors of {}", shard.genes, genes);
   });
   StandardisedCells const cells(ranks, plan, counts, genes);
   at::NoGradGuard const no_graph;
@@ -96,7 +108,9 @@ at::Tensor gene_components(Communicator const& ranks, ShardPlan const& plan, std
   at::Tensor const log_total = at::tensor(cells.log_total(), at::kDouble);
   vectors.select(1, 0).copy_(of_unit_variance(log_total - log_total.mean()));
 
-  at::Tensor basis, next = start.to(at::kDouble).contiguous();  // all columns, though one component less is kept: the last converges slowest
+  at::Tensor basis,
+      next = start.to(at::kDouble)
+                 .contiguous();  // all columns, though one component less is kept: the last converges slowest
   for (int i = 0; i < iterations; ++i) {
     basis = std::get<0>(at::linalg_qr(next)).contiguous();
     next = cells.covariance_times(basis);
@@ -107,7 +121,8 @@ at::Tensor gene_components(Communicator const& ranks, ShardPlan const& plan, std
   auto const rank = basis.size(1);
   double const least = 1e-9 * variances[rank - 1].item<double>();
   for (std::int64_t k = 1; k < std::min(width, rank + 1); ++k)
-    if (variances[rank - k].item<double>() > least) vectors.select(1, k).copy_(of_unit_variance(loadings.select(1, rank - k)));
+    if (variances[rank - k].item<double>() > least)
+      vectors.select(1, k).copy_(of_unit_variance(loadings.select(1, rank - k)));
   return vectors;
 }
 

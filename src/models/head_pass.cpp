@@ -18,8 +18,10 @@ Head copy_of(Head const& head) {
 
 LayerPass pass_through(Head const& head, at::Tensor const& rows, at::Tensor const& labels) {
   LayerPass pass{{rows}, {}};
-  for (auto const& layer : head.hidden) pass.inputs.push_back(at::relu(at::linear(pass.inputs.back(), layer.weight, layer.bias)));
-  at::Tensor const probabilities = at::softmax(at::linear(pass.inputs.back(), head.weight, head.bias), 1);  // [n, classes]
+  for (auto const& layer : head.hidden)
+    pass.inputs.push_back(at::relu(at::linear(pass.inputs.back(), layer.weight, layer.bias)));
+  at::Tensor const probabilities =
+      at::softmax(at::linear(pass.inputs.back(), head.weight, head.bias), 1);  // [n, classes]
   pass.deltas.resize(pass.inputs.size());
   pass.deltas.back() = probabilities - at::one_hot(labels, head.bias.size(0));
   auto const layers = layers_of(head);

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::int64_t block_rows = 256;
 
-// The buffers of a step, made once. Everything a class is a row, so that loops over the cells of a batch are vector loops.
+// The buffers of a step, made once. Everything a class is a row, so that loops over the cells of a batch are vector
+// loops.
 struct Step {
   Step(std::int64_t most_rows, std::int64_t classes, std::int64_t width)
       : rows(at::empty({most_rows, width}, at::kFloat)),
@@ -29,12 +30,12 @@ struct Step {
         largest(static_cast<std::size_t>(most_rows)),
         total(static_cast<std::size_t>(most_rows)) {}
 
-  at::Tensor rows;                   // [most_rows, width]
-  std::vector<std::int64_t> labels;  // [most_rows]
-  at::Tensor scores_memory;          // [classes, rows of the batch] lies in front
-  at::Tensor weight_velocity;        // [classes, width]
-  std::vector<float> bias_velocity;  // [classes]
-  std::vector<float> largest, total; // [most_rows]
+  at::Tensor rows;                    // [most_rows, width]
+  std::vector<std::int64_t> labels;   // [most_rows]
+  at::Tensor scores_memory;           // [classes, rows of the batch] lies in front
+  at::Tensor weight_velocity;         // [classes, width]
+  std::vector<float> bias_velocity;   // [classes]
+  std::vector<float> largest, total;  // [most_rows]
 };
 
 // Turns scores without bias [classes, n] into softmax minus one-hot, in place.
@@ -66,7 +67,8 @@ void softmax_minus_labels(at::Tensor& scores, float const* bias, std::int64_t co
 
 // One step of SGD with momentum on the mean cross-entropy of `rows`, as torch.optim.SGD does it:
 // velocity = momentum * velocity + gradient + weight_decay * weight; weight -= rate * velocity.
-void descend(at::Tensor const& rows, std::int64_t const* labels, Head& head, Step& step, HeadOptions const& options, double rate) {
+void descend(at::Tensor const& rows, std::int64_t const* labels, Head& head, Step& step, HeadOptions const& options,
+             double rate) {
   auto const n = rows.size(0), classes = head.weight.size(0), width = head.weight.size(1);
   auto scores = step.scores_memory.narrow(0, 0, classes * n).view({classes, n});
   at::mm_out(scores, head.weight, rows.t());
@@ -93,13 +95,20 @@ void descend(at::Tensor const& rows, std::int64_t const* labels, Head& head, Ste
 }
 
 // The same step for a head with hidden layers; `velocity` holds those of its layers.
-void descend(at::Tensor const& rows, at::Tensor const& labels, std::vector<LinearLayer> const& velocity, Head const& head, HeadOptions const& options, double rate) {
+void descend(at::Tensor const& rows, at::Tensor const& labels, std::vector<LinearLayer> const& velocity,
+             Head const& head, HeadOptions const& options, double rate) {
   auto const pass = pass_through(head, rows, labels);
   auto const layers = layers_of(head);
   double const share = 1.0 / static_cast<double>(rows.size(0));
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    velocity[i].weight.mul_(options.momentum).addmm_(pass.deltas[i].t(), pass.inputs[i], 1, share).add_(layers[i].weight, options.weight_decay);
-    velocity[i].bias.mul_(options.momentum).add_(pass.deltas[i].sum(0), share).add_(layers[i].bias, options.weight_decay);
+    velocity[i]
+        .weight.mul_(options.momentum)
+        .addmm_(pass.deltas[i].t(), pass.inputs[i], 1, share)
+        .add_(layers[i].weight, options.weight_decay);
+    velocity[i]
+        .bias.mul_(options.momentum)
+        .add_(pass.deltas[i].sum(0), share)
+        .add_(layers[i].bias, options.weight_decay);
     layers[i].weight.sub_(velocity[i].weight, rate);
     layers[i].bias.sub_(velocity[i].bias, rate);
   }
@@ -108,14 +117,20 @@ void descend(at::Tensor const& rows, at::Tensor const& labels, std::vector<Linea
 }  // namespace
 
 void add_head_options(OptionTable& table, HeadOptions& options) {
-  table.add("head.epochs", options.epochs, "passes over the set when a head is trained; the rate falls by 10 after half of them")
-      .add("head.most_steps", options.most_steps, "steps at most: a set of more cells than head.batch * head.most_steps / head.epochs is passed over less often")
+  table
+      .add("head.epochs", options.epochs,
+           "passes over the set when a head is trained; the rate falls by 10 after half of them")
+      .add("head.most_steps", options.most_steps,
+           "steps at most: a set of more cells than head.batch * head.most_steps / head.epochs is passed over less "
+           "often")
       .add("head.rate", options.rate, "learning rate of a head")
       .add("head.momentum", options.momentum, "momentum of a head's SGD")
       .add("head.weight_decay", options.weight_decay, "weight decay of a head's SGD")
       .add("head.batch", options.batch, "cells a step of a head's SGD")
-      .add("head.hidden", options.hidden, "widths of a head's hidden layers, with ReLU between them; empty: a linear head, in closed form")
-      .add("head.scale_features", options.scale_features, "multiply features by the square root of their width before the head");
+      .add("head.hidden", options.hidden,
+           "widths of a head's hidden layers, with ReLU between them; empty: a linear head, in closed form")
+      .add("head.scale_features", options.scale_features,
+           "multiply features by the square root of their width before the head");
 }
 
 std::int64_t HeadOptions::passes_over(std::int64_t cells) const {
@@ -124,20 +139,23 @@ std::int64_t HeadOptions::passes_over(std::int64_t cells) const {
 }
 
 void check_head_options(HeadOptions const& options) {
-  if (options.most_steps < 1) fail(ExitCode::usage, "head.most_steps is {} (a head needs at least one)", options.most_steps);
+  if (options.most_steps < 1)
+    fail(ExitCode::usage, "head.most_steps is {} (a head needs at least one)", options.most_steps);
   if (options.batch < 1) fail(ExitCode::usage, "head.batch is {} (a step needs at least one cell)", options.batch);
   for (std::int64_t const width : options.hidden)
     if (width < 1) fail(ExitCode::usage, "head.hidden has {} (a hidden layer is at least 1 wide)", width);
 }
 
-Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index, std::vector<std::int64_t> const& hidden) {
+Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index,
+                  std::vector<std::int64_t> const& hidden) {
   Random random(seed, purpose::head, index);
   auto const drawn = [&](std::int64_t out, std::int64_t in) {
     double const bound = 1.0 / std::sqrt(static_cast<double>(in));
     LinearLayer layer{at::empty({out, in}, at::kFloat), at::empty({out}, at::kFloat)};
     for (auto* values : {&layer.weight, &layer.bias}) {
       float* const value = values->data_ptr<float>();
-      for (std::int64_t i = 0; i < values->numel(); ++i) value[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
+      for (std::int64_t i = 0; i < values->numel(); ++i)
+        value[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
     }
     return layer;
   };
@@ -151,17 +169,18 @@ Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, 
 }
 
 Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
-                      std::uint64_t seed, std::uint64_t index) {
+                std::uint64_t seed, std::uint64_t index) {
   auto head = initial_head(classes, features.size(1), seed, index, options.hidden);
   train_further(head, features, labels, options, seed, index);
   return head;
 }
 
-void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
-                   std::uint64_t index) {
+void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
+                   std::uint64_t seed, std::uint64_t index) {
   check_head_options(options);
   c10::InferenceMode const no_graph;
-  auto const cells = features.size(0), width = features.size(1), classes = head.weight.size(0), batch = std::min(options.batch, cells);
+  auto const cells = features.size(0), width = features.size(1), classes = head.weight.size(0),
+             batch = std::min(options.batch, cells);
   if (!cells) return;
   auto const scaled = (features * scale_of_features(width, options)).contiguous();  // [cells, width]
   auto const own_labels = labels.contiguous();
@@ -170,10 +189,12 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
   Step step(batch, classes, width);
   float* const to = step.rows.data_ptr<float>();
   std::vector<LinearLayer> velocity;  // of a head with hidden layers
-  for (auto const& layer : head.hidden.empty() ? std::vector<LinearLayer>{} : layers_of(head)) velocity.push_back({at::zeros_like(layer.weight), at::zeros_like(layer.bias)});
+  for (auto const& layer : head.hidden.empty() ? std::vector<LinearLayer>{} : layers_of(head))
+    velocity.push_back({at::zeros_like(layer.weight), at::zeros_like(layer.bias)});
   auto const take_step = [&](at::Tensor const& rows, std::int64_t const* own, double rate) {
     if (velocity.empty()) return descend(rows, own, head, step, options, rate);
-    descend(rows, at::from_blob(const_cast<std::int64_t*>(own), {rows.size(0)}, at::kLong), velocity, head, options, rate);
+    descend(rows, at::from_blob(const_cast<std::int64_t*>(own), {rows.size(0)}, at::kLong), velocity, head, options,
+            rate);
   };
   std::vector<std::int64_t> order(static_cast<std::size_t>(cells));
   auto const passes = options.passes_over(cells);
@@ -197,7 +218,9 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
   }
 }
 
-double scale_of_features(std::int64_t width, HeadOptions const& options) { return options.scale_features ? std::sqrt(static_cast<double>(width)) : 1.0; }
+double scale_of_features(std::int64_t width, HeadOptions const& options) {
+  return options.scale_features ? std::sqrt(static_cast<double>(width)) : 1.0;
+}
 
 at::Tensor head_scores(Head const& head, at::Tensor const& features, HeadOptions const& options) {
   auto rows = (features * scale_of_features(features.size(1), options)).contiguous();

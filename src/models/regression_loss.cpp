@@ -33,8 +33,14 @@ CsrBlock transpose(CsrBlock const& cells) {
 
 RegressionLoss::RegressionLoss(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& own,
                                std::int64_t genes, std::int64_t classes)
-    : own_(own), genes_(genes), classes_(classes), lanes_((classes + 15) / 16 * 16), first_shard_(plan.begin()),
-      weight_(index(genes * lanes_)), bias_(index(lanes_)), sum_(ranks, plan, (genes + 1) * classes + 1) {
+    : own_(own),
+      genes_(genes),
+      classes_(classes),
+      lanes_((classes + 15) / 16 * 16),
+      first_shard_(plan.begin()),
+      weight_(index(genes * lanes_)),
+      bias_(index(lanes_)),
+      sum_(ranks, plan, (genes + 1) * classes + 1) {
   std::int64_t cells = 0;
   for (auto const& shard : own_) {
     by_gene_.push_back(transpose(shard.cells));
@@ -67,14 +73,16 @@ std::vector<double> RegressionLoss::sum_of_shard(LabelledCells const& shard, Csr
   std::vector<float> gradient(index(genes_ * lanes_));
   sparse_product(by_gene, {0, genes_}, scores.data(), nothing.data(), lanes_, gradient.data());
   for (std::int64_t g = 0; g < genes_; ++g)
-    for (std::int64_t c = 0; c < classes_; ++c) sums[index(g * classes_ + c)] = static_cast<double>(gradient[index(g * lanes_ + c)]);
+    for (std::int64_t c = 0; c < classes_; ++c)
+      sums[index(g * classes_ + c)] = static_cast<double>(gradient[index(g * lanes_ + c)]);
   sums.back() = loss;
   return sums;
 }
 
 double RegressionLoss::operator()(std::vector<double> const& x, std::vector<double>& gradient, double penalty) {
   for (std::int64_t g = 0; g < genes_; ++g)
-    for (std::int64_t c = 0; c < classes_; ++c) weight_[index(g * lanes_ + c)] = static_cast<float>(x[index(g * classes_ + c)]);
+    for (std::int64_t c = 0; c < classes_; ++c)
+      weight_[index(g * lanes_ + c)] = static_cast<float>(x[index(g * classes_ + c)]);
   for (std::int64_t c = 0; c < classes_; ++c) bias_[index(c)] = static_cast<float>(x[index(genes_ * classes_ + c)]);
   for (std::size_t i = 0; i < sum_.blocks().size(); ++i) {
     auto const [begin, width] = sum_.blocks()[i];
@@ -96,7 +104,8 @@ double RegressionLoss::operator()(std::vector<double> const& x, std::vector<doub
   return sums.back() / cells + penalty / 2 * squares;
 }
 
-std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias) {
+std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight,
+                                          std::span<float const> bias) {
   auto const classes = static_cast<std::int64_t>(bias.size());
   std::vector<float> scores(index(cells.rows() * classes));
   sparse_product(cells, {0, cells.rows()}, weight.data(), bias.data(), classes, scores.data());

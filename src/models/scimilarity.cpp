@@ -24,7 +24,8 @@ void check_layer_sizes(fs::path const& file, StateDict const& encoder) {
   for (auto const& [name, shape] : sizes.items()) {
     auto const found = encoder.find(name);
     if (found == encoder.end() || shape != nlohmann::json(found->second.sizes().vec())) {
-      fail(ExitCode::bad_input, "'{}' says that tensor '{}' is {}, and encoder.ckpt disagrees", file.string(), name, shape.dump());
+      fail(ExitCode::bad_input, "'{}' says that tensor '{}' is {}, and encoder.ckpt disagrees", file.string(), name,
+           shape.dump());
     }
   }
 }
@@ -35,7 +36,8 @@ Foundation import_scimilarity(fs::path const& folder) {
   require_input(folder, "SCimilarity model");
   auto const encoder = read_torch_checkpoint(folder / "encoder.ckpt", "state_dict");
   check_layer_sizes(folder / "layer_sizes.json", encoder);
-  return Foundation::from_state(encoder, read_torch_checkpoint(folder / "decoder.ckpt", "state_dict"), read_vocabulary(folder / "gene_order.tsv"), folder.string());
+  return Foundation::from_state(encoder, read_torch_checkpoint(folder / "decoder.ckpt", "state_dict"),
+                                read_vocabulary(folder / "gene_order.tsv"), folder.string());
 }
 
 }  // namespace retort

@@ -12,18 +12,27 @@ constexpr double epsilon = 1e-6;
 
 void check(ScrditTransformerShape const& shape) {
   if (shape.patch < 1 || shape.genes < 1 || shape.genes % shape.patch)
-    fail(ExitCode::usage, "{} genes cannot be cut into patches of {} (every token holds the same number of genes)", shape.genes, shape.patch);
+    fail(ExitCode::usage, "{} genes cannot be cut into patches of {} (every token holds the same number of genes)",
+         shape.genes, shape.patch);
   if (shape.genes / shape.patch > most_scrdit_tokens)
-    fail(ExitCode::usage, "{} genes in patches of {} are {} tokens (attention takes their square; {} are the most). Raise diffusion.patch", shape.genes, shape.patch, shape.genes / shape.patch, most_scrdit_tokens);
+    fail(ExitCode::usage,
+         "{} genes in patches of {} are {} tokens (attention takes their square; {} are the most). Raise "
+         "diffusion.patch",
+         shape.genes, shape.patch, shape.genes / shape.patch, most_scrdit_tokens);
   if (shape.heads < 1 || shape.width < 1 || shape.width % shape.heads || shape.width % 4)
-    fail(ExitCode::usage, "the width {} does not suit {} heads (it must be a multiple of the heads, and of 4 for the position table)", shape.width, shape.heads);
+    fail(ExitCode::usage,
+         "the width {} does not suit {} heads (it must be a multiple of the heads, and of 4 for the position table)",
+         shape.width, shape.heads);
   if (shape.depth < 1) fail(ExitCode::usage, "the transformer has {} blocks (it needs one)", shape.depth);
 }
 
-// Its code builds the 2-D table of images on a grid of width 1: the first half encodes the constant 0, the second the place.
+// Its code builds the 2-D table of images on a grid of width 1: the first half encodes the constant 0, the second the
+// place.
 at::Tensor position_table(std::int64_t tokens, std::int64_t width) {
   auto const half = width / 2;
-  return at::cat({sinusoids(at::zeros({tokens}), half, SinusoidOrder::sine_first), sinusoids(at::arange(tokens), half, SinusoidOrder::sine_first)}, 1);
+  return at::cat({sinusoids(at::zeros({tokens}), half, SinusoidOrder::sine_first),
+                  sinusoids(at::arange(tokens), half, SinusoidOrder::sine_first)},
+                 1);
 }
 
 Linear make_time_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out) {
@@ -34,7 +43,8 @@ Linear make_time_linear(Parameters& parameters, std::string const& name, std::in
 
 }  // namespace
 
-ScrditTransformer::ScrditTransformer(ScrditTransformerShape const& shape, std::uint64_t seed) : shape_(shape), parameters_(seed, network::scrdit_dit) {
+ScrditTransformer::ScrditTransformer(ScrditTransformerShape const& shape, std::uint64_t seed)
+    : shape_(shape), parameters_(seed, network::scrdit_dit) {
   check(shape_);
   auto const width = shape_.width;
   positions_ = position_table(shape_.genes / shape_.patch, width);
@@ -64,8 +74,9 @@ at::Tensor ScrditTransformer::Block::operator()(at::Tensor const& x, at::Tensor 
 }
 
 at::Tensor ScrditTransformer::predict(at::Tensor const& x, at::Tensor const& t) const {
-  at::Tensor const time = at::silu(time_out_(at::silu(time_in_(sinusoids(t, time_width, SinusoidOrder::cosine_first)))));  // [n, width]
-  at::Tensor tokens = embed_(x.unflatten(1, {-1, shape_.patch})) + positions_;                                              // [n, tokens, width]
+  at::Tensor const time =
+      at::silu(time_out_(at::silu(time_in_(sinusoids(t, time_width, SinusoidOrder::cosine_first)))));  // [n, width]
+  at::Tensor tokens = embed_(x.unflatten(1, {-1, shape_.patch})) + positions_;  // [n, tokens, width]
   for (auto const& block : blocks_) tokens = block(tokens, time);
   auto const c = ada_(time).unsqueeze(1).chunk(2, -1);
   return out_(modulated(plain_layer_norm(shape_.width, epsilon)(tokens), c[0], c[1])).flatten(1);

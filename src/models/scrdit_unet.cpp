@@ -12,18 +12,23 @@ namespace {
 constexpr std::int64_t time_width = 256, heads = 4, kernel = 3, halvings = 3;
 constexpr double epsilon = 1e-5;
 
-at::Tensor convolution_weight(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out, std::int64_t size) {
+at::Tensor convolution_weight(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out,
+                              std::int64_t size) {
   return parameters.uniform(name, {out, in, size}, 1 / std::sqrt(static_cast<double>(in * size)));
 }
 
 at::Tensor convolved(at::Tensor const& x, at::Tensor const& weight) { return at::conv1d(x, weight, {}, 1, kernel / 2); }
 
 // Over all channels and genes of a cell; float32 also of what Autocast made bfloat16.
-at::Tensor normed(at::Tensor const& x, at::Tensor const& scale, at::Tensor const& shift) { return at::group_norm(x.to(at::kFloat), 1, scale, shift, epsilon); }
+at::Tensor normed(at::Tensor const& x, at::Tensor const& scale, at::Tensor const& shift) {
+  return at::group_norm(x.to(at::kFloat), 1, scale, shift, epsilon);
+}
 
 }  // namespace
 
-ScrditUnet::DoubleConvolution ScrditUnet::make_double_convolution(std::string const& name, std::int64_t in, std::int64_t middle, std::int64_t out, bool residual) {
+ScrditUnet::DoubleConvolution ScrditUnet::make_double_convolution(std::string const& name, std::int64_t in,
+                                                                  std::int64_t middle, std::int64_t out,
+                                                                  bool residual) {
   DoubleConvolution made;
   made.first = convolution_weight(parameters_, name + ".net.0.weight", in, middle, kernel);
   made.first_scale = parameters_.constant(name + ".net.1.weight", {middle}, 1);
@@ -39,9 +44,11 @@ ScrditUnet::GeneAttention ScrditUnet::make_gene_attention(std::string const& nam
   GeneAttention made;
   made.norm = make_layer_norm(parameters_, name + ".norm", channels, epsilon);
   made.attention.heads = heads;
-  made.attention.qkv.weight = parameters_.uniform(name + ".mha.in_proj_weight", {3 * channels, channels}, std::sqrt(6 / static_cast<double>(4 * channels)));
+  made.attention.qkv.weight = parameters_.uniform(name + ".mha.in_proj_weight", {3 * channels, channels},
+                                                  std::sqrt(6 / static_cast<double>(4 * channels)));
   made.attention.qkv.bias = parameters_.constant(name + ".mha.in_proj_bias", {3 * channels}, 0);
-  made.attention.out.weight = parameters_.uniform(name + ".mha.out_proj.weight", {channels, channels}, 1 / std::sqrt(static_cast<double>(channels)));
+  made.attention.out.weight = parameters_.uniform(name + ".mha.out_proj.weight", {channels, channels},
+                                                  1 / std::sqrt(static_cast<double>(channels)));
   made.attention.out.bias = parameters_.constant(name + ".mha.out_proj.bias", {channels}, 0);
   made.second_norm = make_layer_norm(parameters_, name + ".ff.0", channels, epsilon);
   made.first = make_linear(parameters_, name + ".ff.1", channels, channels);
@@ -49,7 +56,8 @@ ScrditUnet::GeneAttention ScrditUnet::make_gene_attention(std::string const& nam
   return made;
 }
 
-ScrditUnet::Stage ScrditUnet::make_stage(std::string const& name, std::int64_t in, std::int64_t middle, std::int64_t out) {
+ScrditUnet::Stage ScrditUnet::make_stage(std::string const& name, std::int64_t in, std::int64_t middle,
+                                         std::int64_t out) {
   Stage made;
   made.first = make_double_convolution(name + ".conv1", in, in, in, true);
   made.second = make_double_convolution(name + ".conv2", in, middle, out);
@@ -58,9 +66,14 @@ ScrditUnet::Stage ScrditUnet::make_stage(std::string const& name, std::int64_t i
   return made;
 }
 
-ScrditUnet::ScrditUnet(ScrditUnetShape const& shape, std::uint64_t seed) : shape_(shape), parameters_(seed, network::scrdit_unet) {
-  if (shape_.genes < 1 || shape_.genes % (1 << halvings)) fail(ExitCode::usage, "{} genes cannot be halved {} times (the U-Net needs a multiple of {})", shape_.genes, halvings, 1 << halvings);
-  if (shape_.channels < 1 || shape_.channels % heads) fail(ExitCode::usage, "{} channels do not suit {} heads (the U-Net needs a multiple of them)", shape_.channels, heads);
+ScrditUnet::ScrditUnet(ScrditUnetShape const& shape, std::uint64_t seed)
+    : shape_(shape), parameters_(seed, network::scrdit_unet) {
+  if (shape_.genes < 1 || shape_.genes % (1 << halvings))
+    fail(ExitCode::usage, "{} genes cannot be halved {} times (the U-Net needs a multiple of {})", shape_.genes,
+         halvings, 1 << halvings);
+  if (shape_.channels < 1 || shape_.channels % heads)
+    fail(ExitCode::usage, "{} channels do not suit {} heads (the U-Net needs a multiple of them)", shape_.channels,
+         heads);
   auto const c = shape_.channels;
   in_ = make_double_convolution("inc", 1, c, c);
   down_.push_back(make_stage("down.0", c, 2 * c, 2 * c));

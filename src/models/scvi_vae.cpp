@@ -18,8 +18,9 @@ namespace {
 constexpr double norm_epsilon = 1e-3, norm_momentum = 0.01, least_variance = 1e-4;
 
 struct BatchNorm {
-  at::Tensor scale, shift;                    // [width]
-  at::Tensor running_mean, running_variance;  // [width]; at a mean of 0 and a variance of 1 - epsilon they change nothing
+  at::Tensor scale, shift;  // [width]
+  at::Tensor running_mean,
+      running_variance;  // [width]; at a mean of 0 and a variance of 1 - epsilon they change nothing
 };
 
 BatchNorm make_batch_norm(Parameters& all, std::string const& name, std::int64_t width) {
@@ -63,9 +64,13 @@ struct ScviVae::Weights {
   }
 };
 
-ScviVae::ScviVae(ScviShape const& shape, std::uint64_t seed) : shape_(shape), weights_(std::make_shared<Weights>(seed)) {
-  if (shape.genes < 1 || shape.hidden < 1 || shape.latent < 1 || shape.layers < 1) fail(ExitCode::usage, "the autoencoder has a size that is not positive (vae.scvi_hidden, scvi_latent or scvi_layers)");
-  if (!(shape.dropout >= 0 && shape.dropout < 1)) fail(ExitCode::usage, "vae.scvi_dropout is {} (it lies in [0, 1))", shape.dropout);
+ScviVae::ScviVae(ScviShape const& shape, std::uint64_t seed)
+    : shape_(shape), weights_(std::make_shared<Weights>(seed)) {
+  if (shape.genes < 1 || shape.hidden < 1 || shape.latent < 1 || shape.layers < 1)
+    fail(ExitCode::usage,
+         "the autoencoder has a size that is not positive (vae.scvi_hidden, scvi_latent or scvi_layers)");
+  if (!(shape.dropout >= 0 && shape.dropout < 1))
+    fail(ExitCode::usage, "vae.scvi_dropout is {} (it lies in [0, 1))", shape.dropout);
   Weights& w = *weights_;
   double const bound = 1 / std::sqrt(static_cast<double>(shape.genes));
   w.first_weight = w.all.uniform("encoder.0.weight", {shape.genes, shape.hidden}, bound);
@@ -77,7 +82,8 @@ ScviVae::ScviVae(ScviShape const& shape, std::uint64_t seed) : shape_(shape), we
   w.mean = make_linear(w.all, "mean", shape.hidden, shape.latent);
   w.log_variance = make_linear(w.all, "log_variance", shape.hidden, shape.latent);
   for (std::int64_t i = 0; i < shape.layers; ++i) {
-    w.decoder.push_back(make_linear(w.all, fmt::format("decoder.{}", i), i ? shape.hidden : shape.latent, shape.hidden));
+    w.decoder.push_back(
+        make_linear(w.all, fmt::format("decoder.{}", i), i ? shape.hidden : shape.latent, shape.hidden));
     w.decoder_norms.push_back(make_batch_norm(w.all, fmt::format("decoder_norm.{}", i), shape.hidden));
   }
   w.scores = make_linear(w.all, "scores", shape.hidden, shape.genes);
@@ -88,23 +94,30 @@ Parameters const& ScviVae::parameters() const { return weights_->all; }
 
 std::int64_t ScviVae::statistics() const { return 3 + 4 * shape_.layers * shape_.hidden; }
 
-at::Tensor ScviVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) {
+at::Tensor ScviVae::shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw,
+                               at::Tensor const& statistics) {
   Autocast const products(draw.precision);
   if (counts->rows() < 2) fail(ExitCode::usage, "a shard has one cell (BatchNorm needs two). Raise vae.batch");
   Weights& w = *weights_;
   auto random = draw.random;
   std::int64_t place = 3;
   auto const normed = [&](at::Tensor const& x, BatchNorm const& norm) {
-    auto const [y, mean, inverse] = at::native_batch_norm(x.to(at::kFloat), norm.scale, norm.shift, {}, {}, true, 0, norm_epsilon);
+    auto const [y, mean, inverse] =
+        at::native_batch_norm(x.to(at::kFloat), norm.scale, norm.shift, {}, {}, true, 0, norm_epsilon);
     at::Tensor const activated = at::relu(y);
     at::NoGradGuard const no_graph;  // from here: what comes after is only counted
     statistics.narrow(0, place, shape_.hidden).add_(mean);
-    statistics.narrow(0, place + shape_.hidden, shape_.hidden).add_((inverse.square().reciprocal() - norm_epsilon) * (static_cast<double>(x.size(0)) / static_cast<double>(x.size(0) - 1)));
+    statistics.narrow(0, place + shape_.hidden, shape_.hidden)
+        .add_((inverse.square().reciprocal() - norm_epsilon) *
+              (static_cast<double>(x.size(0)) / static_cast<double>(x.size(0) - 1)));
     place += 2 * shape_.hidden;
     return activated;
   };
-  at::Tensor x = drop(normed(sparse_linear(log_counts(*counts), w.first_weight, w.first_bias, w.first_weight.grad()), w.encoder_norms[0]), shape_.dropout, random);
-  for (std::size_t i = 0; i < w.encoder.size(); ++i) x = drop(normed(w.encoder[i](x), w.encoder_norms[i + 1]), shape_.dropout, random);
+  at::Tensor x = drop(normed(sparse_linear(log_counts(*counts), w.first_weight, w.first_bias, w.first_weight.grad()),
+                             w.encoder_norms[0]),
+                      shape_.dropout, random);
+  for (std::size_t i = 0; i < w.encoder.size(); ++i)
+    x = drop(normed(w.encoder[i](x), w.encoder_norms[i + 1]), shape_.dropout, random);
   at::Tensor const mean = w.mean(x).to(at::kFloat), variance = w.log_variance(x).to(at::kFloat).exp() + least_variance;
   x = mean + variance.sqrt() * normal_tensor(mean.sizes(), random);
   for (std::size_t i = 0; i < w.decoder.size(); ++i) x = normed(w.decoder[i](x), w.decoder_norms[i]);
@@ -152,7 +165,8 @@ void ScviVae::finish() {
 namespace {
 
 at::Tensor inferred(at::Tensor const& x, BatchNorm const& norm) {
-  return at::relu(at::batch_norm(x, norm.scale, norm.shift, norm.running_mean, norm.running_variance, false, 0, norm_epsilon, false));
+  return at::relu(at::batch_norm(x, norm.scale, norm.shift, norm.running_mean, norm.running_variance, false, 0,
+                                 norm_epsilon, false));
 }
 
 }  // namespace
@@ -172,12 +186,20 @@ GenePrediction ScviVae::decode(at::Tensor const& latents) const {
   return {w.scores(x), w.log_theta};
 }
 
-at::Tensor ScviVae::reconstruction_error(std::shared_ptr<CsrBlock const> const& counts, GenePrediction const& decoded) const {
+at::Tensor ScviVae::reconstruction_error(std::shared_ptr<CsrBlock const> const& counts,
+                                         GenePrediction const& decoded) const {
   return negative_binomial_loss(counts, decoded.logits, decoded.log_theta);
 }
 
 void ScviVae::save(std::filesystem::path const& folder, VaeOrigin const& from) const {
-  save_network(folder, parameters(), {{"model", "scvi_vae"}, {"genes", from.gene_names}, {"atlas", from.atlas}, {"hidden", shape_.hidden}, {"latent", shape_.latent}, {"layers", shape_.layers}, {"dropout", shape_.dropout}});
+  save_network(folder, parameters(),
+               {{"model", "scvi_vae"},
+                {"genes", from.gene_names},
+                {"atlas", from.atlas},
+                {"hidden", shape_.hidden},
+                {"latent", shape_.latent},
+                {"layers", shape_.layers},
+                {"dropout", shape_.dropout}});
 }
 
 std::unique_ptr<ScviVae> ScviVae::load(std::filesystem::path const& folder) {
@@ -185,13 +207,20 @@ std::unique_ptr<ScviVae> ScviVae::load(std::filesystem::path const& folder) {
   VaeOrigin from;
   read_network_config(folder, "scvi_vae", "autoencoder", [&](nlohmann::json const& config) {
     from = {config.at("genes").get<std::vector<std::string>>(), config.at("atlas").get<std::string>()};
-    shape = {std::ssize(from.gene_names), config.at("hidden"), config.at("latent"), config.at("layers"), config.at("dropout")};
+    shape = {std::ssize(from.gene_names), config.at("hidden"), config.at("latent"), config.at("layers"),
+             config.at("dropout")};
   });
   constexpr std::int64_t widest = 1 << 16, deepest = 64;
   auto const numbers = numbers_in(folder, "scvi_vae");
-  bool const sane = shape.genes > 0 && shape.hidden > 0 && shape.hidden <= widest && shape.latent > 0 && shape.latent <= widest && shape.layers > 0 && shape.layers <= deepest && shape.dropout >= 0 && shape.dropout < 1 &&
-                    shape.genes * shape.hidden <= numbers && shape.hidden * shape.latent <= numbers && (shape.layers - 1) * shape.hidden * shape.hidden <= numbers;
-  if (!sane) fail(ExitCode::bad_input, "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again", (folder / "config.json").string());
+  bool const sane = shape.genes > 0 && shape.hidden > 0 && shape.hidden <= widest && shape.latent > 0 &&
+                    shape.latent <= widest && shape.layers > 0 && shape.layers <= deepest && shape.dropout >= 0 &&
+                    shape.dropout < 1 && shape.genes * shape.hidden <= numbers &&
+                    shape.hidden * shape.latent <= numbers &&
+                    (shape.layers - 1) * shape.hidden * shape.hidden <= numbers;
+  if (!sane)
+    fail(ExitCode::bad_input,
+         "'{}' describes another network than the weights beside it hold (a file was cut or replaced). Train it again",
+         (folder / "config.json").string());
   auto vae = std::make_unique<ScviVae>(shape, 0);
   load_parameters(folder, "scvi_vae", vae->parameters());
   vae->origin = std::move(from);

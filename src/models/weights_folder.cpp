@@ -11,9 +11,12 @@
 namespace retort {
 namespace {
 
-std::filesystem::path weights_of(std::filesystem::path const& folder, std::string const& model) { return folder / (model + ".safetensors"); }
+std::filesystem::path weights_of(std::filesystem::path const& folder, std::string const& model) {
+  return folder / (model + ".safetensors");
+}
 
-void read_config(std::filesystem::path const& folder, std::string const& what, std::function<void(nlohmann::json const&)> const& read) {
+void read_config(std::filesystem::path const& folder, std::string const& what,
+                 std::function<void(nlohmann::json const&)> const& read) {
   auto const file = folder / "config.json";
   require_input(file, what);
   std::ifstream stream(file);
@@ -45,9 +48,12 @@ void save_network(std::filesystem::path const& folder, Parameters const& paramet
   publish(pending, folder);
 }
 
-void read_network_config(std::filesystem::path const& folder, std::string const& model, std::string const& what, std::function<void(nlohmann::json const&)> const& read) {
+void read_network_config(std::filesystem::path const& folder, std::string const& model, std::string const& what,
+                         std::function<void(nlohmann::json const&)> const& read) {
   read_config(folder, what, [&](nlohmann::json const& config) {
-    if (config.at("model") != model) fail(ExitCode::bad_input, "'{}' holds a model {} ({} is needed)", (folder / "config.json").string(), config.at("model").dump(), model);
+    if (config.at("model") != model)
+      fail(ExitCode::bad_input, "'{}' holds a model {} ({} is needed)", (folder / "config.json").string(),
+           config.at("model").dump(), model);
     read(config);
   });
 }
@@ -70,14 +76,18 @@ void load_parameters(std::filesystem::path const& folder, std::string const& mod
   at::NoGradGuard const no_graph;
   for (auto const& [name, tensor] : parameters.named()) {
     auto const found = content.tensors.find(name);
-    if (found == content.tensors.end()) fail(ExitCode::bad_input, "'{}' has no tensor '{}' (config.json asks for it)", file.string(), name);
+    if (found == content.tensors.end())
+      fail(ExitCode::bad_input, "'{}' has no tensor '{}' (config.json asks for it)", file.string(), name);
     if (found->second.sizes() != tensor.sizes() || found->second.scalar_type() != at::kFloat)
-      fail(ExitCode::bad_input, "tensor '{}' of '{}' has another shape or type than config.json says", name, file.string());
+      fail(ExitCode::bad_input, "tensor '{}' of '{}' has another shape or type than config.json says", name,
+           file.string());
     tensor.copy_(found->second);
   }
   read_config(folder, "model", [&](nlohmann::json const& config) {
     if (auto const held = config.find("weights"); held != config.end() && *held != parameters.hash())
-      fail(ExitCode::bad_input, "'{}' holds other weights than config.json says (a file was damaged, or edited). Train it again", file.string());
+      fail(ExitCode::bad_input,
+           "'{}' holds other weights than config.json says (a file was damaged, or edited). Train it again",
+           file.string());
   });
 }
 

@@ -25,12 +25,14 @@ void add_embed_options(OptionTable& table, EmbedOptions& options) {
   table.add("embed.atlas", options.atlas, "atlas h5ad; empty: RUN/atlas.h5ad")
       .add("embed.model", options.model, "folder of the foundation model; empty: RUN/foundation")
       .add("embed.features", options.features, "h5ad to write; empty: RUN/features.h5ad")
-      .add("embed.precision", options.precision, "float32, or bfloat16: twice as fast, features differ in their third digit; CPU");
+      .add("embed.precision", options.precision,
+           "float32, or bfloat16: twice as fast, features differ in their third digit; CPU");
 }
 
 void embed(Session& session, EmbedOptions const& options) {
   session.ranks.together([&] {
-    if (options.precision != "float32" && options.precision != "bfloat16") fail(ExitCode::usage, "embed.precision is '{}' (it is float32 or bfloat16)", options.precision);
+    if (options.precision != "float32" && options.precision != "bfloat16")
+      fail(ExitCode::usage, "embed.precision is '{}' (it is float32 or bfloat16)", options.precision);
   });
   Precision const precision = options.precision == "bfloat16" ? Precision::bfloat16 : Precision::float32;
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
@@ -54,12 +56,14 @@ void embed(Session& session, EmbedOptions const& options) {
   auto const width = model->shape().latent;
   auto const rows = share_of(atlas->cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
   if (!reader->same_genes()) {
-    session.say(fmt::format("the model has {} genes, {} of them in the atlas; the others are zero", with_commas(model->shape().genes), with_commas(reader->shared_genes())));
+    session.say(fmt::format("the model has {} genes, {} of them in the atlas; the others are zero",
+                            with_commas(model->shape().genes), with_commas(reader->shared_genes())));
   }
   if (session.dry_run) {
     if (session.ranks.is_root()) {
-      std::printf("atlas          %s\ncells          %s, %s a rank\nfeatures       %s floats a cell, %s MB a rank\n", atlas_file.c_str(), with_commas(atlas->cells()).c_str(),
-                  with_commas(rows.size()).c_str(), with_commas(width).c_str(), with_commas(rows.size() * width * 4 / 1'000'000).c_str());
+      std::printf("atlas          %s\ncells          %s, %s a rank\nfeatures       %s floats a cell, %s MB a rank\n",
+                  atlas_file.c_str(), with_commas(atlas->cells()).c_str(), with_commas(rows.size()).c_str(),
+                  with_commas(width).c_str(), with_commas(rows.size() * width * 4 / 1'000'000).c_str());
     }
     return;
   }
@@ -81,9 +85,12 @@ void embed(Session& session, EmbedOptions const& options) {
   session.ranks.barrier();
   double const seconds = watch.seconds();
   progress.finish();
-  session.folder.note("embedded", {{"cells", atlas->cells()}, {"seconds", seconds}, {"cells_per_second", static_cast<double>(atlas->cells()) / seconds}});
+  session.folder.note("embedded", {{"cells", atlas->cells()},
+                                   {"seconds", seconds},
+                                   {"cells_per_second", static_cast<double>(atlas->cells()) / seconds}});
   write_features(session.ranks, features_file, *atlas, rows, features, width, model->weights_hash());
-  session.say(fmt::format("wrote '{}': {} cells, {} features, encoder {}", features_file.string(), with_commas(atlas->cells()), width, model->weights_hash()));
+  session.say(fmt::format("wrote '{}': {} cells, {} features, encoder {}", features_file.string(),
+                          with_commas(atlas->cells()), width, model->weights_hash()));
   session.set_done({features_file});
 }
 

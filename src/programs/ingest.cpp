@@ -20,11 +20,13 @@ namespace {
 using namespace retort;
 
 // The rows of `column` that lie in [share) of the atlas, without the categories that no kept cell has.
-AtlasRows::Column take_column(CodedColumn const& column, std::string const& name, std::vector<std::int64_t> const& kept_rows,
-                              std::vector<std::int64_t> const& order, RowRange share) {
+AtlasRows::Column take_column(CodedColumn const& column, std::string const& name,
+                              std::vector<std::int64_t> const& kept_rows, std::vector<std::int64_t> const& order,
+                              RowRange share) {
   std::vector<std::int32_t> place(column.categories.size(), -1);
   for (auto const row : kept_rows)
-    if (auto const code = column.codes[static_cast<std::size_t>(row)]; code >= 0) place[static_cast<std::size_t>(code)] = 0;
+    if (auto const code = column.codes[static_cast<std::size_t>(row)]; code >= 0)
+      place[static_cast<std::size_t>(code)] = 0;
   AtlasRows::Column taken{name, {}, {}};
   for (std::size_t i = 0; i < place.size(); ++i) {
     if (place[i] < 0) continue;
@@ -44,14 +46,16 @@ CodedColumn file_column(std::vector<IngestSource> const& sources) {
   CodedColumn column;
   for (auto const& source : sources) {
     column.categories.push_back(std::filesystem::path(source.input->name()).filename().string());
-    column.codes.insert(column.codes.end(), static_cast<std::size_t>(source.input->cells()), static_cast<std::int32_t>(column.categories.size()) - 1);
+    column.codes.insert(column.codes.end(), static_cast<std::size_t>(source.input->cells()),
+                        static_cast<std::int32_t>(column.categories.size()) - 1);
   }
   return column;
 }
 
-// The split knows only the first label: a rare class of another may have gone to the other parts, and could not be learned.
-void require_fit_cells(std::vector<CodedColumn> const& columns, std::vector<std::string> const& names, std::vector<std::int64_t> const& kept_rows,
-                       std::vector<Part> const& parts) {
+// The split knows only the first label: a rare class of another may have gone to the other parts, and could not be
+// learned.
+void require_fit_cells(std::vector<CodedColumn> const& columns, std::vector<std::string> const& names,
+                       std::vector<std::int64_t> const& kept_rows, std::vector<Part> const& parts) {
   for (std::size_t c = 1; c < columns.size(); ++c) {
     std::vector<std::int64_t> cells(columns[c].categories.size(), 0), fit(cells);
     for (std::size_t i = 0; i < kept_rows.size(); ++i) {
@@ -61,7 +65,9 @@ void require_fit_cells(std::vector<CodedColumn> const& columns, std::vector<std:
     }
     for (std::size_t code = 0; code < fit.size(); ++code)
       if (cells[code] > 0 && fit[code] == 0)
-        fail(ExitCode::bad_input, "class '{}' of '{}' has {} cells and none to learn from (the split goes by '{}'). Remove its cells, or put '{}' first in ingest.label",
+        fail(ExitCode::bad_input,
+             "class '{}' of '{}' has {} cells and none to learn from (the split goes by '{}'). Remove its cells, or "
+             "put '{}' first in ingest.label",
              columns[c].categories[code], names[c], cells[code], names[0], names[c]);
   }
 }
@@ -86,7 +92,8 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
     for (auto const& name : options.label) label_columns.push_back(joined_column(sources, name));
     for (auto const& source : sources) cells_read += source.input->cells();
   });
-  CodedColumn const labels = label_columns.empty() ? CodedColumn{} : label_columns.front();  // the one that the split goes by
+  CodedColumn const labels =
+      label_columns.empty() ? CodedColumn{} : label_columns.front();  // the one that the split goes by
   std::vector<std::uint8_t> wanted(static_cast<std::size_t>(cells_read), 1);
   for (auto const& column : label_columns)
     for (std::size_t i = 0; i < column.codes.size(); ++i) wanted[i] = wanted[i] && column.codes[i] >= 0;
@@ -104,16 +111,21 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   if (session.dry_run) {
     if (!ranks.is_root()) return;
     for (auto const& source : sources)
-      std::printf("read   %s: %s cells x %s genes, %s as %s, %s, %s entries\n", source.input->name().c_str(), with_commas(source.matrix->rows()).c_str(),
-                  with_commas(source.matrix->columns()).c_str(), source.choice().layer.name.c_str(), name_of(source.choice().kind).c_str(),
+      std::printf("read   %s: %s cells x %s genes, %s as %s, %s, %s entries\n", source.input->name().c_str(),
+                  with_commas(source.matrix->rows()).c_str(), with_commas(source.matrix->columns()).c_str(),
+                  source.choice().layer.name.c_str(), name_of(source.choice().kind).c_str(),
                   source.matrix->storage_name(), with_commas(source.matrix->entries()).c_str());
     auto const shuffle = plan_shuffle(cells_read, entries, 2, 4, plan.waiting, ranks.size());
-    std::printf("rows   %s cells, about %s a rank on %d ranks\n", with_commas(cells_read).c_str(), with_commas(cells_read / ranks.size()).c_str(), ranks.size());
-    std::printf("memory %s bytes a rank at most: %s for the program and the lists of cells, %s entries a piece, %s bytes kept, %s waiting\n",
-                with_commas(limit).c_str(), with_commas(plan.fixed).c_str(), with_commas(plan.piece_entries).c_str(), with_commas(plan.kept).c_str(),
-                with_commas(plan.waiting).c_str());
-    std::printf("steps  1 pass to check and count, %lld to shuffle, then %s (at most about %s bytes)\n", static_cast<long long>(shuffle.windows),
-                session.product("", "atlas.h5ad").c_str(), with_commas(entries * (2 + shuffle.value_bytes)).c_str());
+    std::printf("rows   %s cells, about %s a rank on %d ranks\n", with_commas(cells_read).c_str(),
+                with_commas(cells_read / ranks.size()).c_str(), ranks.size());
+    std::printf(
+        "memory %s bytes a rank at most: %s for the program and the lists of cells, %s entries a piece, %s bytes kept, "
+        "%s waiting\n",
+        with_commas(limit).c_str(), with_commas(plan.fixed).c_str(), with_commas(plan.piece_entries).c_str(),
+        with_commas(plan.kept).c_str(), with_commas(plan.waiting).c_str());
+    std::printf("steps  1 pass to check and count, %lld to shuffle, then %s (at most about %s bytes)\n",
+                static_cast<long long>(shuffle.windows), session.product("", "atlas.h5ad").c_str(),
+                with_commas(entries * (2 + shuffle.value_bytes)).c_str());
     return;
   }
   if (any_csc)  // now with the window that the plan allows
@@ -124,7 +136,9 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   for (auto const& source : sources) own_rows += source.matrix->share().size();
   auto reading = session.progress("read", cells_read, "cells");
   auto const ticks_of = [&](Progress& progress) {
-    return [&](std::int64_t rows) { progress.update(std::min(cells_read, (done += rows) * cells_read / std::max<std::int64_t>(1, own_rows))); };
+    return [&](std::int64_t rows) {
+      progress.update(std::min(cells_read, (done += rows) * cells_read / std::max<std::int64_t>(1, own_rows)));
+    };
   };
   auto scanned = scan_sources(ranks, sources, options, wanted, plan, ticks_of(reading));
   reading.finish();
@@ -143,10 +157,13 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   auto const parts = stratified_split(classes, class_count, {options.test_fraction, options.held_out_fraction}, seed);
   auto const order = shuffled_order(std::ssize(kept_rows), seed);
   std::vector<std::int64_t> position(order.size());
-  for (std::size_t p = 0; p < order.size(); ++p) position[static_cast<std::size_t>(order[p])] = static_cast<std::int64_t>(p);
+  for (std::size_t p = 0; p < order.size(); ++p)
+    position[static_cast<std::size_t>(order[p])] = static_cast<std::int64_t>(p);
 
-  std::vector<std::vector<std::int64_t>> cells_of(static_cast<std::size_t>(class_count), std::vector<std::int64_t>(3, 0));
-  for (std::size_t i = 0; i < classes.size(); ++i) ++cells_of[static_cast<std::size_t>(classes[i])][static_cast<std::size_t>(parts[i])];
+  std::vector<std::vector<std::int64_t>> cells_of(static_cast<std::size_t>(class_count),
+                                                  std::vector<std::int64_t>(3, 0));
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    ++cells_of[static_cast<std::size_t>(classes[i])][static_cast<std::size_t>(parts[i])];
   std::vector<std::string> alone;
   for (std::size_t c = 0; c < cells_of.size(); ++c) {
     auto const& counts = cells_of[c];
@@ -157,7 +174,10 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   }
   ranks.together([&] {
     if (!options.label.empty() && alone.size() == summary.classes.size())
-      fail(ExitCode::bad_input, "column '{}' has {} classes of one cell each (none can be learned and tested). Name another column with ingest.label", options.label.front(), alone.size());
+      fail(ExitCode::bad_input,
+           "column '{}' has {} classes of one cell each (none can be learned and tested). Name another column with "
+           "ingest.label",
+           options.label.front(), alone.size());
   });
   if (auto const count = alone.size(); count > 0) {
     constexpr std::size_t told = 10;
@@ -165,7 +185,9 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
       alone.resize(told);
       alone.push_back(fmt::format("and {} more", count - told));
     }
-    session.say(fmt::format("{} of one cell stay{} in train and {} left out of test: {}", count == 1 ? "a class" : fmt::format("{} classes", count), count == 1 ? "s" : "", count == 1 ? "is" : "are", fmt::join(alone, ", ")));
+    session.say(fmt::format("{} of one cell stay{} in train and {} left out of test: {}",
+                            count == 1 ? "a class" : fmt::format("{} classes", count), count == 1 ? "s" : "",
+                            count == 1 ? "is" : "are", fmt::join(alone, ", ")));
   }
 
   ranks.together([&] { require_fit_cells(label_columns, options.label, kept_rows, parts); });
@@ -173,7 +195,8 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   // Second pass: every row to the rank that writes its place.
   auto const cells = std::ssize(kept_rows);
   int const gene_bytes = scanned.vocabulary.names.size() <= (std::size_t{1} << 16) ? 2 : 4;
-  auto shuffle = plan_shuffle(cells, scanned.entries, gene_bytes, value_bytes_for(scanned.largest, scanned.kind), plan.waiting, ranks.size());
+  auto shuffle = plan_shuffle(cells, scanned.entries, gene_bytes, value_bytes_for(scanned.largest, scanned.kind),
+                              plan.waiting, ranks.size());
   shuffle.windows = ranks.max(shuffle.windows);  // a rank's free memory is its own, the windows are everybody's
   std::vector<ShuffledSource> shuffled;
   auto next_kept = kept_rows.begin();
@@ -181,7 +204,9 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
     RowRange const share = sources[i].matrix->share();
     auto const begin = std::lower_bound(next_kept, kept_rows.end(), sources[i].first_row + share.begin);
     auto const end = std::lower_bound(begin, kept_rows.end(), sources[i].first_row + share.end);
-    shuffled.push_back({*scanned.scans[i], std::span(position).subspan(static_cast<std::size_t>(begin - kept_rows.begin()), static_cast<std::size_t>(end - begin))});
+    shuffled.push_back(
+        {*scanned.scans[i], std::span(position).subspan(static_cast<std::size_t>(begin - kept_rows.begin()),
+                                                        static_cast<std::size_t>(end - begin))});
   }
   auto const row_entries = shuffled_row_entries(ranks, shuffle, shuffled, scanned.gene_to);
   RowRange const own = shuffle.share(ranks.rank(), ranks.size());
@@ -222,7 +247,8 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
       if (name == "split" || name == "held_out" || name == "source_row" || name == "source_file") continue;  // ours
       rows.columns.push_back(take_column(joined_column(sources, name), name, kept_rows, order, own));
     }
-    if (sources.size() > 1) rows.columns.push_back(take_column(file_column(sources), "source_file", kept_rows, order, own));
+    if (sources.size() > 1)
+      rows.columns.push_back(take_column(file_column(sources), "source_file", kept_rows, order, own));
   });
   AtlasNotes notes;
   notes.holds_counts = scanned.kind != ValueKind::log;
@@ -233,7 +259,8 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   summary.index_bytes = form.genes <= 256 ? 1 : form.genes <= 65536 ? 2 : 4;
   summary.index_type = fmt::format("uint{}", 8 * summary.index_bytes);
   auto told = summary.json();
-  for (auto& input : told["files"]) input.erase("remark");  // quotes the first fault that was met, which depends on the ranks
+  for (auto& input : told["files"])
+    input.erase("remark");  // quotes the first fault that was met, which depends on the ranks
   notes.details = {{"ingest", told}};
   writer.finish(rows, {scanned.genes, {}}, notes);
 

@@ -1,4 +1,5 @@
-// retort-measure: what this cluster gives the programs, before a long job: sums between ranks, reading and writing together.
+// retort-measure: what this cluster gives the programs, before a long job: sums between ranks, reading and writing
+// together.
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -40,12 +41,14 @@ double seconds_of(Communicator const& ranks, std::int64_t repeats, Work const& w
   return median(seconds);
 }
 
-// The sum of gradients as training does it (one block a rank), and the MPI library's own beside it. In nccl-tests' terms:
-// algbw = bytes / time, busbw = algbw * 2 (n - 1) / n.
+// The sum of gradients as training does it (one block a rank), and the MPI library's own beside it. In nccl-tests'
+// terms: algbw = bytes / time, busbw = algbw * 2 (n - 1) / n.
 void measure_sums(Session& session, MeasureOptions const& options, nlohmann::json& results) {
   auto const& ranks = session.ranks;
   ShardPlan const plan(session.run.shards, ranks.rank(), ranks.size());
-  if (ranks.is_root()) std::printf("%14s %14s %12s %12s %14s %12s\n", "all-reduce, B", "ordered, us", "algbw, GB/s", "busbw, GB/s", "MPI's own, us", "ratio");
+  if (ranks.is_root())
+    std::printf("%14s %14s %12s %12s %14s %12s\n", "all-reduce, B", "ordered, us", "algbw, GB/s", "busbw, GB/s",
+                "MPI's own, us", "ratio");
   for (std::int64_t const bytes : options.bytes) {
     auto const length = std::max<std::int64_t>(1, bytes / std::int64_t{sizeof(float)});
     OrderedSum<float> sum(ranks, plan, length);
@@ -55,8 +58,11 @@ void measure_sums(Session& session, MeasureOptions const& options, nlohmann::jso
     double const theirs = seconds_of(ranks, options.repeats, [&] { ranks.sum(std::span(values)); });
     double const algbw = static_cast<double>(length) * sizeof(float) / ours / 1e9;
     double const busbw = algbw * 2 * (ranks.size() - 1) / ranks.size();
-    if (ranks.is_root()) std::printf("%14s %14.1f %12.2f %12.2f %14.1f %12.2f\n", with_commas(bytes).c_str(), ours * 1e6, algbw, busbw, theirs * 1e6, theirs / ours);
-    results["sums"].push_back({{"bytes", bytes}, {"ordered_seconds", ours}, {"algbw", algbw}, {"busbw", busbw}, {"mpi_seconds", theirs}});
+    if (ranks.is_root())
+      std::printf("%14s %14.1f %12.2f %12.2f %14.1f %12.2f\n", with_commas(bytes).c_str(), ours * 1e6, algbw, busbw,
+                  theirs * 1e6, theirs / ours);
+    results["sums"].push_back(
+        {{"bytes", bytes}, {"ordered_seconds", ours}, {"algbw", algbw}, {"busbw", busbw}, {"mpi_seconds", theirs}});
   }
 }
 
@@ -85,8 +91,10 @@ void measure_files(Session& session, MeasureOptions const& options, nlohmann::js
     if (ranks.is_root()) std::filesystem::remove(file, ignored);
   });
   double const gigabytes = static_cast<double>(bytes) / 1e9;
-  if (ranks.is_root()) std::printf("write and flush  %8.2f GB/s\nread (cached)    %8.2f GB/s\n", gigabytes / write, gigabytes / read);
-  results["files"] = {{"bytes", bytes}, {"write_gb_per_second", gigabytes / write}, {"read_gb_per_second", gigabytes / read}};
+  if (ranks.is_root())
+    std::printf("write and flush  %8.2f GB/s\nread (cached)    %8.2f GB/s\n", gigabytes / write, gigabytes / read);
+  results["files"] = {
+      {"bytes", bytes}, {"write_gb_per_second", gigabytes / write}, {"read_gb_per_second", gigabytes / read}};
 }
 
 void measure(Session& session, MeasureOptions const& options) {
@@ -111,7 +119,8 @@ void measure(Session& session, MeasureOptions const& options) {
 
 int main(int argc, char** argv) {
   MeasureOptions options;
-  OptionTable table("retort-measure", "measures sums between ranks, reading and writing, and refuses libraries that do not match");
+  OptionTable table("retort-measure",
+                    "measures sums between ranks, reading and writing, and refuses libraries that do not match");
   table.add("measure.bytes", options.bytes, "sizes of the sums between ranks")
       .add("measure.repeats", options.repeats, "times that each is done; the median counts")
       .add("measure.file_bytes", options.file_bytes, "size of the file that all ranks write and read together");

@@ -24,26 +24,33 @@ namespace {
 
 // Takes over the model of another atlas; no cell is read, embedding registers this atlas's genes to the model's.
 void import_model(Session& session, FoundationOptions const& options) {
-  auto const folder = session.product(options.model, "foundation", {"config.json", "encoder.safetensors", "decoder.safetensors"});
+  auto const folder =
+      session.product(options.model, "foundation", {"config.json", "encoder.safetensors", "decoder.safetensors"});
   if (session.is_done({options.import})) return;
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
     std::filesystem::path const from = options.import;
     auto model = std::filesystem::exists(from / "config.json") ? Foundation::load(from) : import_scimilarity(from);
-    session.say(fmt::format("imported '{}': {} genes, {} latents, weights {}", options.import, with_commas(model.shape().genes), model.shape().latent, model.weights_hash()));
+    session.say(fmt::format("imported '{}': {} genes, {} latents, weights {}", options.import,
+                            with_commas(model.shape().genes), model.shape().latent, model.weights_hash()));
     if (!session.dry_run) model.save(folder, model.gene_names(), {{"imported_from", options.import}});
   });
   if (!session.dry_run) session.set_done({folder});
 }
 
-void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64_t fit_cells, ShardPlan const& plan, std::int64_t parameters) {
+void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64_t fit_cells, ShardPlan const& plan,
+                std::int64_t parameters) {
   auto const steps = options.steps_for(fit_cells);
   // Weights, gradients, the sum, two moments; activations are small beside them.
   auto const memory = parameters * std::int64_t{sizeof(float)} * 5;
-  std::printf("atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
-              atlas.file().c_str(), with_commas(fit_cells).c_str(), with_commas(atlas.cells()).c_str(), with_commas(atlas.genes()).c_str(),
-              with_commas(parameters).c_str(), with_commas(steps).c_str(), with_commas(options.order.batch).c_str(),
-              static_cast<double>(steps * options.order.batch) / static_cast<double>(fit_cells), plan.shards(), plan.ranks(), with_commas(memory / 1'000'000 + 300).c_str());
+  std::printf(
+      "atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s "
+      "of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
+      atlas.file().c_str(), with_commas(fit_cells).c_str(), with_commas(atlas.cells()).c_str(),
+      with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
+      with_commas(options.order.batch).c_str(),
+      static_cast<double>(steps * options.order.batch) / static_cast<double>(fit_cells), plan.shards(), plan.ranks(),
+      with_commas(memory / 1'000'000 + 300).c_str());
 }
 
 // Everything that a step changes, by the names that checkpoints know it under.
@@ -61,7 +68,8 @@ std::map<std::string, at::Tensor> training_state(Foundation& model, FlatAdamw co
 
 void train(Session& session, FoundationOptions& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
-  auto const model_folder = session.product(options.model, "foundation", {"config.json", "encoder.safetensors", "decoder.safetensors"});
+  auto const model_folder =
+      session.product(options.model, "foundation", {"config.json", "encoder.safetensors", "decoder.safetensors"});
   session.ranks.together([&] { require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;
 
@@ -77,7 +85,9 @@ void train(Session& session, FoundationOptions& options) {
     labels = file.labels(options.label);
     shared_out.emplace(session.run.shards, session.ranks.rank(), session.ranks.size());
     batches.emplace(file, rows_of_part(file, Part::fit), labels.codes, options.order, *shared_out, seed);
-    if (batches->cells_of_a_shard() < 2) fail(ExitCode::usage, "foundation.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}", options.order.batch, 2 * shared_out->shards());
+    if (batches->cells_of_a_shard() < 2)
+      fail(ExitCode::usage, "foundation.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}",
+           options.order.batch, 2 * shared_out->shards());
     options.shape.genes = file.genes();
     built.emplace(options.shape, seed);
   });
@@ -101,9 +111,13 @@ void train(Session& session, FoundationOptions& options) {
   FlatAdamw optimiser(arena, options.adamw);
 
   auto const mix = stream.label_mix(0, std::min<std::int64_t>(steps, 100));
-  session.folder.note("batches", {{"label_entropy", mix.entropy}, {"label_entropy_ideal", mix.ideal}, {"cells", stream.rows()}, {"steps", steps}});
-  session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells; label entropy of a batch {:.3f}, ideal {:.3f}", with_commas(stream.rows()),
-                          with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch, mix.entropy, mix.ideal));
+  session.folder.note(
+      "batches",
+      {{"label_entropy", mix.entropy}, {"label_entropy_ideal", mix.ideal}, {"cells", stream.rows()}, {"steps", steps}});
+  session.say(fmt::format(
+      "{} cells, {} genes, {} parameters; {} steps of {} cells; label entropy of a batch {:.3f}, ideal {:.3f}",
+      with_commas(stream.rows()), with_commas(atlas.genes()), with_commas(parameters), with_commas(steps),
+      options.order.batch, mix.entropy, mix.ideal));
   auto progress = session.progress("train-foundation", steps * options.order.batch, "cells");
   StepStatistics losses;
 
@@ -126,7 +140,8 @@ void train(Session& session, FoundationOptions& options) {
       for (int shard = first; shard < first + shards; ++shard) of_block.push_back(stream.shard(step, shard));
       read_seconds += watch.lap();
       arena.begin_block(b);
-      (training.block_loss(of_block, seed, step, first, arena.statistics()) / static_cast<double>(plan.shards())).backward();
+      (training.block_loss(of_block, seed, step, first, arena.statistics()) / static_cast<double>(plan.shards()))
+          .backward();
       compute_seconds += watch.lap();
     }
 
@@ -137,7 +152,8 @@ void train(Session& session, FoundationOptions& options) {
 
     // Refuse what is not finite: the sums are the same on all ranks, so all fail here.
     double const norm = arena.norm();
-    require_finite(session.ranks, arena, losses.loss, norm, "Lower foundation.rate or set foundation.clip", &checkpoints);
+    require_finite(session.ranks, arena, losses.loss, norm, "Lower foundation.rate or set foundation.clip",
+                   &checkpoints);
 
     // Step.
     double const rate = learning_rate(step, steps, options.rate, options.warm_up_share);
@@ -145,8 +161,10 @@ void train(Session& session, FoundationOptions& options) {
 
     // Log.
     double const step_seconds = watch.lap();
-    session.folder.step({"step", "loss", "reconstruction", "triplet", "triplets", "norm", "rate", "read_seconds", "compute_seconds", "sum_seconds", "step_seconds"},
-                        {static_cast<double>(step), losses.loss, losses.reconstruction, losses.triplet, losses.triplets, norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
+    session.folder.step({"step", "loss", "reconstruction", "triplet", "triplets", "norm", "rate", "read_seconds",
+                         "compute_seconds", "sum_seconds", "step_seconds"},
+                        {static_cast<double>(step), losses.loss, losses.reconstruction, losses.triplet, losses.triplets,
+                         norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
     progress.update((step + 1) * options.order.batch, fmt::format("loss {:.4f}", losses.loss));
 
     // Checkpoint, and stop where asked to.
@@ -159,10 +177,20 @@ void train(Session& session, FoundationOptions& options) {
   session.ranks.together([&] {
     if (!session.ranks.is_root()) return;
     model.save(model_folder, atlas.gene_names(),
-               {{"vocabulary", atlas.vocabulary_hash()}, {"holds_counts", atlas.holds_counts()}, {"label", labels.column}, {"classes", labels.names},
-                {"training", {{"cells", stream.rows()}, {"steps", steps}, {"loss", losses.loss}, {"reconstruction", losses.reconstruction}, {"triplet", losses.triplet}, {"settings", session.table.fingerprint()}}}});
+               {{"vocabulary", atlas.vocabulary_hash()},
+                {"holds_counts", atlas.holds_counts()},
+                {"label", labels.column},
+                {"classes", labels.names},
+                {"training",
+                 {{"cells", stream.rows()},
+                  {"steps", steps},
+                  {"loss", losses.loss},
+                  {"reconstruction", losses.reconstruction},
+                  {"triplet", losses.triplet},
+                  {"settings", session.table.fingerprint()}}}});
   });
-  session.say(fmt::format("wrote '{}': loss {:.4f}, reconstruction {:.4f}, triplet {:.4f}", model_folder.string(), losses.loss, losses.reconstruction, losses.triplet));
+  session.say(fmt::format("wrote '{}': loss {:.4f}, reconstruction {:.4f}, triplet {:.4f}", model_folder.string(),
+                          losses.loss, losses.reconstruction, losses.triplet));
   session.set_done({model_folder});
 }
 

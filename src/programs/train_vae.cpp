@@ -21,8 +21,10 @@ using namespace retort;
 
 namespace {
 
-// Latents of all cells, each rank its rows, in blocks that begin at fixed rows: a cell's latents have the same bits on any number of ranks.
-void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std::filesystem::path const& file, std::string const& weights) {
+// Latents of all cells, each rank its rows, in blocks that begin at fixed rows: a cell's latents have the same bits on
+// any number of ranks.
+void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std::filesystem::path const& file,
+                   std::string const& weights) {
   auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
   std::vector<float> latents(static_cast<std::size_t>(rows.size() * vae.width()));  // [rows, width]
   auto progress = session.progress("latents", rows.size(), "cells");
@@ -38,7 +40,9 @@ void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std
   progress.finish();
   session.ranks.barrier();
   double const seconds = watch.seconds();
-  session.folder.note("embedded", {{"cells", atlas.cells()}, {"seconds", seconds}, {"cells_per_second", static_cast<double>(atlas.cells()) / seconds}});
+  session.folder.note("embedded", {{"cells", atlas.cells()},
+                                   {"seconds", seconds},
+                                   {"cells_per_second", static_cast<double>(atlas.cells()) / seconds}});
   write_features(session.ranks, file, atlas, rows, latents, vae.width(), weights);
 }
 
@@ -49,12 +53,16 @@ void require_length(Session& session, Atlas const& atlas, std::int64_t length) {
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const block = atlas.read(begin, std::min(rows.end, begin + rows_of_an_inference_block));
-      for (std::size_t i = 0; i + 1 < block.indptr.size(); ++i) longest = std::max(longest, block.indptr[i + 1] - block.indptr[i]);
+      for (std::size_t i = 0; i + 1 < block.indptr.size(); ++i)
+        longest = std::max(longest, block.indptr[i + 1] - block.indptr[i]);
     }
   });
   longest = session.ranks.max(longest);
   session.ranks.together([&] {
-    if (longest > length) fail(ExitCode::bad_input, "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", longest, length);
+    if (longest > length)
+      fail(ExitCode::bad_input,
+           "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", longest,
+           length);
   });
 }
 
@@ -67,7 +75,8 @@ void start_at_components(Session const& session, ShardPlan const& plan, Atlas co
     rows.resize(std::min(rows.size(), most_cells));
     for (int shard = plan.begin(); shard < plan.end(); ++shard) {
       auto const share = share_of(std::ssize(rows), shard, plan.shards());
-      counts.push_back(atlas.read(std::span(rows).subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()))));
+      counts.push_back(atlas.read(
+          std::span(rows).subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()))));
     }
   });
   auto const vectors = vae.gene_vectors();
@@ -76,7 +85,8 @@ void start_at_components(Session const& session, ShardPlan const& plan, Atlas co
 
 void train(Session& session, VaeOptions const& options) {
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
-  auto const folder = session.product(options.vae, "vae", {"config.json", "scldm_vae.safetensors", "scvi_vae.safetensors"});
+  auto const folder =
+      session.product(options.vae, "vae", {"config.json", "scldm_vae.safetensors", "scvi_vae.safetensors"});
   auto const latents_file = session.product(options.latents, "latents.h5ad");
   session.ranks.together([&] { require_cpu(session.run.device), require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;
@@ -89,10 +99,16 @@ void train(Session& session, VaeOptions const& options) {
   std::unique_ptr<CellVae> vae;
   session.ranks.together([&] {
     Atlas const& file = opened.emplace(atlas_file);
-    if (!file.holds_counts()) fail(ExitCode::bad_input, "'{}' holds log values (the autoencoder is a model of counts) Ingest a file with counts", atlas_file.string());
+    if (!file.holds_counts())
+      fail(ExitCode::bad_input,
+           "'{}' holds log values (the autoencoder is a model of counts) Ingest a file with counts",
+           atlas_file.string());
     shared_out.emplace(session.run.shards, session.ranks.rank(), session.ranks.size());
-    batches.emplace(file, rows_of_part(file, Part::fit), file.labels().codes, options.order, *shared_out, seed, CellValues::counts);
-    if (options.is_scvi() && batches->cells_of_a_shard() < 2) fail(ExitCode::usage, "vae.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}", options.order.batch, 2 * shared_out->shards());
+    batches.emplace(file, rows_of_part(file, Part::fit), file.labels().codes, options.order, *shared_out, seed,
+                    CellValues::counts);
+    if (options.is_scvi() && batches->cells_of_a_shard() < 2)
+      fail(ExitCode::usage, "vae.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}",
+           options.order.batch, 2 * shared_out->shards());
     vae = options.make(file.genes(), seed);
   });
   Atlas const& atlas = *opened;
@@ -104,14 +120,19 @@ void train(Session& session, VaeOptions const& options) {
   auto const parameters = vae->parameters().count();
   if (session.dry_run) {
     if (session.ranks.is_root())
-      std::printf("atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
-                  atlas_file.c_str(), with_commas(stream.rows()).c_str(), with_commas(atlas.cells()).c_str(), with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
-                  with_commas(options.order.batch).c_str(), static_cast<double>(steps) / epoch_steps, plan.shards(), plan.ranks(),
-                  with_commas((parameters * 28 + stream.cells_of_a_shard() * atlas.genes() * 24) / 1'000'000 + 300).c_str());
+      std::printf(
+          "atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            "
+          "%s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
+          atlas_file.c_str(), with_commas(stream.rows()).c_str(), with_commas(atlas.cells()).c_str(),
+          with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
+          with_commas(options.order.batch).c_str(), static_cast<double>(steps) / epoch_steps, plan.shards(),
+          plan.ranks(),
+          with_commas((parameters * 28 + stream.cells_of_a_shard() * atlas.genes() * 24) / 1'000'000 + 300).c_str());
     return;
   }
 
-  if (!options.is_scvi() && options.token_genes == "expressed" && options.scldm.length > 0) require_length(session, atlas, options.scldm.length);
+  if (!options.is_scvi() && options.token_genes == "expressed" && options.scldm.length > 0)
+    require_length(session, atlas, options.scldm.length);
   Checkpoints const checkpoints(session);
   auto const saved = checkpoints.newest();
   if (!saved && options.starts_at_components()) start_at_components(session, plan, atlas, *vae);
@@ -119,7 +140,9 @@ void train(Session& session, VaeOptions const& options) {
   GradientArena& arena = *held;
   arena.broadcast_weights();
   FlatAdamw optimiser(arena, options.adamw());
-  session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells", with_commas(stream.rows()), with_commas(atlas.genes()), with_commas(parameters), with_commas(steps), options.order.batch));
+  session.say(fmt::format("{} cells, {} genes, {} parameters; {} steps of {} cells", with_commas(stream.rows()),
+                          with_commas(atlas.genes()), with_commas(parameters), with_commas(steps),
+                          options.order.batch));
   auto progress = session.progress("train-vae", steps * options.order.batch, "cells");
   double recent = 0;
 
@@ -141,8 +164,11 @@ void train(Session& session, VaeOptions const& options) {
       auto batch = stream.shard(step, shard);
       read_seconds += watch.lap();
       arena.begin_shard(shard);
-      VaeDraw const draw{Random(seed, purpose::vae, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard)), options.kl_weight_at(step, epoch_steps), precision};
-      auto const loss = vae->shard_loss(std::make_shared<CsrBlock const>(std::move(batch.cells)), draw, arena.statistics());
+      VaeDraw const draw{
+          Random(seed, purpose::vae, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard)),
+          options.kl_weight_at(step, epoch_steps), precision};
+      auto const loss =
+          vae->shard_loss(std::make_shared<CsrBlock const>(std::move(batch.cells)), draw, arena.statistics());
       (loss / static_cast<double>(plan.shards())).backward();
       compute_seconds += watch.lap();
     }
@@ -165,8 +191,10 @@ void train(Session& session, VaeOptions const& options) {
     // Log.
     recent = step ? 0.99 * recent + 0.01 * error : error;
     double const step_seconds = watch.lap();
-    session.folder.step({"step", "loss", "reconstruction", "kl", "norm", "rate", "read_seconds", "compute_seconds", "sum_seconds", "step_seconds"},
-                        {static_cast<double>(step), loss, error, kl, norm, rate, read_seconds, compute_seconds, sum_seconds, step_seconds});
+    session.folder.step({"step", "loss", "reconstruction", "kl", "norm", "rate", "read_seconds", "compute_seconds",
+                         "sum_seconds", "step_seconds"},
+                        {static_cast<double>(step), loss, error, kl, norm, rate, read_seconds, compute_seconds,
+                         sum_seconds, step_seconds});
     progress.update((step + 1) * options.order.batch, fmt::format("error {:.2f}", recent));
 
     // Checkpoint, and stop where asked to.
@@ -182,7 +210,8 @@ void train(Session& session, VaeOptions const& options) {
     if (session.ranks.is_root()) vae->save(folder, {atlas.gene_names(), atlas.identity()});
   });
   write_latents(session, atlas, *vae, latents_file, vae->parameters().hash());
-  session.say(fmt::format("wrote '{}' and '{}': {} latents a cell, reconstruction error {:.2f} a cell", folder.string(), latents_file.string(), vae->width(), recent));
+  session.say(fmt::format("wrote '{}' and '{}': {} latents a cell, reconstruction error {:.2f} a cell", folder.string(),
+                          latents_file.string(), vae->width(), recent));
   session.set_done({folder, latents_file});
 }
 
@@ -190,7 +219,8 @@ void train(Session& session, VaeOptions const& options) {
 
 int main(int argc, char** argv) {
   VaeOptions options;
-  OptionTable table("retort-train-vae", "trains an autoencoder of counts on an atlas, and writes the latents of all cells");
+  OptionTable table("retort-train-vae",
+                    "trains an autoencoder of counts on an atlas, and writes the latents of all cells");
   add_vae_options(table, options);
   return run_program(argc, argv, table, [&](Session& session) {
     session.ranks.together([&] { options.check(); });

@@ -41,14 +41,16 @@ class BlockTree {
   static constexpr std::int64_t piece = 4096;  // stays in the first-level cache while the tree walks over it
 
   struct Node {
-    HeldBlock<Value> block;    // values are null where the node has children:
-    std::size_t right = 0;     // the left one is the next node
+    HeldBlock<Value> block;  // values are null where the node has children:
+    std::size_t right = 0;   // the left one is the next node
   };
 
   void build(ShardBlock shards, std::vector<HeldBlock<Value>> const& held, std::size_t depth) {
     std::size_t const here = nodes_.size();
     nodes_.emplace_back();
-    auto const found = std::find_if(held.begin(), held.end(), [&](auto const& one) { return one.shards.begin == shards.begin && one.shards.width == shards.width; });
+    auto const found = std::find_if(held.begin(), held.end(), [&](auto const& one) {
+      return one.shards.begin == shards.begin && one.shards.width == shards.width;
+    });
     if (found != held.end()) {
       nodes_[here].block = *found;
       return;

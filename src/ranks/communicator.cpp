@@ -39,22 +39,53 @@ void mpi_check(int code, char const* operation) {
   fail(ExitCode::failed, "MPI failed in '{}' ({}). Another rank or the network may be down", operation, text);
 }
 
-template <> MPI_Datatype mpi_type<char>() { return MPI_CHAR; }
-template <> MPI_Datatype mpi_type<std::int8_t>() { return MPI_INT8_T; }
-template <> MPI_Datatype mpi_type<std::uint8_t>() { return MPI_UINT8_T; }
-template <> MPI_Datatype mpi_type<std::uint16_t>() { return MPI_UINT16_T; }
-template <> MPI_Datatype mpi_type<std::int32_t>() { return MPI_INT32_T; }
-template <> MPI_Datatype mpi_type<std::uint32_t>() { return MPI_UINT32_T; }
-template <> MPI_Datatype mpi_type<std::int64_t>() { return MPI_INT64_T; }
-template <> MPI_Datatype mpi_type<std::uint64_t>() { return MPI_UINT64_T; }
-template <> MPI_Datatype mpi_type<float>() { return MPI_FLOAT; }
-template <> MPI_Datatype mpi_type<double>() { return MPI_DOUBLE; }
+template <>
+MPI_Datatype mpi_type<char>() {
+  return MPI_CHAR;
+}
+template <>
+MPI_Datatype mpi_type<std::int8_t>() {
+  return MPI_INT8_T;
+}
+template <>
+MPI_Datatype mpi_type<std::uint8_t>() {
+  return MPI_UINT8_T;
+}
+template <>
+MPI_Datatype mpi_type<std::uint16_t>() {
+  return MPI_UINT16_T;
+}
+template <>
+MPI_Datatype mpi_type<std::int32_t>() {
+  return MPI_INT32_T;
+}
+template <>
+MPI_Datatype mpi_type<std::uint32_t>() {
+  return MPI_UINT32_T;
+}
+template <>
+MPI_Datatype mpi_type<std::int64_t>() {
+  return MPI_INT64_T;
+}
+template <>
+MPI_Datatype mpi_type<std::uint64_t>() {
+  return MPI_UINT64_T;
+}
+template <>
+MPI_Datatype mpi_type<float>() {
+  return MPI_FLOAT;
+}
+template <>
+MPI_Datatype mpi_type<double>() {
+  return MPI_DOUBLE;
+}
 
 Communicator::Communicator(MPI_Comm owned) : handle_(owned) {
   mpi_check(MPI_Comm_rank(handle_, &rank_), "rank");
   mpi_check(MPI_Comm_size(handle_, &size_), "size");
 }
-Communicator::Communicator(Communicator&& other) noexcept : handle_(other.handle_), rank_(other.rank_), size_(other.size_) {
+Communicator::Communicator(Communicator&& other) noexcept
+    : handle_(other.handle_), rank_(other.rank_), size_(other.size_) {
   other.handle_ = MPI_COMM_NULL;
 }
 Communicator::~Communicator() {
@@ -96,18 +127,25 @@ Value reduce(MPI_Comm handle, Value value, MPI_Op operation, char const* name) {
 }  // namespace
 
 template <class Value>
-Value Communicator::sum(Value value) const { return reduce(handle_, value, MPI_SUM, "sum"); }
+Value Communicator::sum(Value value) const {
+  return reduce(handle_, value, MPI_SUM, "sum");
+}
 template <class Value>
-Value Communicator::max(Value value) const { return reduce(handle_, value, MPI_MAX, "maximum"); }
+Value Communicator::max(Value value) const {
+  return reduce(handle_, value, MPI_MAX, "maximum");
+}
 template <class Value>
-Value Communicator::min(Value value) const { return reduce(handle_, value, MPI_MIN, "minimum"); }
+Value Communicator::min(Value value) const {
+  return reduce(handle_, value, MPI_MIN, "minimum");
+}
 
 template <class Value>
 void Communicator::sum(std::span<Value> values) const {
   Operation waiting("sum of an array");
   for (std::int64_t at = 0; at < std::ssize(values); at += largest_piece) {
     auto const count = static_cast<int>(std::min(largest_piece, std::ssize(values) - at));
-    mpi_check(MPI_Allreduce(MPI_IN_PLACE, values.data() + at, count, mpi_type<Value>(), MPI_SUM, handle_), "sum of an array");
+    mpi_check(MPI_Allreduce(MPI_IN_PLACE, values.data() + at, count, mpi_type<Value>(), MPI_SUM, handle_),
+              "sum of an array");
   }
 }
 
@@ -168,21 +206,26 @@ std::vector<Value> Communicator::exchange(std::vector<std::vector<Value>> const&
   std::vector<std::int64_t> send(ranks), receive(ranks);
   for (std::size_t r = 0; r < ranks; ++r) send[r] = std::ssize(to[r]);
   mpi_check(MPI_Alltoall(send.data(), 1, MPI_INT64_T, receive.data(), 1, MPI_INT64_T, handle_), "exchange of sizes");
-  std::vector<Value> received(static_cast<std::size_t>(std::accumulate(receive.begin(), receive.end(), std::int64_t{0})));
+  std::vector<Value> received(
+      static_cast<std::size_t>(std::accumulate(receive.begin(), receive.end(), std::int64_t{0})));
   std::vector<MPI_Request> requests;
   std::int64_t at = 0;
   constexpr int tag = 11;
   for (std::size_t r = 0; r < ranks; at += receive[r], ++r) {
     for (std::int64_t piece = 0; piece < receive[r]; piece += largest_piece) {
       auto const count = static_cast<int>(std::min(largest_piece, receive[r] - piece));
-      mpi_check(MPI_Irecv(received.data() + at + piece, count, mpi_type<Value>(), static_cast<int>(r), tag, handle_, &requests.emplace_back()), "exchange");
+      mpi_check(MPI_Irecv(received.data() + at + piece, count, mpi_type<Value>(), static_cast<int>(r), tag, handle_,
+                          &requests.emplace_back()),
+                "exchange");
     }
   }
   for (std::size_t step = 0; step < ranks; ++step) {  // each rank begins with another peer, so that none is flooded
     std::size_t const r = (static_cast<std::size_t>(rank_) + step) % ranks;
     for (std::int64_t piece = 0; piece < send[r]; piece += largest_piece) {
       auto const count = static_cast<int>(std::min(largest_piece, send[r] - piece));
-      mpi_check(MPI_Isend(to[r].data() + piece, count, mpi_type<Value>(), static_cast<int>(r), tag, handle_, &requests.emplace_back()), "exchange");
+      mpi_check(MPI_Isend(to[r].data() + piece, count, mpi_type<Value>(), static_cast<int>(r), tag, handle_,
+                          &requests.emplace_back()),
+                "exchange");
     }
   }
   mpi_check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "exchange");
@@ -226,15 +269,15 @@ std::string host_name() {
   return name.substr(0, name.find('.'));
 }
 
-#define RETORT_REDUCIBLE(Value)                                       \
-  template Value Communicator::sum(Value) const;                      \
-  template Value Communicator::max(Value) const;                      \
-  template Value Communicator::min(Value) const;                      \
+#define RETORT_REDUCIBLE(Value)                  \
+  template Value Communicator::sum(Value) const; \
+  template Value Communicator::max(Value) const; \
+  template Value Communicator::min(Value) const; \
   template void Communicator::sum(std::span<Value>) const;
-#define RETORT_MOVABLE(Value)                                                             \
-  template void Communicator::broadcast(std::span<Value>, int) const;                     \
-  template std::vector<Value> Communicator::gather(Value) const;                          \
-  template std::vector<Value> Communicator::gather(std::span<Value const>) const;         \
+#define RETORT_MOVABLE(Value)                                                     \
+  template void Communicator::broadcast(std::span<Value>, int) const;             \
+  template std::vector<Value> Communicator::gather(Value) const;                  \
+  template std::vector<Value> Communicator::gather(std::span<Value const>) const; \
   template std::vector<Value> Communicator::exchange(std::vector<std::vector<Value>> const&) const;
 RETORT_REDUCIBLE(int)
 RETORT_REDUCIBLE(std::uint32_t)

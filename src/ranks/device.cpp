@@ -10,7 +10,8 @@
 namespace retort {
 
 c10::Device choose_device(Communicator const& ranks, std::string const& asked) {
-  if (asked != "auto" && asked != "cpu" && asked != "cuda") fail(ExitCode::usage, "'{}' is not a value of 'run.device'. Use auto, cpu or cuda", asked);
+  if (asked != "auto" && asked != "cpu" && asked != "cuda")
+    fail(ExitCode::usage, "'{}' is not a value of 'run.device'. Use auto, cpu or cuda", asked);
   if (asked == "cpu") return c10::kCPU;
   int gpus = 0;
 #if RETORT_USE_GPU
@@ -19,7 +20,10 @@ c10::Device choose_device(Communicator const& ranks, std::string const& asked) {
   int const place = ranks.node().rank();
   bool const everywhere = ranks.min(place < gpus ? 1 : 0) == 1;
   if (!everywhere) {
-    if (asked == "cuda") fail(ExitCode::usage, "run.device is cuda, but {} (a rank would have none). {}", nccl_is_built() ? "there are fewer GPUs than ranks on a node" : "this build has no CUDA", nccl_is_built() ? "Start one rank a GPU" : "Build with --preset gpu");
+    if (asked == "cuda")
+      fail(ExitCode::usage, "run.device is cuda, but {} (a rank would have none). {}",
+           nccl_is_built() ? "there are fewer GPUs than ranks on a node" : "this build has no CUDA",
+           nccl_is_built() ? "Start one rank a GPU" : "Build with --preset gpu");
     return c10::kCPU;
   }
   c10::Device const device(c10::kCUDA, static_cast<c10::DeviceIndex>(place));
@@ -30,7 +34,8 @@ c10::Device choose_device(Communicator const& ranks, std::string const& asked) {
 }
 
 void require_cpu(std::string const& asked) {
-  if (asked == "cuda") fail(ExitCode::usage, "run.device is cuda (this program computes on CPUs alone). Set it to auto or cpu");
+  if (asked == "cuda")
+    fail(ExitCode::usage, "run.device is cuda (this program computes on CPUs alone). Set it to auto or cpu");
 }
 
 }  // namespace retort

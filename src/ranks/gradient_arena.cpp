@@ -17,7 +17,8 @@ namespace retort {
 namespace {
 
 constexpr std::int64_t floats_of_a_line = 16;  // 64 bytes
-constexpr std::int64_t floats_of_a_piece = 4096;  // whose squares are summed in float lanes, and in double from there on
+constexpr std::int64_t floats_of_a_piece =
+    4096;  // whose squares are summed in float lanes, and in double from there on
 
 double sum_of_squares(float const* values, std::int64_t count) {  // `count` is a multiple of a line
   float lanes[floats_of_a_line] = {};
@@ -31,15 +32,18 @@ double sum_of_squares(float const* values, std::int64_t count) {  // `count` is 
 at::Tensor zeros_on_huge_pages(std::int64_t length, at::Device device) {
   if (!device.is_cpu()) return at::zeros({length}, at::TensorOptions().dtype(at::kFloat).device(device));
   auto const memory = large_array(static_cast<std::size_t>(length) * sizeof(float));
-  return at::from_blob(memory.get(), {length}, [memory](void*) {}, at::kFloat);
+  return at::from_blob(
+      memory.get(), {length}, [memory](void*) {}, at::kFloat);
 }
 
-std::int64_t padded(std::int64_t length) { return (length + floats_of_a_line - 1) / floats_of_a_line * floats_of_a_line; }
+std::int64_t padded(std::int64_t length) {
+  return (length + floats_of_a_line - 1) / floats_of_a_line * floats_of_a_line;
+}
 
 }  // namespace
 
-// A block of w shards is summed in tree order by a binary counter over pairs of shards: autograd adds the two shards of a
-// pair into one buffer, and finished buffers are added as the counter carries. Buffer 0 is the block itself.
+// A block of w shards is summed in tree order by a binary counter over pairs of shards: autograd adds the two shards of
+// a pair into one buffer, and finished buffers are added as the counter carries. Buffer 0 is the block itself.
 struct GradientArena::State {
   Communicator const& ranks;
   ShardPlan plan;
@@ -52,19 +56,25 @@ struct GradientArena::State {
   std::vector<double> own_squares;
   double* squares = nullptr;  // of each piece of the gradient, shared by the node
   OrderedSum<float> sum;
-  std::vector<std::vector<at::Tensor>> buffers;                    // [block][buffer], each [length]
-  std::vector<std::vector<std::vector<at::Tensor>>> gradients;     // [block][buffer][parameter]
+  std::vector<std::vector<at::Tensor>> buffers;                 // [block][buffer], each [length]
+  std::vector<std::vector<std::vector<at::Tensor>>> gradients;  // [block][buffer][parameter]
   std::unique_ptr<NcclSum> nccl;
   std::size_t block = 0, buffer = 0;
   int pair = -1;  // of the block, being filled; -1 between steps
 
   State(Communicator const& all, ShardPlan const& shards, std::vector<at::Tensor> list, std::int64_t statistics)
-      : ranks(all), plan(shards), parameters(std::move(list)), statistics_length(statistics), node(all.node()), sum(all, shards, lay_out()) {
+      : ranks(all),
+        plan(shards),
+        parameters(std::move(list)),
+        statistics_length(statistics),
+        node(all.node()),
+        sum(all, shards, lay_out()) {
     auto const device = parameters.empty() ? at::Device(at::kCPU) : parameters[0].device();
     weights = shared_array(device);
     auto const pieces = static_cast<std::size_t>((weights_length + floats_of_a_piece - 1) / floats_of_a_piece);
     own_squares.resize(pieces);
-    squares = shares(device) ? static_cast<double*>(new_window(std::ssize(own_squares) * std::int64_t{sizeof(double)})) : own_squares.data();
+    squares = shares(device) ? static_cast<double*>(new_window(std::ssize(own_squares) * std::int64_t{sizeof(double)}))
+                             : own_squares.data();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       at::NoGradGuard no_grad;
       auto view = weights.narrow(0, offsets[i], parameters[i].numel()).view(parameters[i].sizes());
@@ -84,7 +94,9 @@ struct GradientArena::State {
   }
 
   bool shares(at::Device device) const { return device.is_cpu() && node.size() > 1; }
-  void* new_window(std::int64_t bytes) { return windows.emplace_back(std::make_unique<NodeWindow>(node, node.is_root() ? bytes : 0))->piece(0); }
+  void* new_window(std::int64_t bytes) {
+    return windows.emplace_back(std::make_unique<NodeWindow>(node, node.is_root() ? bytes : 0))->piece(0);
+  }
   at::Tensor shared_array(at::Device device) {
     if (!shares(device)) return zeros_on_huge_pages(weights_length, device);
     void* const memory = new_window(weights_length * std::int64_t{sizeof(float)});
@@ -97,7 +109,8 @@ struct GradientArena::State {
 
   std::int64_t lay_out() {
     for (auto const& parameter : parameters) {
-      if (parameter.scalar_type() != at::kFloat) fail(ExitCode::failed, "a parameter is not float32 (the arena is one flat float32 array)");
+      if (parameter.scalar_type() != at::kFloat)
+        fail(ExitCode::failed, "a parameter is not float32 (the arena is one flat float32 array)");
       offsets.push_back(weights_length);
       weights_length += padded(parameter.numel());
     }
@@ -108,7 +121,8 @@ struct GradientArena::State {
     auto const b = buffers.size();
     buffers.emplace_back();
     gradients.emplace_back();
-    add_buffer(b, device.is_cpu() ? at::from_blob(sum.block(b).data(), {length}, at::kFloat).zero_() : zeros_on_huge_pages(length, device));
+    add_buffer(b, device.is_cpu() ? at::from_blob(sum.block(b).data(), {length}, at::kFloat).zero_()
+                                  : zeros_on_huge_pages(length, device));
   }
 
   void add_buffer(std::size_t b, at::Tensor const& memory) {
@@ -118,7 +132,8 @@ struct GradientArena::State {
       views.push_back(memory.narrow(0, offsets[p], parameters[p].numel()).view(parameters[p].sizes()));
   }
 
-  // From here on gradients go to buffer `i` of block `b`; those past the first are made when the counter first needs them.
+  // From here on gradients go to buffer `i` of block `b`; those past the first are made when the counter first needs
+  // them.
   void use(std::size_t b, std::size_t i) {
     while (buffers[b].size() <= i) add_buffer(b, zeros_on_huge_pages(length, weights.device()));
     block = b;
@@ -135,7 +150,8 @@ struct GradientArena::State {
   }
 };
 
-GradientArena::GradientArena(Communicator const& ranks, ShardPlan const& plan, std::vector<at::Tensor> parameters, std::int64_t statistics)
+GradientArena::GradientArena(Communicator const& ranks, ShardPlan const& plan, std::vector<at::Tensor> parameters,
+                             std::int64_t statistics)
     : state_(std::make_unique<State>(ranks, plan, std::move(parameters), statistics)) {}
 GradientArena::~GradientArena() = default;
 
@@ -170,12 +186,16 @@ void GradientArena::begin_block(std::size_t b) {
   }
   statistics().zero_();
   for (at::Tensor const& gradient : s.gradients[b][0]) {
-    if (gradient.dim() < 2) gradient.zero_();
-    else gradient.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+    if (gradient.dim() < 2)
+      gradient.zero_();
+    else
+      gradient.data_ptr<float>()[0] = std::numeric_limits<float>::quiet_NaN();
   }
 }
 
-at::Tensor GradientArena::statistics() { return state_->buffers[state_->block][state_->buffer].narrow(0, state_->weights_length, state_->statistics_length); }
+at::Tensor GradientArena::statistics() {
+  return state_->buffers[state_->block][state_->buffer].narrow(0, state_->weights_length, state_->statistics_length);
+}
 
 at::Tensor GradientArena::sum() {
   State& s = *state_;
@@ -193,9 +213,12 @@ at::Tensor GradientArena::sum() {
   return s.total.narrow(0, 0, s.weights_length);
 }
 
-at::Tensor GradientArena::summed_statistics() const { return state_->total.narrow(0, state_->weights_length, state_->statistics_length); }
+at::Tensor GradientArena::summed_statistics() const {
+  return state_->total.narrow(0, state_->weights_length, state_->statistics_length);
+}
 bool GradientArena::own_is_finite() const {
-  return std::all_of(state_->buffers.begin(), state_->buffers.end(), [](auto const& block) { return block[0].isfinite().all().template item<bool>(); });
+  return std::all_of(state_->buffers.begin(), state_->buffers.end(),
+                     [](auto const& block) { return block[0].isfinite().all().template item<bool>(); });
 }
 double GradientArena::norm() {
   State& s = *state_;

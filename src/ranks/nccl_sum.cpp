@@ -14,7 +14,9 @@ namespace retort {
 
 namespace {
 void nccl_check(ncclResult_t code, char const* operation) {
-  if (code != ncclSuccess) fail(ExitCode::failed, "NCCL failed in '{}' ({}). Set NCCL_DEBUG=INFO to see why", operation, ncclGetErrorString(code));
+  if (code != ncclSuccess)
+    fail(ExitCode::failed, "NCCL failed in '{}' ({}). Set NCCL_DEBUG=INFO to see why", operation,
+         ncclGetErrorString(code));
 }
 }  // namespace
 
@@ -36,14 +38,16 @@ NcclSum::NcclSum(Communicator const& ranks) : state_(std::make_unique<State>()) 
 }
 
 NcclSum::~NcclSum() {
-  if (state_->communicator) is_unwinding_alone() ? ncclCommAbort(state_->communicator) : ncclCommDestroy(state_->communicator);
+  if (state_->communicator)
+    is_unwinding_alone() ? ncclCommAbort(state_->communicator) : ncclCommDestroy(state_->communicator);
 }
 
 void NcclSum::sum(at::Tensor& values) {
   Operation waiting("sum of gradients by NCCL");
   c10::cuda::getCurrentCUDAStream().synchronize();  // the gradients were written on this one
-  nccl_check(ncclAllReduce(values.data_ptr(), values.data_ptr(), static_cast<std::size_t>(values.numel()), ncclFloat, ncclSum,
-                           state_->communicator, state_->stream.stream()), "all-reduce");
+  nccl_check(ncclAllReduce(values.data_ptr(), values.data_ptr(), static_cast<std::size_t>(values.numel()), ncclFloat,
+                           ncclSum, state_->communicator, state_->stream.stream()),
+             "all-reduce");
   state_->stream.synchronize();
 }
 
@@ -51,7 +55,10 @@ void NcclSum::sum(at::Tensor& values) {
 
 struct NcclSum::State {};
 bool nccl_is_built() { return false; }
-NcclSum::NcclSum(Communicator const&) { fail(ExitCode::usage, "this build has no NCCL (configured without CUDA). Build with --preset gpu, or set run.device=cpu"); }
+NcclSum::NcclSum(Communicator const&) {
+  fail(ExitCode::usage,
+       "this build has no NCCL (configured without CUDA). Build with --preset gpu, or set run.device=cpu");
+}
 NcclSum::~NcclSum() = default;
 void NcclSum::sum(at::Tensor&) {}
 

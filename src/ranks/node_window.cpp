@@ -16,7 +16,8 @@ NodeWindow::NodeWindow(Communicator const& node, std::int64_t bytes) : node_(nod
   mpi_check(MPI_Info_create(&info), "info");
   mpi_check(MPI_Info_set(info, "alloc_shared_noncontig", "true"), "info");
   void* own = nullptr;
-  int const code = MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes) + static_cast<MPI_Aint>(alignment), 1, info, node.handle(), &own, &window_);
+  int const code = MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes) + static_cast<MPI_Aint>(alignment), 1, info,
+                                           node.handle(), &own, &window_);
   MPI_Info_free(&info);
   mpi_check(code, "allocation of shared memory (is the node's shared memory full?)");
   for (int r = 0; r < node.size(); ++r) {
@@ -24,7 +25,8 @@ NodeWindow::NodeWindow(Communicator const& node, std::int64_t bytes) : node_(nod
     int unit = 0;
     void* start = nullptr;
     mpi_check(MPI_Win_shared_query(window_, r, &size, &unit, &start), "query of shared memory");
-    pieces_.push_back(reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(start) + alignment - 1) / alignment * alignment));
+    pieces_.push_back(
+        reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(start) + alignment - 1) / alignment * alignment));
   }
   mpi_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, window_), "shared memory");
   std::memset(piece(node.rank()), 0, static_cast<std::size_t>(bytes));

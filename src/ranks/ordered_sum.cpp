@@ -19,7 +19,8 @@ std::vector<ShardBlock> joined(std::vector<ShardBlock> blocks) {
   std::sort(blocks.begin(), blocks.end(), [](auto const& a, auto const& b) { return a.begin < b.begin; });
   std::vector<ShardBlock> out;
   for (auto block : blocks) {
-    while (!out.empty() && out.back().width == block.width && out.back().begin + block.width == block.begin && out.back().begin % (2 * block.width) == 0) {
+    while (!out.empty() && out.back().width == block.width && out.back().begin + block.width == block.begin &&
+           out.back().begin % (2 * block.width) == 0) {
       block = {out.back().begin, 2 * block.width};
       out.pop_back();
     }
@@ -42,9 +43,9 @@ std::vector<ShardBlock> shard_blocks(int begin, int end) {
 }
 
 // Every rank sums one slice of the vectors. Inside a node it reads the others' blocks where they lie. Between nodes the
-// blocks of a whole node travel, summed as far as the tree allows: for slice r the ranks of each node that have r's place
-// there (deputies) send it, and get the result for their node. So a vector crosses a node's link twice, however many ranks
-// the node has, and straight from and into shared memory.
+// blocks of a whole node travel, summed as far as the tree allows: for slice r the ranks of each node that have r's
+// place there (deputies) send it, and get the result for their node. So a vector crosses a node's link twice, however
+// many ranks the node has, and straight from and into shared memory.
 template <class Value>
 struct OrderedSum<Value>::Memory {
   // A message between nodes, the same in every sum.
@@ -63,21 +64,26 @@ struct OrderedSum<Value>::Memory {
   Communicator const& ranks;
   Communicator node;
   ShardPlan plan;
-  std::int64_t length, stride;                // stride: length padded to 64 bytes
-  std::vector<ShardBlock> own, of_node;       // blocks of this rank, and of this node
-  std::vector<int> node_of;                   // [ranks]
-  std::vector<std::vector<int>> ranks_of;     // [nodes]: in rank order
-  std::unique_ptr<NodeWindow> window;         // every rank's blocks, then the first rank's result
+  std::int64_t length, stride;             // stride: length padded to 64 bytes
+  std::vector<ShardBlock> own, of_node;    // blocks of this rank, and of this node
+  std::vector<int> node_of;                // [ranks]
+  std::vector<std::vector<int>> ranks_of;  // [nodes]: in rank order
+  std::unique_ptr<NodeWindow> window;      // every rank's blocks, then the first rank's result
   Value* result = nullptr;
-  RowRange slice;                             // that this rank sums
-  std::vector<BlockTree<Value>> node_trees;   // one a block of this node
-  std::unique_ptr<BlockTree<Value>> whole;    // of this node's ranks' blocks and the other nodes' blocks, for the slice
-  std::vector<std::vector<Value>> buffers;    // what comes from and goes to other nodes
+  RowRange slice;                            // that this rank sums
+  std::vector<BlockTree<Value>> node_trees;  // one a block of this node
+  std::unique_ptr<BlockTree<Value>> whole;   // of this node's ranks' blocks and the other nodes' blocks, for the slice
+  std::vector<std::vector<Value>> buffers;   // what comes from and goes to other nodes
   std::vector<Message> blocks_in, results_in, results_out;
   std::vector<Outgoing> blocks_out;
 
   Memory(Communicator const& all, ShardPlan const& shards, std::int64_t elements, int ranks_a_node)
-      : ranks(all), node(all.node(ranks_a_node)), plan(shards), length(elements), stride(padded(elements)), own(blocks_of(all.rank())) {
+      : ranks(all),
+        node(all.node(ranks_a_node)),
+        plan(shards),
+        length(elements),
+        stride(padded(elements)),
+        own(blocks_of(all.rank())) {
     find_nodes();
     require_short_messages();
     auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
@@ -90,7 +96,8 @@ struct OrderedSum<Value>::Memory {
     std::vector<HeldBlock<Value>> held;  // inside the node: every rank's blocks
     for (int l = 0; l < node.size(); ++l) {
       Value const* at = piece(l);
-      for (auto const& block : blocks_of(ranks_of[mine][static_cast<std::size_t>(l)])) held.push_back({block, std::exchange(at, at + stride), 0});
+      for (auto const& block : blocks_of(ranks_of[mine][static_cast<std::size_t>(l)]))
+        held.push_back({block, std::exchange(at, at + stride), 0});
     }
     for (auto const& block : of_node) node_trees.emplace_back(block, held);
     for (std::size_t other = 0; other < ranks_of.size(); ++other)
@@ -102,7 +109,9 @@ struct OrderedSum<Value>::Memory {
     constexpr std::int64_t step = alignment_bytes / sizeof(Value);
     return (count + step - 1) / step * step;
   }
-  std::vector<ShardBlock> blocks_of(int rank) const { return shard_blocks(plan.begin_of(rank), plan.begin_of(rank + 1)); }
+  std::vector<ShardBlock> blocks_of(int rank) const {
+    return shard_blocks(plan.begin_of(rank), plan.begin_of(rank + 1));
+  }
   std::vector<ShardBlock> blocks_of_node(std::size_t n) const {
     std::vector<ShardBlock> all;
     for (int const rank : ranks_of[n])
@@ -110,7 +119,9 @@ struct OrderedSum<Value>::Memory {
     return joined(std::move(all));
   }
   bool is_one_block() const { return ranks.size() == 1 && own.size() == 1; }  // which is the sum itself
-  RowRange slice_of(int rank) const { return share_of(stride, rank, ranks.size(), alignment_bytes / std::int64_t{sizeof(Value)}); }
+  RowRange slice_of(int rank) const {
+    return share_of(stride, rank, ranks.size(), alignment_bytes / std::int64_t{sizeof(Value)});
+  }
   Value* piece(int local) const { return static_cast<Value*>(window->piece(local)); }
 
   void find_nodes() {
@@ -139,7 +150,8 @@ struct OrderedSum<Value>::Memory {
     auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
     auto const theirs = blocks_of_node(other);
     auto& arrived = buffers.emplace_back(theirs.size() * static_cast<std::size_t>(slice.size()));
-    for (std::size_t b = 0; b < theirs.size(); ++b) held.push_back({theirs[b], arrived.data() + static_cast<std::int64_t>(b) * slice.size(), slice.begin});
+    for (std::size_t b = 0; b < theirs.size(); ++b)
+      held.push_back({theirs[b], arrived.data() + static_cast<std::int64_t>(b) * slice.size(), slice.begin});
     if (!arrived.empty()) blocks_in.push_back({deputy(other, ranks.rank()), arrived.data(), std::ssize(arrived)});
     if (slice.size() > 0) results_out.push_back({deputy(other, ranks.rank()), result + slice.begin, slice.size()});
     for (int const rank : ranks_of[other]) {
@@ -148,7 +160,8 @@ struct OrderedSum<Value>::Memory {
       results_in.push_back({rank, result + part.begin, part.size()});
       if (of_node.empty()) continue;
       Value* buffer = nullptr;  // where one block lies in shared memory already, it is sent from there
-      if (of_node.size() > 1 || !node_trees[0].single()) buffer = buffers.emplace_back(of_node.size() * static_cast<std::size_t>(part.size())).data();
+      if (of_node.size() > 1 || !node_trees[0].single())
+        buffer = buffers.emplace_back(of_node.size() * static_cast<std::size_t>(part.size())).data();
       blocks_out.push_back({rank, part.begin, part.size(), buffer});
     }
   }
@@ -162,20 +175,23 @@ struct OrderedSum<Value>::Memory {
   void start(std::vector<Message> const& messages, Tag tag, bool receive, std::vector<MPI_Request>& requests) const {
     for (auto const& [peer, memory, count] : messages) {
       auto* const request = &requests.emplace_back(MPI_REQUEST_NULL);
-      mpi_check(receive ? MPI_Irecv(memory, static_cast<int>(count), mpi_type<Value>(), peer, tag, ranks.handle(), request)
-                        : MPI_Isend(memory, static_cast<int>(count), mpi_type<Value>(), peer, tag, ranks.handle(), request),
+      mpi_check(receive
+                    ? MPI_Irecv(memory, static_cast<int>(count), mpi_type<Value>(), peer, tag, ranks.handle(), request)
+                    : MPI_Isend(memory, static_cast<int>(count), mpi_type<Value>(), peer, tag, ranks.handle(), request),
                 "ordered sum between nodes");
     }
   }
   static void wait_for(std::vector<MPI_Request>& requests) {
-    mpi_check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "ordered sum between nodes");
+    mpi_check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE),
+              "ordered sum between nodes");
     requests.clear();
   }
   void send_blocks(std::vector<MPI_Request>& requests) {
     for (auto const& [peer, from, count, buffer] : blocks_out) {
       Message message{peer, buffer, count * std::ssize(of_node)};
       if (!buffer) message.memory = const_cast<Value*>(node_trees[0].single()->values) + from;  // only sent
-      for (std::size_t b = 0; buffer && b < of_node.size(); ++b) node_trees[b].sum(from, count, buffer + static_cast<std::int64_t>(b) * count);
+      for (std::size_t b = 0; buffer && b < of_node.size(); ++b)
+        node_trees[b].sum(from, count, buffer + static_cast<std::int64_t>(b) * count);
       start({message}, blocks_tag, false, requests);
     }
   }
@@ -205,7 +221,9 @@ template <class Value>
 OrderedSum<Value>::OrderedSum(OrderedSum&&) noexcept = default;
 
 template <class Value>
-std::vector<ShardBlock> const& OrderedSum<Value>::blocks() const { return memory_->own; }
+std::vector<ShardBlock> const& OrderedSum<Value>::blocks() const {
+  return memory_->own;
+}
 
 template <class Value>
 std::span<Value> OrderedSum<Value>::block(std::size_t i) {
@@ -241,7 +259,8 @@ template <class Value>
 void ShardTree<Value>::take(std::span<Value> out) {
   std::size_t const top = levels_.size() - 1;
   for (std::size_t level = 0; level < top; ++level) {
-    if (full_[level]) fail(ExitCode::failed, "a tree over shards was taken with {} levels half full (a block holds 2^k shards)", top);
+    if (full_[level])
+      fail(ExitCode::failed, "a tree over shards was taken with {} levels half full (a block holds 2^k shards)", top);
   }
   std::copy(levels_[top].begin(), levels_[top].end(), out.begin());
   levels_.clear();
@@ -266,7 +285,9 @@ template class OrderedSum<float>;
 template class OrderedSum<double>;
 template class ShardTree<float>;
 template class ShardTree<double>;
-template std::vector<float> ordered_sum(Communicator const&, ShardPlan const&, std::int64_t, std::function<std::vector<float>(int)> const&);
-template std::vector<double> ordered_sum(Communicator const&, ShardPlan const&, std::int64_t, std::function<std::vector<double>(int)> const&);
+template std::vector<float> ordered_sum(Communicator const&, ShardPlan const&, std::int64_t,
+                                        std::function<std::vector<float>(int)> const&);
+template std::vector<double> ordered_sum(Communicator const&, ShardPlan const&, std::int64_t,
+                                         std::function<std::vector<double>(int)> const&);
 
 }  // namespace retort

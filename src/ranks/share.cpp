@@ -17,15 +17,16 @@ RowRange share_of(std::int64_t rows, int part, int parts, std::int64_t block) {
 }
 
 ShardPlan::ShardPlan(std::int64_t asked, int rank, int ranks) : rank_(rank), ranks_(ranks) {
-  std::int64_t const shards = asked ? asked : std::max<std::int64_t>(4, std::int64_t{std::bit_ceil(static_cast<unsigned>(ranks))});
+  std::int64_t const shards =
+      asked ? asked : std::max<std::int64_t>(4, std::int64_t{std::bit_ceil(static_cast<unsigned>(ranks))});
   if (shards < 1 || shards > 65536 || !std::has_single_bit(static_cast<std::uint64_t>(shards))) {
-    fail(ExitCode::usage, "run.shards is {} (sums over shards form a binary tree). Set it to a power of two, or 0 for the default", shards);
+    fail(ExitCode::usage,
+         "run.shards is {} (sums over shards form a binary tree). Set it to a power of two, or 0 for the default",
+         shards);
   }
   shards_ = static_cast<int>(shards);
 }
 
-int ShardPlan::begin_of(int rank) const {
-  return static_cast<int>(static_cast<std::int64_t>(shards_) * rank / ranks_);
-}
+int ShardPlan::begin_of(int rank) const { return static_cast<int>(static_cast<std::int64_t>(shards_) * rank / ranks_); }
 
 }  // namespace retort

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t few = 4;  // an object of more entries than this is folded away
+constexpr std::size_t few = 4;   // an object of more entries than this is folded away
 constexpr std::size_t many = 9;  // a table of more columns than this, and of fewer rows, reads better downwards
 
 std::string words_of(std::string key) {
@@ -22,8 +22,12 @@ std::string words_of(std::string key) {
   return key;
 }
 
-bool is_text(json const& value) { return value.is_string() || (value.is_array() && !value.empty() && value[0].is_string()); }
-bool is_deep(json const& value) { return value.is_object() || (value.is_array() && !value.empty() && value[0].is_structured()); }
+bool is_text(json const& value) {
+  return value.is_string() || (value.is_array() && !value.empty() && value[0].is_string());
+}
+bool is_deep(json const& value) {
+  return value.is_object() || (value.is_array() && !value.empty() && value[0].is_structured());
+}
 
 std::string text_of(json const& value) {
   if (value.is_null()) return "–";
@@ -43,8 +47,10 @@ struct Flat {
 void flatten(json const& object, std::string const& before, Flat& flat) {
   for (auto const& [key, value] : object.items()) {
     std::string const name = before.empty() ? words_of(key) : before + " " + words_of(key);
-    if (value.is_object() && value.size() <= few) flatten(value, name, flat);
-    else (is_deep(value) ? flat.deep : flat.values).emplace_back(name, value);
+    if (value.is_object() && value.size() <= few)
+      flatten(value, name, flat);
+    else
+      (is_deep(value) ? flat.deep : flat.values).emplace_back(name, value);
   }
 }
 
@@ -93,7 +99,8 @@ Table turned(Table const& table) {
 std::string table_of(json const& value) {
   json const list = value.is_array() ? value : json::array({value});
   std::vector<Flat> elements;
-  for (auto const& element : list) flatten(element.is_object() ? element : json{{"value", element}}, "", elements.emplace_back());
+  for (auto const& element : list)
+    flatten(element.is_object() ? element : json{{"value", element}}, "", elements.emplace_back());
   auto const columns = columns_of(elements, false);
   Table table{columns, {}, 0};
   for (auto const& column : columns)
@@ -123,7 +130,10 @@ std::string table_of(json const& value) {
     std::vector<std::pair<std::string, json>> inner;
     for (std::size_t i = 0; i < elements.size(); ++i)
       if (auto const* const one = found(elements[i].deep, name)) inner.emplace_back(name_of(elements[i], i), *one);
-    bool const are_numbers = std::all_of(inner.begin(), inner.end(), [](auto const& one) { return one.second.is_object() && std::none_of(one.second.begin(), one.second.end(), [](json const& entry) { return is_deep(entry); }); });
+    bool const are_numbers = std::all_of(inner.begin(), inner.end(), [](auto const& one) {
+      return one.second.is_object() &&
+             std::none_of(one.second.begin(), one.second.end(), [](json const& entry) { return is_deep(entry); });
+    });
     std::string body;
     if (are_numbers) {
       Table numbers{{""}, {}, 1};
@@ -139,7 +149,8 @@ std::string table_of(json const& value) {
       }
       body = html_of(numbers);
     } else {
-      for (auto const& [set, values] : inner) body += (inner.size() > 1 ? "<h3>" + escape(set) + "</h3>" : "") + table_of(values);
+      for (auto const& [set, values] : inner)
+        body += (inner.size() > 1 ? "<h3>" + escape(set) + "</h3>" : "") + table_of(values);
     }
     html += name == "rows" ? body : folded(name, body);
   }
@@ -147,7 +158,9 @@ std::string table_of(json const& value) {
 }
 
 std::string caption_of(std::string const& key) {
-  if (key.starts_with("paired")) return "Differences in accuracy (points) between kinds of sets, draw by draw, with the 95 % interval and two tests; good is a difference whose interval leaves out zero.";
+  if (key.starts_with("paired"))
+    return "Differences in accuracy (points) between kinds of sets, draw by draw, with the 95 % interval and two "
+           "tests; good is a difference whose interval leaves out zero.";
   return "As retort-evaluate wrote it.";
 }
 
@@ -155,24 +168,47 @@ std::string classes_in(json const& set, char const* key) { return set.contains(k
 
 // A row a set; every number of the audit folded below.
 std::string sets_of(FinishedRun const& run, json const& sets) {
-  Table leaks{{"set", "AUC by distance (95 %)", "AUC by confidence (95 %)", "classes that leak", "AUC by cells alone (95 %)", "classes that leak by cells alone", "copies"}, {}, 1};
-  Table looks{{"set", "zeros (%)", "zeros, real cells (%)", "genes detected", "genes detected, real cells", "cells within the real range (%)", "variation of genes", "variation, real cells", "top 50 genes (%)", "fold changes (ρ)"}, {}, 1};
+  Table leaks{{"set", "AUC by distance (95 %)", "AUC by confidence (95 %)", "classes that leak",
+               "AUC by cells alone (95 %)", "classes that leak by cells alone", "copies"},
+              {},
+              1};
+  Table looks{{"set", "zeros (%)", "zeros, real cells (%)", "genes detected", "genes detected, real cells",
+               "cells within the real range (%)", "variation of genes", "variation, real cells", "top 50 genes (%)",
+               "fold changes (ρ)"},
+              {},
+              1};
   for (auto const& set : sets) {
     if (!set.is_object()) continue;
-    auto const part = [&](char const* audit, char const* key, double times, int digits) { return fixed(times * number_in(set.value(audit, json()), key), digits); };
+    auto const part = [&](char const* audit, char const* key, double times, int digits) {
+      return fixed(times * number_in(set.value(audit, json()), key), digits);
+    };
     std::string const name = (is_of_product(run, set) ? "*" : "") + set.value("set", "");
-    leaks.rows.push_back({name, area_of(set, "membership", "–"), area_of(set, "confidence", "–"), classes_in(set, "leaks"), area_of(set, "expression", "–"), classes_in(set, "expression_leaks"), fixed(number_in(set, "copies"), 0)});
-    looks.rows.push_back({name, part("zero_proportion", "distilled", 100, 1), part("zero_proportion", "real", 100, 1), part("detected_genes", "distilled", 1, 0), part("detected_genes", "real", 1, 0), part("detected_genes", "inside", 100, 0),
-                          part("coefficient_of_variation", "distilled", 1, 2), part("coefficient_of_variation", "real", 1, 2), part("differential_expression", "precision_at_50", 100, 0), part("differential_expression", "fold_spearman", 1, 2)});
+    leaks.rows.push_back({name, area_of(set, "membership", "–"), area_of(set, "confidence", "–"),
+                          classes_in(set, "leaks"), area_of(set, "expression", "–"),
+                          classes_in(set, "expression_leaks"), fixed(number_in(set, "copies"), 0)});
+    looks.rows.push_back({name, part("zero_proportion", "distilled", 100, 1), part("zero_proportion", "real", 100, 1),
+                          part("detected_genes", "distilled", 1, 0), part("detected_genes", "real", 1, 0),
+                          part("detected_genes", "inside", 100, 0), part("coefficient_of_variation", "distilled", 1, 2),
+                          part("coefficient_of_variation", "real", 1, 2),
+                          part("differential_expression", "precision_at_50", 100, 0),
+                          part("differential_expression", "fold_spearman", 1, 2)});
   }
   if (leaks.rows.empty()) return "";
-  return section("What each set gives away",
-                 "Membership inference: is a real cell one of those that the set was made from? AUC 0.5 is a guess, 1 certainty. By distance and by confidence an outsider has the set and the encoder (foundation/), so both count what the encoder remembers: random cells and class means show how much that is; by cells alone he has "
-                 "only the file. A class leaks where the lower end of its 95 % interval is above 0.6; copies are cells of the set that equal a real one (random cells are). Bold: the product's kind. Good is 0.5, none and 0.",
-                 html_of(leaks)) +
-         section("How like cells each set looks",
-                 "Means over classes. Good is a number like that of real cells beside it: zeros, genes detected (above the smallest real value; its range is the 5th to 95th percentile) and the median coefficient of variation of genes; 100 % of the top 50 genes of each class, and a rank correlation ρ of fold changes of 1.",
-                 html_of(looks) + folded("All numbers of the audit, by the names that results.json has", table_of(sets)));
+  return section(
+             "What each set gives away",
+             "Membership inference: is a real cell one of those that the set was made from? AUC 0.5 is a guess, 1 "
+             "certainty. By distance and by confidence an outsider has the set and the encoder (foundation/), so both "
+             "count what the encoder remembers: random cells and class means show how much that is; by cells alone he "
+             "has "
+             "only the file. A class leaks where the lower end of its 95 % interval is above 0.6; copies are cells of "
+             "the set that equal a real one (random cells are). Bold: the product's kind. Good is 0.5, none and 0.",
+             html_of(leaks)) +
+         section(
+             "How like cells each set looks",
+             "Means over classes. Good is a number like that of real cells beside it: zeros, genes detected (above the "
+             "smallest real value; its range is the 5th to 95th percentile) and the median coefficient of variation of "
+             "genes; 100 % of the top 50 genes of each class, and a rank correlation ρ of fold changes of 1.",
+             html_of(looks) + folded("All numbers of the audit, by the names that results.json has", table_of(sets)));
 }
 
 // A column a class.
@@ -181,14 +217,22 @@ std::string rare_of(FinishedRun const& run, json const& audit) {
   auto const rows = audit.value("rows", json());
   if (!cells.is_object() || cells.empty() || !rows.is_array()) return "";
   Table table{{"set"}, {}, 1};
-  for (auto const& [name, count] : cells.items()) table.header.push_back(fmt::format("{} ({} train cells)", name, text_of(count)));
+  for (auto const& [name, count] : cells.items())
+    table.header.push_back(fmt::format("{} ({} train cells)", name, text_of(count)));
   for (auto const& row : rows) {
     auto const set = row.value("set", "");
-    bool const is_product = run.product && set == fmt::format("{}-{}-spc{}", run.product->variant, run.product->matching, run.product->spc);
-    auto& texts = table.rows.emplace_back(std::vector<std::string>{(is_product ? "*" : "") + (set == "full" ? "all train cells" : set)});
-    for (auto const& [name, count] : cells.items()) texts.push_back(fixed(number_in(row.value("recall", json()), name), 1));
+    bool const is_product =
+        run.product && set == fmt::format("{}-{}-spc{}", run.product->variant, run.product->matching, run.product->spc);
+    auto& texts = table.rows.emplace_back(
+        std::vector<std::string>{(is_product ? "*" : "") + (set == "full" ? "all train cells" : set)});
+    for (auto const& [name, count] : cells.items())
+      texts.push_back(fixed(number_in(row.value("recall", json()), name), 1));
   }
-  return section("Rare classes", "Recall (%) in the classes with the fewest train cells, in which averages hide failures, by a linear classifier that learned from each set. Good is a recall near that of all train cells. Bold: the product's kind.", html_of(table));
+  return section(
+      "Rare classes",
+      "Recall (%) in the classes with the fewest train cells, in which averages hide failures, by a linear classifier "
+      "that learned from each set. Good is a recall near that of all train cells. Bold: the product's kind.",
+      html_of(table));
 }
 
 }  // namespace
@@ -201,7 +245,8 @@ std::string audits_section(FinishedRun const& run) {
     if (key == "sets" && value.is_array()) told = sets_of(run, value);
     if (key == "rare_classes" && value.is_object()) told = rare_of(run, value);
     if (told.empty())
-      if (auto const table = value.is_structured() && !value.empty() ? table_of(value) : ""; !table.empty()) told = section("Audit: " + words_of(key), caption_of(key), table);
+      if (auto const table = value.is_structured() && !value.empty() ? table_of(value) : ""; !table.empty())
+        told = section("Audit: " + words_of(key), caption_of(key), table);
     html += told;
   }
   return html;

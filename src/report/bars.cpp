@@ -37,18 +37,28 @@ std::string svg_of(BarPlot const& plot) {
     double const middle = y + above + mark_height / 2.0;
     bool const has_value = std::isfinite(bar.value);
     double end = has_value ? x(bar.value) : 0;
-    if (plot.are_dots) svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>", before, middle, plot.width - room);
-    if (plot.level >= 0) svg += fmt::format("<path class=\"level\" d=\"M{:.1f} {}v{}\"/>", std::max(0.5, x(plot.level)), y + above - 2, mark_height + 4);  // not through the labels
+    if (plot.are_dots)
+      svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>", before, middle, plot.width - room);
+    if (plot.level >= 0)
+      svg += fmt::format("<path class=\"level\" d=\"M{:.1f} {}v{}\"/>", std::max(0.5, x(plot.level)), y + above - 2,
+                         mark_height + 4);  // not through the labels
     if (has_value && plot.are_dots) {
-      if (bar.spread > 0) svg += fmt::format("<path d=\"M{:.1f} {:.1f}H{:.1f}\" stroke=\"{}\" stroke-width=\"2\" opacity=\".6\"/>", end - bar.spread * scale, middle, end + bar.spread * scale, bar.colour);
+      if (bar.spread > 0)
+        svg += fmt::format("<path d=\"M{:.1f} {:.1f}H{:.1f}\" stroke=\"{}\" stroke-width=\"2\" opacity=\".6\"/>",
+                           end - bar.spread * scale, middle, end + bar.spread * scale, bar.colour);
       svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\" fill=\"{}\"/>", end, middle, bar.colour);
       end = plot.width - room + 4;
     } else if (has_value) {
       end = std::max(1.0, end);
-      svg += fmt::format("<rect x=\"0\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>", y + above, end, mark_height, bar.colour);
+      svg += fmt::format("<rect x=\"0\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>", y + above, end,
+                         mark_height, bar.colour);
     }
-    std::string const value = !has_value ? "–" : plot.are_dots && bar.spread > 0 ? fmt::format("{:.2f} ± {:.2f}", bar.value, bar.spread) : fmt::format("{:.4g}", bar.value);
-    svg += fmt::format("<text x=\"0\" y=\"{}\">{}<title>{}</title></text><text x=\"{:.1f}\" y=\"{}\">{}</text>\n", y + above - 3, escape(shortened(bar.label, longest_label)), escape(bar.label), end + 5, y + above + mark_height - 1.5, value);
+    std::string const value = !has_value                        ? "–"
+                              : plot.are_dots && bar.spread > 0 ? fmt::format("{:.2f} ± {:.2f}", bar.value, bar.spread)
+                                                                : fmt::format("{:.4g}", bar.value);
+    svg += fmt::format("<text x=\"0\" y=\"{}\">{}<title>{}</title></text><text x=\"{:.1f}\" y=\"{}\">{}</text>\n",
+                       y + above - 3, escape(shortened(bar.label, longest_label)), escape(bar.label), end + 5,
+                       y + above + mark_height - 1.5, value);
   }
   return svg + "</svg>";
 }

@@ -23,19 +23,31 @@ std::string classes_section(FinishedRun const& run) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   auto const lost = [&](std::size_t c) { return std::isfinite(classes[c].lost()) ? classes[c].lost() : -1e9; };
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return lost(a) > lost(b); });
-  Table table{{"class", "train cells", "test cells", "recall by distilled (%)", "by all train cells (%)", "by random cells (%)", "difference to all (points)", "membership AUC with encoder", "by cells alone", "top 50 genes (%)"}, {}, 1};
+  Table table{
+      {"class", "train cells", "test cells", "recall by distilled (%)", "by all train cells (%)", "by random cells (%)",
+       "difference to all (points)", "membership AUC with encoder", "by cells alone", "top 50 genes (%)"},
+      {},
+      1};
   for (auto const c : order) {
     auto const& one = classes[c];
     double const change = -one.lost();
-    table.rows.push_back({(one.lost() > points_that_matter ? "*" : "") + one.name, text_of(one.train_cells), text_of(one.test_cells), fixed(one.recall, 1), fixed(one.recall_of_all, 1), fixed(one.recall_of_random, 1),
-                          std::isfinite(change) ? fmt::format("{:+.1f}", change) : "–", fixed(one.membership_area, 2), fixed(one.expression_area, 2), fixed(100 * one.markers, 0)});
+    table.rows.push_back({(one.lost() > points_that_matter ? "*" : "") + one.name, text_of(one.train_cells),
+                          text_of(one.test_cells), fixed(one.recall, 1), fixed(one.recall_of_all, 1),
+                          fixed(one.recall_of_random, 1), std::isfinite(change) ? fmt::format("{:+.1f}", change) : "–",
+                          fixed(one.membership_area, 2), fixed(one.expression_area, 2), fixed(100 * one.markers, 0)});
   }
-  return section("Class by class",
-                 fmt::format("Recall, the share of a class's real test cells that a linear classifier finds, after learning from distilled.h5ad's kind of set, from all train cells, and from as many random cells (means over draws and heads); the class that loses most comes first, bold where it loses more "
-                             "than {:.0f} points. Good is a difference near 0 or above; with few test cells one cell is many points. Membership AUC: how well an outsider tells train cells from others, with the set and the encoder (the higher of two attacks) or with the set's cells alone; 0.5 is a guess, 1 certainty. Top 50 genes: how many of the set's 50 highest fold changes are among the 50 "
-                             "best of the real cells (Wilcoxon); 100 would be all.",
-                             points_that_matter),
-                 html_of(table));
+  return section(
+      "Class by class",
+      fmt::format("Recall, the share of a class's real test cells that a linear classifier finds, after learning from "
+                  "distilled.h5ad's kind of set, from all train cells, and from as many random cells (means over draws "
+                  "and heads); the class that loses most comes first, bold where it loses more "
+                  "than {:.0f} points. Good is a difference near 0 or above; with few test cells one cell is many "
+                  "points. Membership AUC: how well an outsider tells train cells from others, with the set and the "
+                  "encoder (the higher of two attacks) or with the set's cells alone; 0.5 is a guess, 1 certainty. Top "
+                  "50 genes: how many of the set's 50 highest fold changes are among the 50 "
+                  "best of the real cells (Wilcoxon); 100 would be all.",
+                  points_that_matter),
+      html_of(table));
 }
 
 }  // namespace retort

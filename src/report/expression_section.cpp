@@ -18,12 +18,15 @@ struct ShownGene {
 };
 
 // A picture of real class means and one of distilled ones; one scale a gene, of the real means, for both.
-std::string twice(std::vector<ShownGene> const& shown, std::vector<std::size_t> const& rules, ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names) {
+std::string twice(std::vector<ShownGene> const& shown, std::vector<std::size_t> const& rules, ClassMeans const& real,
+                  ClassMeans const& distilled, std::vector<std::string> const& gene_names,
+                  std::vector<std::string> const& class_names) {
   auto const genes = static_cast<std::size_t>(real.genes), classes = class_names.size();
   std::vector<std::string> rows, pictures;
   for (auto const& one : shown) rows.push_back(gene_names[one.gene]);
   for (auto const* means : {&real, &distilled}) {
-    HeatMap map{.rows = rows, .columns = class_names, .cell_width = classes > 16 ? 12 : 20, .cell_height = 14, .rules = rules};
+    HeatMap map{
+        .rows = rows, .columns = class_names, .cell_width = classes > 16 ? 12 : 20, .cell_height = 14, .rules = rules};
     for (auto const& [gene, note] : shown) {
       double low = std::numeric_limits<double>::infinity(), high = 0;
       for (std::size_t c = 0; c < classes; ++c) {
@@ -33,7 +36,8 @@ std::string twice(std::vector<ShownGene> const& shown, std::vector<std::size_t> 
       }
       for (std::size_t c = 0; c < classes; ++c) {
         double const value = means->mean[c * genes + gene];
-        map.shade.push_back(means->cells[c] ? std::clamp((value - low) / std::max(high - low, 1e-9), 0.0, 1.0) : std::nan(""));
+        map.shade.push_back(means->cells[c] ? std::clamp((value - low) / std::max(high - low, 1e-9), 0.0, 1.0)
+                                            : std::nan(""));
         map.titles.push_back(fmt::format("{} in {}: {:.2f}{}", gene_names[gene], class_names[c], value, note));
       }
     }
@@ -58,23 +62,33 @@ std::string agreement(std::vector<ShownGene> const& shown, ClassMeans const& rea
 
 }  // namespace
 
-std::string expression_section(ClassMeans const& real, ClassMeans const& distilled, std::vector<std::string> const& gene_names, std::vector<std::string> const& class_names) {
+std::string expression_section(ClassMeans const& real, ClassMeans const& distilled,
+                               std::vector<std::string> const& gene_names,
+                               std::vector<std::string> const& class_names) {
   auto const markers = marker_genes(real, 3);
   std::vector<ShownGene> marking, varying;
   std::vector<std::size_t> groups;
   for (std::size_t c = 0; c < class_names.size(); ++c) {
-    for (auto const gene : markers[c]) marking.push_back({static_cast<std::size_t>(gene), fmt::format(" (marks {})", class_names[c])});
+    for (auto const gene : markers[c])
+      marking.push_back({static_cast<std::size_t>(gene), fmt::format(" (marks {})", class_names[c])});
     if (!marking.empty()) groups.push_back(marking.size() - 1);
   }
   if (marking.empty()) return "";
   constexpr std::int64_t most_varying = 30;
-  for (auto const gene : highest_genes(real.variance, most_varying)) varying.push_back({static_cast<std::size_t>(gene), ""});
-  std::stable_sort(varying.begin(), varying.end(), [&](auto const& a, auto const& b) { return real.variance[a.gene] > real.variance[b.gene]; });
+  for (auto const gene : highest_genes(real.variance, most_varying))
+    varying.push_back({static_cast<std::size_t>(gene), ""});
+  std::stable_sort(varying.begin(), varying.end(),
+                   [&](auto const& a, auto const& b) { return real.variance[a.gene] > real.variance[b.gene]; });
   return section("Marker genes",
-                 fmt::format("Mean log-normalised expression of up to three genes a class that stand out most in it among the 2,000 most variable ones, each gene from its lowest (empty) to its highest (full) real class mean. Good is the same picture twice{}.", agreement(marking, real, distilled)),
+                 fmt::format("Mean log-normalised expression of up to three genes a class that stand out most in it "
+                             "among the 2,000 most variable ones, each gene from its lowest (empty) to its highest "
+                             "(full) real class mean. Good is the same picture twice{}.",
+                             agreement(marking, real, distilled)),
                  twice(marking, groups, real, distilled, gene_names, class_names)) +
          section("Most variable genes",
-                 fmt::format("The same of the {} genes whose log-normalised expression varies most over real cells, whatever their class{}.", varying.size(), agreement(varying, real, distilled)),
+                 fmt::format("The same of the {} genes whose log-normalised expression varies most over real cells, "
+                             "whatever their class{}.",
+                             varying.size(), agreement(varying, real, distilled)),
                  twice(varying, {}, real, distilled, gene_names, class_names));
 }
 

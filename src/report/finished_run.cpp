@@ -18,8 +18,9 @@ struct Verb {
   char const* name;
   bool may_be_of_base;  // whether a run goes on with what another one did
 };
-constexpr std::array verbs{Verb{"ingest", true}, Verb{"train-foundation", true}, Verb{"embed", true}, Verb{"train-vae", true}, Verb{"train-diffusion", true}, Verb{"generate", false},
-                           Verb{"distill", false}, Verb{"evaluate", false}, Verb{"evaluate-generated", false}};
+constexpr std::array verbs{Verb{"ingest", true},    Verb{"train-foundation", true}, Verb{"embed", true},
+                           Verb{"train-vae", true}, Verb{"train-diffusion", true},  Verb{"generate", false},
+                           Verb{"distill", false},  Verb{"evaluate", false},        Verb{"evaluate-generated", false}};
 
 // Where a program of the run wrote.
 fs::path folder_of(FinishedRun const& run, Verb const& verb) {
@@ -28,7 +29,8 @@ fs::path folder_of(FinishedRun const& run, Verb const& verb) {
 }
 
 bool is_named(nlohmann::json const& row, std::string const& variant, std::string const& matching, std::int64_t spc) {
-  return row.value("variant", "") == variant && row.value("matching", "") == matching && row.value("spc", std::int64_t{0}) == spc;
+  return row.value("variant", "") == variant && row.value("matching", "") == matching &&
+         row.value("spc", std::int64_t{0}) == spc;
 }
 
 std::string text_of(fs::path const& file) {
@@ -39,7 +41,9 @@ std::string text_of(fs::path const& file) {
 nlohmann::json json_file(fs::path const& file, char const* program) {
   if (!fs::exists(file)) return nullptr;
   auto const read = nlohmann::json::parse(text_of(file), nullptr, false);
-  if (!read.is_object()) fail(ExitCode::bad_input, "'{}' is not the JSON that {} writes (damaged, or of another program). Run {} again", file.string(), program, program);
+  if (!read.is_object())
+    fail(ExitCode::bad_input, "'{}' is not the JSON that {} writes (damaged, or of another program). Run {} again",
+         file.string(), program, program);
   return read;
 }
 
@@ -68,15 +72,21 @@ std::map<std::string, std::vector<double>> steps_of(fs::path const& file) {
     std::istringstream fields(line);
     std::vector<std::string> values;
     for (std::string field; std::getline(fields, field, '\t');) values.push_back(field);
-    if (names.empty()) names = values;
+    if (names.empty())
+      names = values;
     else if (values.size() == names.size())
-      for (std::size_t i = 0; i < names.size(); ++i) columns[names[i]].push_back(std::strtod(values[i].c_str(), nullptr));
+      for (std::size_t i = 0; i < names.size(); ++i)
+        columns[names[i]].push_back(std::strtod(values[i].c_str(), nullptr));
   }
   return columns;
 }
 
 Stage stage_of(fs::path const& folder, std::string const& verb, std::vector<nlohmann::json> const& events) {
-  Stage stage{.verb = verb, .options = text_of(folder / "options.ini"), .build = text_of(folder / "build.txt"), .folder = folder, .is_done = fs::exists(folder / "DONE")};
+  Stage stage{.verb = verb,
+              .options = text_of(folder / "options.ini"),
+              .build = text_of(folder / "build.txt"),
+              .folder = folder,
+              .is_done = fs::exists(folder / "DONE")};
   double began = -1;  // -1: not running
   for (auto const& event : events) {
     double const time = event.value("time", 0.0);
@@ -119,11 +129,17 @@ std::vector<fs::path> files_of_page(fs::path const& folder, fs::path const& base
   run.folder = folder;
   run.base = base;
   if (!fs::exists(run.file("atlas.h5ad")))
-    fail(ExitCode::missing_input, "'{}' has no atlas.h5ad (every run begins with one). Run retort-ingest, or name another folder with report.runs", folder.string());
+    fail(ExitCode::missing_input,
+         "'{}' has no atlas.h5ad (every run begins with one). Run retort-ingest, or name another folder with "
+         "report.runs",
+         folder.string());
   std::vector<fs::path> files;
-  for (char const* name : {"atlas.h5ad", "features.h5ad", "foundation/config.json", "distilled.h5ad", "results.json", "ingest/summary.json"}) files.push_back(run.file(name));
+  for (char const* name : {"atlas.h5ad", "features.h5ad", "foundation/config.json", "distilled.h5ad", "results.json",
+                           "ingest/summary.json"})
+    files.push_back(run.file(name));
   files.push_back(folder / "generation.json");
-  for (auto const& set : generated_sets(json_file(folder / "generation.json", "retort-evaluate-generated"))) files.push_back(set.file);
+  for (auto const& set : generated_sets(json_file(folder / "generation.json", "retort-evaluate-generated")))
+    files.push_back(set.file);
   for (auto const& verb : verbs)
     for (char const* name : {"options.ini", "steps.tsv", "DONE"}) files.push_back(folder_of(run, verb) / name);
   std::erase_if(files, [](fs::path const& file) { return !fs::exists(file); });
@@ -134,7 +150,8 @@ std::vector<GeneratedFile> generated_sets(nlohmann::json const& generation) {
   std::vector<GeneratedFile> sets;
   if (!generation.contains("rows") || !generation["rows"].is_array()) return sets;
   for (auto const& row : generation["rows"])
-    if (row.is_object() && row.contains("file") && row["file"].is_string()) sets.push_back({row.value("set", ""), row["file"].get<std::string>(), row.value("comparison", std::size_t{0})});
+    if (row.is_object() && row.contains("file") && row["file"].is_string())
+      sets.push_back({row.value("set", ""), row["file"].get<std::string>(), row.value("comparison", std::size_t{0})});
   return sets;
 }
 
@@ -142,7 +159,8 @@ bool is_of_product(FinishedRun const& run, nlohmann::json const& row) {
   return run.product && row.is_object() && is_named(row, run.product->variant, run.product->matching, run.product->spc);
 }
 
-nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching, std::int64_t spc) {
+nlohmann::json row_named(nlohmann::json const& rows, std::string const& variant, std::string const& matching,
+                         std::int64_t spc) {
   if (rows.is_array())
     for (auto const& row : rows)
       if (is_named(row, variant, matching, spc)) return row;
@@ -162,8 +180,10 @@ FinishedRun read_finished_run(fs::path const& folder, fs::path const& base) {
     if (!fs::exists(own / "log.jsonl")) continue;
     auto const events = events_of(own / "log.jsonl");
     run.stages.push_back(stage_of(own, verb.name, events));
-    if (verb.name == std::string("distill")) read_scores(events, run);
-    else run.steps[verb.name] = steps_of(own / "steps.tsv");
+    if (verb.name == std::string("distill"))
+      read_scores(events, run);
+    else
+      run.steps[verb.name] = steps_of(own / "steps.tsv");
   }
   run.product = product_set(folder / "distilled.h5ad");
 
@@ -171,15 +191,19 @@ FinishedRun read_finished_run(fs::path const& folder, fs::path const& base) {
     if (is_missing) run.missing.push_back(fmt::format("{} (run {})", part, program));
   };
   auto const there = [&](char const* name) { return fs::exists(run.file(name)); };
-  auto const has_begun = [&](std::string const& verb) { return std::any_of(run.stages.begin(), run.stages.end(), [&](auto const& stage) { return stage.verb == verb; }); };
+  auto const has_begun = [&](std::string const& verb) {
+    return std::any_of(run.stages.begin(), run.stages.end(), [&](auto const& stage) { return stage.verb == verb; });
+  };
   // A run makes a distilled set or new cells, or both; the page misses what belongs to what was begun.
   bool const makes_cells = has_begun("train-vae") || has_begun("generate") || !run.generation.is_null();
   bool const distils = !makes_cells || has_begun("distill") || has_begun("evaluate") || !run.results.is_null();
-  lacks(makes_cells && run.generation.is_null(), "how like real cells the generated ones are", "retort-evaluate-generated");
+  lacks(makes_cells && run.generation.is_null(), "how like real cells the generated ones are",
+        "retort-evaluate-generated");
   lacks(makes_cells && !there("vae"), "what the autoencoder keeps of cells", "retort-train-vae");
   if (!distils) return run;
   lacks(run.results.is_null(), "accuracy", "retort-evaluate");
-  lacks(!run.results.is_null() && !run.results.contains("confusion"), "which classes are taken for which", "this version's retort-evaluate");
+  lacks(!run.results.is_null() && !run.results.contains("confusion"), "which classes are taken for which",
+        "this version's retort-evaluate");
   lacks(!there("features.h5ad"), "the map of cells", "retort-embed");
   lacks(!there("foundation/config.json"), "distilled cells on the map", "retort-train-foundation");
   lacks(!fs::exists(folder / "distilled.h5ad"), "distilled cells", "retort-distill");
@@ -193,13 +217,18 @@ double number_in(nlohmann::json const& object, std::string const& key) {
   return found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
 }
 
-std::string fixed(double value, int digits) { return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "–"; }
+std::string fixed(double value, int digits) {
+  return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "–";
+}
 
 std::string area_of(nlohmann::json const& audit, std::string const& attack, std::string const& between) {
   auto const area = fixed(number_in(audit, attack + "_auc"), 2);
   auto const interval = audit.value(attack + "_interval", nlohmann::json());
-  bool const is_known = interval.is_array() && interval.size() == 2 && interval[0].is_number() && interval[1].is_number();
-  return is_known ? fmt::format("{} ({:.2f}{}{:.2f})", area, interval[0].get<double>(), between, interval[1].get<double>()) : area;
+  bool const is_known =
+      interval.is_array() && interval.size() == 2 && interval[0].is_number() && interval[1].is_number();
+  return is_known
+             ? fmt::format("{} ({:.2f}{}{:.2f})", area, interval[0].get<double>(), between, interval[1].get<double>())
+             : area;
 }
 
 }  // namespace retort

@@ -24,15 +24,24 @@ struct Metric {
 };
 // Means over classes; lower is better.
 constexpr std::array distances{
-    Metric{"w2", "W2", "Wasserstein distance (exact transport, squared Euclidean cost, root) in the principal components of the real test cells' variable genes, class by class, as CFGen and scLDM report it."},
-    Metric{"mmd2", "MMD²", "Squared maximum mean discrepancy in the same space, with CFGen's sum of five Gaussian kernels."},
+    Metric{"w2", "W2",
+           "Wasserstein distance (exact transport, squared Euclidean cost, root) in the principal components of the "
+           "real test cells' variable genes, class by class, as CFGen and scLDM report it."},
+    Metric{"mmd2", "MMD²",
+           "Squared maximum mean discrepancy in the same space, with CFGen's sum of five Gaussian kernels."},
     Metric{"frechet", "FD", "Fréchet distance of the Gaussians that fit the two sets in the same space."},
-    Metric{"kl", "KL", "scRDiT's: Kullback-Leibler divergence of the softmax of a generated cell's expression from a real cell's, cells paired as they lie."},
+    Metric{"kl", "KL",
+           "scRDiT's: Kullback-Leibler divergence of the softmax of a generated cell's expression from a real cell's, "
+           "cells paired as they lie."},
     Metric{"w1", "W1", "scRDiT's: Wasserstein distance of all expression values, whatever their cells and genes."},
-    Metric{"scrdit_mmd", "MMD (scRDiT)", "scRDiT's own MMD, with kernels as wide as the cells lie apart, over blocks of 20 genes; not to be compared with CFGen's."},
+    Metric{"scrdit_mmd", "MMD (scRDiT)",
+           "scRDiT's own MMD, with kernels as wide as the cells lie apart, over blocks of 20 genes; not to be compared "
+           "with CFGen's."},
 };
 constexpr std::array others{
-    Metric{"neighbour_accuracy", "1-NN", "How often a cell's nearest neighbour tells whether it is real or generated; 0.5 where nobody can tell.", true},
+    Metric{"neighbour_accuracy", "1-NN",
+           "How often a cell's nearest neighbour tells whether it is real or generated; 0.5 where nobody can tell.",
+           true},
     Metric{"precision", "precision", "Share of the generated cells that lie among real ones.", true},
     Metric{"recall", "recall", "Share of the real cells that lie among generated ones.", true},
     Metric{"zeros", "zeros", "Share of values that are exactly zero.", true},
@@ -57,7 +66,10 @@ bool is_prior(json const& row) { return kind_of(row) == "prior" || kind_of(row) 
 
 std::string title_of(json const& row) {
   std::string const set = row.value("set", ""), kind = kind_of(row);
-  return kind == "floor" ? set + " (real: the floor)" : kind == "autoencoder" ? set + " (a perfect generator's)" : is_prior(row) ? set + " (prior)" : set;
+  return kind == "floor"         ? set + " (real: the floor)"
+         : kind == "autoencoder" ? set + " (a perfect generator's)"
+         : is_prior(row)         ? set + " (prior)"
+                                 : set;
 }
 
 std::string colour_of(json const& row) {
@@ -122,7 +134,8 @@ std::string classes_of(json const& generation, std::vector<json> const& rows) {
   for (auto const& metric : {distances[0], distances[1], distances[2]}) {
     HeatMap map{.rows = {}, .columns = {}, .cell_width = 46, .cell_height = 20};
     double highest = 0;
-    for (auto const& row : rows) map.columns.push_back(kind_of(row) == "floor" ? "train cells (floor)" : row.value("set", ""));
+    for (auto const& row : rows)
+      map.columns.push_back(kind_of(row) == "floor" ? "train cells (floor)" : row.value("set", ""));
     std::vector<double> values;
     for (std::size_t c = 0; c < names.size(); ++c) {
       std::vector<double> of_class;
@@ -136,7 +149,8 @@ std::string classes_of(json const& generation, std::vector<json> const& rows) {
         if (std::isfinite(of_class[i])) highest = std::max(highest, of_class[i]);
         values.push_back(of_class[i]);
         map.texts.push_back(std::isfinite(of_class[i]) ? fmt::format("{:.3g}", of_class[i]) : "");
-        map.titles.push_back(fmt::format("{} of {}: {} {} ({} test cells)", metric.title, map.columns[i], map.rows.back(), text_of(of_class[i]), with_commas(tests.at(c))));
+        map.titles.push_back(fmt::format("{} of {}: {} {} ({} test cells)", metric.title, map.columns[i],
+                                         map.rows.back(), text_of(of_class[i]), with_commas(tests.at(c))));
       }
     }
     for (double const value : values) map.shade.push_back(highest > 0 ? value / highest : value);
@@ -150,15 +164,20 @@ std::string latents_of(json const& generation) {
   std::string html;
   if (generation.contains("reconstruction")) {
     auto const& scores = generation["reconstruction"];
-    html += html_of({{"RE", "PCC", "MSE"}, {{text_of(number_in(scores, "re")), text_of(number_in(scores, "pcc")), text_of(number_in(scores, "mse"))}}, 0});
+    html += html_of(
+        {{"RE", "PCC", "MSE"},
+         {{text_of(number_in(scores, "re")), text_of(number_in(scores, "pcc")), text_of(number_in(scores, "mse"))}},
+         0});
   }
   if (generation.contains("classification") && generation["classification"].is_object()) {
     Table table{{"label", "classifier", "classes", "accuracy (%)", "macro F1 (%)", "ROC-AUC", "PR-AUC"}, {}, 2};
     for (auto const& [column, scores] : generation["classification"].items())
-      for (auto const& [key, name] : {std::pair{"neighbours", "nearest neighbours"}, {"logistic_regression", "logistic regression"}}) {
+      for (auto const& [key, name] :
+           {std::pair{"neighbours", "nearest neighbours"}, {"logistic_regression", "logistic regression"}}) {
         if (!scores.contains(key)) continue;
         table.rows.push_back({column, name, text_of(number_in(scores, "classes"))});
-        for (char const* score : {"accuracy", "macro_f1", "roc_auc", "pr_auc"}) table.rows.back().push_back(text_of(number_in(scores[key], score)));
+        for (char const* score : {"accuracy", "macro_f1", "roc_auc", "pr_auc"})
+          table.rows.back().push_back(text_of(number_in(scores[key], score)));
       }
     if (!table.rows.empty()) html += html_of(table);
   }
@@ -167,8 +186,10 @@ std::string latents_of(json const& generation) {
 
 std::string meanings() {
   std::string list;
-  for (auto const& metric : distances) list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(metric.title), escape(metric.meaning));
-  for (auto const& metric : others) list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(metric.title), escape(metric.meaning));
+  for (auto const& metric : distances)
+    list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(metric.title), escape(metric.meaning));
+  for (auto const& metric : others)
+    list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(metric.title), escape(metric.meaning));
   return folded("What the columns mean", "<dl>" + list + "</dl>");
 }
 
@@ -185,27 +206,39 @@ std::string nearness_item(json const& row, std::vector<json> const& beside) {
     if (kind_of(other) == "floor") text += fmt::format("; of real train cells {}", fixed(number_in(other, "w2"), 2));
     if (is_prior(other)) prior = std::fmin(prior, number_in(other, "w2"));
   }
-  if (std::isfinite(prior)) text += fmt::format("; of Gaussians fitted to each class, which cost nothing, {}", fixed(prior, 2));
+  if (std::isfinite(prior))
+    text += fmt::format("; of Gaussians fitted to each class, which cost nothing, {}", fixed(prior, 2));
   return verdict_item(std::isfinite(own) && !(own >= prior), "Near real cells?", text + ".");
 }
 
 std::string apart_item(json const& row) {
   double const share = number_in(row, "neighbour_accuracy");
   if (!std::isfinite(share)) return "";
-  return verdict_item(share <= told_apart, "Can they be told apart?", fmt::format("By its nearest neighbour a cell is known as real or generated in {} % of cases (50 is a guess).", fixed(100 * share, 0)));
+  return verdict_item(
+      share <= told_apart, "Can they be told apart?",
+      fmt::format("By its nearest neighbour a cell is known as real or generated in {} % of cases (50 is a guess).",
+                  fixed(100 * share, 0)));
 }
 
 std::string looks_item(json const& row, json const& real) {
-  double const zeros = number_in(row, "zeros"), real_zeros = number_in(real, "zeros"), library = number_in(row, "library"), real_library = number_in(real, "library");
-  bool const is_good = std::abs(zeros - real_zeros) <= zeros_that_matter && !(std::abs(library / real_library - 1) > library_that_matters);
-  std::string const sums = std::isfinite(library) && std::isfinite(real_library) ? fmt::format("; {} counts a cell, {} a real one", with_commas(std::llround(library)), with_commas(std::llround(real_library))) : "";
-  return verdict_item(is_good, "Do they look like cells?", fmt::format("{} % of their values are zero, {} % of real cells'{}.", fixed(100 * zeros, 1), fixed(100 * real_zeros, 1), sums));
+  double const zeros = number_in(row, "zeros"), real_zeros = number_in(real, "zeros"),
+               library = number_in(row, "library"), real_library = number_in(real, "library");
+  bool const is_good = std::abs(zeros - real_zeros) <= zeros_that_matter &&
+                       !(std::abs(library / real_library - 1) > library_that_matters);
+  std::string const sums = std::isfinite(library) && std::isfinite(real_library)
+                               ? fmt::format("; {} counts a cell, {} a real one", with_commas(std::llround(library)),
+                                             with_commas(std::llround(real_library)))
+                               : "";
+  return verdict_item(is_good, "Do they look like cells?",
+                      fmt::format("{} % of their values are zero, {} % of real cells'{}.", fixed(100 * zeros, 1),
+                                  fixed(100 * real_zeros, 1), sums));
 }
 
 // The class that the set fits worst beside what real cells of it would.
 std::string classes_item(json const& row, std::vector<json> const& beside, json const& names) {
   auto const of_class = [](json const& of) { return of.value("of_class", json::object()).value("w2", json::array()); };
-  auto const floor = std::find_if(beside.begin(), beside.end(), [](json const& other) { return kind_of(other) == "floor"; });
+  auto const floor =
+      std::find_if(beside.begin(), beside.end(), [](json const& other) { return kind_of(other) == "floor"; });
   if (floor == beside.end()) return "";
   auto const own = of_class(row), real = of_class(*floor);
   std::size_t worst = 0;
@@ -215,7 +248,10 @@ std::string classes_item(json const& row, std::vector<json> const& beside, json 
     if (double const ratio = own[c].get<double>() / real[c].get<double>(); ratio > highest) highest = ratio, worst = c;
   }
   if (highest == 0) return "";
-  return verdict_item(highest <= 1.5, "Classes.", fmt::format("Farthest from its real cells is {}: W2 {}, of real train cells {}.", names[worst].get<std::string>(), fixed(own[worst].get<double>(), 2), fixed(real[worst].get<double>(), 2)));
+  return verdict_item(
+      highest <= 1.5, "Classes.",
+      fmt::format("Farthest from its real cells is {}: W2 {}, of real train cells {}.", names[worst].get<std::string>(),
+                  fixed(own[worst].get<double>(), 2), fixed(real[worst].get<double>(), 2)));
 }
 
 }  // namespace
@@ -232,13 +268,23 @@ std::string generation_section(FinishedRun const& run) {
     for (auto const& row : rows)
       if (kind_of(row) == "generated") sets.push_back(row.value("set", ""));
     std::string const of = generation["comparisons"].size() > 1 ? fmt::format(": {}", fmt::join(sets, ", ")) : "";
-    html += section("Generated cells beside real ones" + of,
-                    fmt::format("Distances between as many real test cells and generated ones, {} (lower is better), on {} of {} genes. Real train cells in the place of generated ones are the floor: nothing can be expected below it. A Gaussian "
-                                "fitted to each class is what a generator must beat. Good is 1-NN near 0.5, precision and recall near the floor's, and zeros, CV and library near those of the real test cells.",
-                                comparison.value("is_labelled", true) ? "means over classes" : "all cells together, because the set has no labels", values, with_commas(comparison.value("genes", std::int64_t{0}))),
-                    table_of(comparison, rows) + bars_of(rows) + unseen_of(rows) + meanings());
+    html +=
+        section("Generated cells beside real ones" + of,
+                fmt::format("Distances between as many real test cells and generated ones, {} (lower is better), on {} "
+                            "of {} genes. Real train cells in the place of generated ones are the floor: nothing can "
+                            "be expected below it. A Gaussian "
+                            "fitted to each class is what a generator must beat. Good is 1-NN near 0.5, precision and "
+                            "recall near the floor's, and zeros, CV and library near those of the real test cells.",
+                            comparison.value("is_labelled", true) ? "means over classes"
+                                                                  : "all cells together, because the set has no labels",
+                            values, with_commas(comparison.value("genes", std::int64_t{0}))),
+                table_of(comparison, rows) + bars_of(rows) + unseen_of(rows) + meanings());
     if (auto const maps = classes_of(generation, rows); !maps.empty())
-      html += section("Generated cells, class by class" + of, "The distances that the means above are made of; empty where a side has fewer than two cells. Good is a row that is as faint under a generated set as under the floor; few test cells make every distance large.", maps);
+      html += section(
+          "Generated cells, class by class" + of,
+          "The distances that the means above are made of; empty where a side has fewer than two cells. Good is a row "
+          "that is as faint under a generated set as under the floor; few test cells make every distance large.",
+          maps);
   }
   return html;
 }
@@ -246,10 +292,13 @@ std::string generation_section(FinishedRun const& run) {
 std::string latents_section(FinishedRun const& run) {
   auto const latents = run.generation.is_object() ? latents_of(run.generation) : "";
   if (latents.empty()) return "";
-  return section("What the autoencoder keeps",
-                 "Test cells through the autoencoder and back: RE is minus the log likelihood of a cell's counts (lower is better), PCC the correlation of each gene between real cells and one sample of the prediction, MSE their squared difference (log-normalised). "
-                 "Below, classifiers trained on train cells' latents and tried on test cells': good is near what genes give.",
-                 latents);
+  return section(
+      "What the autoencoder keeps",
+      "Test cells through the autoencoder and back: RE is minus the log likelihood of a cell's counts (lower is "
+      "better), PCC the correlation of each gene between real cells and one sample of the prediction, MSE their "
+      "squared difference (log-normalised). "
+      "Below, classifiers trained on train cells' latents and tried on test cells': good is near what genes give.",
+      latents);
 }
 
 std::string generated_verdict_section(FinishedRun const& run) {
@@ -261,14 +310,19 @@ std::string generated_verdict_section(FinishedRun const& run) {
     auto const place = row.value("comparison", std::size_t{0});
     auto const beside = rows_of(generation, place);
     html += fmt::format("<h3>{}</h3>\n", escape(row.value("set", ""))) +
-            verdict_list(nearness_item(row, beside) + apart_item(row) + looks_item(row, generation["comparisons"].at(place).value("real", json::object())) + classes_item(row, beside, generation.value("classes", json::array())));
+            verdict_list(nearness_item(row, beside) + apart_item(row) +
+                         looks_item(row, generation["comparisons"].at(place).value("real", json::object())) +
+                         classes_item(row, beside, generation.value("classes", json::array())));
   }
   if (html.empty()) return "";
-  return section("Are the generated cells good enough?",
-                 fmt::format("What this page says of each generated set, in short. A tick: nearer to the real test cells than any Gaussian; told apart in at most {:.0f} % of cases; zeros within {:.0f} points and counts within {:.0f} % of real cells'; no class more than one and a half times as "
-                             "far as real train cells. An exclamation mark: look closer.",
-                             100 * told_apart, 100 * zeros_that_matter, 100 * library_that_matters),
-                 html);
+  return section(
+      "Are the generated cells good enough?",
+      fmt::format("What this page says of each generated set, in short. A tick: nearer to the real test cells than any "
+                  "Gaussian; told apart in at most {:.0f} % of cases; zeros within {:.0f} points and counts within "
+                  "{:.0f} % of real cells'; no class more than one and a half times as "
+                  "far as real train cells. An exclamation mark: look closer.",
+                  100 * told_apart, 100 * zeros_that_matter, 100 * library_that_matters),
+      html);
 }
 
 }  // namespace retort

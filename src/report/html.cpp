@@ -11,8 +11,8 @@
 namespace retort {
 namespace {
 
-// Colours are named once and change with the reader's theme. SVG text is sized by the width that a picture has on the screen. A table that
-// is wider than the screen scrolls: its edge is shaded there, and the first column stays.
+// Colours are named once and change with the reader's theme. SVG text is sized by the width that a picture has on the
+// screen. A table that is wider than the screen scrolls: its edge is shaded there, and the first column stays.
 constexpr char const* style = R"(
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;--heat:#0b5cab;--good:#0b6e4f;--weak:#b14a00;--edge:#0003}
 @media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;--heat:#6cb6ff;--good:#5fd3a7;--weak:#ffb070;--edge:#fff3}}
@@ -78,7 +78,8 @@ dd{margin:0;max-width:75ch}
 @media print{section{break-inside:avoid}}
 )";
 
-// Numbers the sections of `body`, and puts links to them before the first one; a heading above them begins a list of its own.
+// Numbers the sections of `body`, and puts links to them before the first one; a heading above them begins a list of
+// its own.
 std::string with_contents(std::string const& body) {
   constexpr std::string_view opening = "<section><h2>", closing = "</h2>", heading = "<h1>", heading_closing = "</h1>";
   std::string html, list;
@@ -86,13 +87,15 @@ std::string with_contents(std::string const& body) {
   for (std::size_t at = body.find('<'); at != std::string::npos; at = body.find('<', at + 1)) {
     std::string_view const rest = std::string_view(body).substr(at);
     if (rest.starts_with(heading) && sections > 0) {
-      list += fmt::format("</ul>\n<b>{}</b><ul>", rest.substr(heading.size(), rest.find(heading_closing) - heading.size()));
+      list +=
+          fmt::format("</ul>\n<b>{}</b><ul>", rest.substr(heading.size(), rest.find(heading_closing) - heading.size()));
     } else if (rest.starts_with(opening)) {
       html.append(body, from, at - from);
       if (sections == 0) first = html.size();
       html += fmt::format("<section id=\"s{}\"><h2>", ++sections);
       from = at + opening.size();
-      list += fmt::format("<li><a href=\"#s{}\">{}</a></li>", sections, rest.substr(opening.size(), rest.find(closing) - opening.size()));
+      list += fmt::format("<li><a href=\"#s{}\">{}</a></li>", sections,
+                          rest.substr(opening.size(), rest.find(closing) - opening.size()));
     }
   }
   html.append(body, from);
@@ -106,13 +109,20 @@ std::string escape(std::string const& text) {
   std::string const valid = nlohmann::json::parse(json_text(text)).get<std::string>();
   std::string html;
   for (char const c : valid) {
-    if (c == '&') html += "&amp;";
-    else if (c == '<') html += "&lt;";
-    else if (c == '>') html += "&gt;";
-    else if (c == '"') html += "&quot;";
-    else if (c == '\'') html += "&#39;";
-    else if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f) html += ' ';
-    else html += c;
+    if (c == '&')
+      html += "&amp;";
+    else if (c == '<')
+      html += "&lt;";
+    else if (c == '>')
+      html += "&gt;";
+    else if (c == '"')
+      html += "&quot;";
+    else if (c == '\'')
+      html += "&#39;";
+    else if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+      html += ' ';
+    else
+      html += c;
   }
   return html;
 }
@@ -128,13 +138,19 @@ std::string shortened(std::string const& text, std::size_t longest) {
 }
 
 std::string section(std::string const& title, std::string const& caption, std::string const& body) {
-  return fmt::format("<section><h2>{}</h2>\n<p class=\"caption\">{}</p>\n{}\n</section>\n", escape(title), escape(caption), body);
+  return fmt::format("<section><h2>{}</h2>\n<p class=\"caption\">{}</p>\n{}\n</section>\n", escape(title),
+                     escape(caption), body);
 }
 
-std::string figure(std::string const& title, std::string const& svg) { return fmt::format("<figure><h3>{}</h3>\n{}\n</figure>\n", escape(title), svg); }
+std::string figure(std::string const& title, std::string const& svg) {
+  return fmt::format("<figure><h3>{}</h3>\n{}\n</figure>\n", escape(title), svg);
+}
 
 std::string figures(std::vector<std::string> const& each, int least) {
-  return fmt::format("<div class=\"figures\" style=\"grid-template-columns:repeat(auto-fill,minmax(min({}px,100%),1fr))\">\n{}</div>\n", least, fmt::join(each, ""));
+  return fmt::format(
+      "<div class=\"figures\" "
+      "style=\"grid-template-columns:repeat(auto-fill,minmax(min({}px,100%),1fr))\">\n{}</div>\n",
+      least, fmt::join(each, ""));
 }
 
 std::string verdict_item(bool is_good, std::string const& subject, std::string const& text) {
@@ -143,29 +159,36 @@ std::string verdict_item(bool is_good, std::string const& subject, std::string c
 
 std::string verdict_list(std::string const& items) { return "<ul class=\"verdict\">\n" + items + "</ul>\n"; }
 
-std::string folded(std::string const& title, std::string const& body) { return fmt::format("<details><summary>{}</summary>\n{}\n</details>\n", escape(title), body); }
+std::string folded(std::string const& title, std::string const& body) {
+  return fmt::format("<details><summary>{}</summary>\n{}\n</details>\n", escape(title), body);
+}
 
 std::string html_of(Table const& table) {
   constexpr std::size_t long_text = 32;  // such as lists of classes: these wrap
   std::string html = "<div class=\"scroll\"><table>\n<thead><tr>";
   auto const side = [&](std::size_t column) { return column < table.words ? " class=\"l\"" : ""; };
-  for (std::size_t i = 0; i < table.header.size(); ++i) html += fmt::format("<th{}>{}</th>", side(i), escape(table.header[i]));
+  for (std::size_t i = 0; i < table.header.size(); ++i)
+    html += fmt::format("<th{}>{}</th>", side(i), escape(table.header[i]));
   html += "</tr></thead>\n<tbody>\n";
   for (auto const& row : table.rows) {
     bool const is_strong = !row.empty() && row[0].starts_with('*');
     html += is_strong ? "<tr class=\"strong\">" : "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i)
-      html += fmt::format("<td{}>{}</td>", i >= table.words && row[i].size() > long_text ? " class=\"w\"" : side(i), escape(i == 0 && is_strong ? row[i].substr(1) : row[i]));
+      html += fmt::format("<td{}>{}</td>", i >= table.words && row[i].size() > long_text ? " class=\"w\"" : side(i),
+                          escape(i == 0 && is_strong ? row[i].substr(1) : row[i]));
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
 }
 
 std::string page(std::string const& title, std::string const& body) {
-  return fmt::format("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-                     "<title>{}</title>\n<style>:root{{{}}}\n@media (prefers-color-scheme:dark){{:root{{{}}}}}{}</style></head>\n<body><main>\n{}</main></body></html>\n",
-                     escape(title), colours_on_light_paper(), colours_on_dark_paper(), style, with_contents(body));
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+      "<title>{}</title>\n<style>:root{{{}}}\n@media "
+      "(prefers-color-scheme:dark){{:root{{{}}}}}{}</style></head>\n<body><main>\n{}</main></body></html>\n",
+      escape(title), colours_on_light_paper(), colours_on_dark_paper(), style, with_contents(body));
 }
 
 }  // namespace retort

@@ -65,38 +65,50 @@ Plane plane_of(std::vector<float> const& features, std::int64_t width, std::uint
     low_x = std::min(low_x, embedding[i]), high_x = std::max(high_x, embedding[i]);
     low_y = std::min(low_y, embedding[i + 1]), high_y = std::max(high_y, embedding[i + 1]);
   }
-  double const scale = (map_width - 24) / std::max({high_x - low_x, (high_y - low_y) / 1.1, 1e-9}), shift = (map_width - (high_x - low_x) * scale) / 2;
+  double const scale = (map_width - 24) / std::max({high_x - low_x, (high_y - low_y) / 1.1, 1e-9}),
+               shift = (map_width - (high_x - low_x) * scale) / 2;
   Plane plane{{}, (high_y - low_y) * scale + 24};
-  for (std::size_t i = 0; i < embedding.size(); i += 2) plane.places.push_back({(embedding[i] - low_x) * scale + shift, (high_y - embedding[i + 1]) * scale + 12});
+  for (std::size_t i = 0; i < embedding.size(); i += 2)
+    plane.places.push_back({(embedding[i] - low_x) * scale + shift, (high_y - embedding[i + 1]) * scale + 12});
   return plane;
 }
 
 std::string opened_svg(Plane const& plane, std::string const& what) {
-  return fmt::format("<svg class=\"map\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n", map_width, plane.height, escape(what));
+  return fmt::format("<svg class=\"map\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n", map_width,
+                     plane.height, escape(what));
 }
 
 double dot_of(std::size_t cells) { return cells > 4000 ? 1.6 : cells > 1000 ? 2.4 : 3.2; }
 
 // Dots of cells from `first` on, a path a class; cells without a class (-1) in ink.
-std::string dots_by_class(Plane const& plane, std::size_t first, std::vector<std::int32_t> const& classes, std::vector<std::string> const& class_names) {
+std::string dots_by_class(Plane const& plane, std::size_t first, std::vector<std::int32_t> const& classes,
+                          std::vector<std::string> const& class_names) {
   std::vector<std::string> dots(class_names.size() + 1);
-  for (std::size_t i = 0; i < classes.size(); ++i) (classes[i] < 0 ? dots.back() : dots[static_cast<std::size_t>(classes[i])]) += fmt::format("M{:.1f} {:.1f}h0", plane.places[first + i].x, plane.places[first + i].y);
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    (classes[i] < 0 ? dots.back() : dots[static_cast<std::size_t>(classes[i])]) +=
+        fmt::format("M{:.1f} {:.1f}h0", plane.places[first + i].x, plane.places[first + i].y);
   std::string svg;
   for (std::size_t c = 0; c < dots.size(); ++c) {
     bool const has_class = c < class_names.size();
     if (!dots[c].empty())
-      svg += fmt::format("<path d=\"{}\" stroke=\"{}\" stroke-width=\"{}\" stroke-linecap=\"round\" opacity=\".7\"><title>{}</title></path>\n", dots[c], has_class ? colour(c) : "var(--ink)", dot_of(classes.size()), has_class ? escape(class_names[c]) : "no class");
+      svg += fmt::format(
+          "<path d=\"{}\" stroke=\"{}\" stroke-width=\"{}\" stroke-linecap=\"round\" "
+          "opacity=\".7\"><title>{}</title></path>\n",
+          dots[c], has_class ? colour(c) : "var(--ink)", dot_of(classes.size()),
+          has_class ? escape(class_names[c]) : "no class");
   }
   return svg;
 }
 
 // Names on the map where they are short and few, else numbers that the legend explains.
 bool are_named_on_map(std::vector<std::string> const& class_names) {
-  return class_names.size() <= 16 && std::all_of(class_names.begin(), class_names.end(), [](auto const& name) { return name.size() <= 14; });
+  return class_names.size() <= 16 &&
+         std::all_of(class_names.begin(), class_names.end(), [](auto const& name) { return name.size() <= 14; });
 }
 
 // The words over the classes' clouds, for cells that come first in the plane.
-std::string words_on_map(Plane const& plane, std::vector<std::int32_t> const& classes, std::vector<std::string> const& class_names) {
+std::string words_on_map(Plane const& plane, std::vector<std::int32_t> const& classes,
+                         std::vector<std::string> const& class_names) {
   bool const by_name = are_named_on_map(class_names);
   std::vector<Place> middles;
   std::vector<std::string> words;
@@ -110,7 +122,10 @@ std::string words_on_map(Plane const& plane, std::vector<std::int32_t> const& cl
   part(middles, words, plane.height);
   std::string svg;
   for (std::size_t i = 0; i < words.size(); ++i)
-    svg += fmt::format("<text class=\"halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" font-weight=\"650\" pointer-events=\"none\">{}</text>\n", middles[i].x, middles[i].y + 3, escape(words[i]));
+    svg += fmt::format(
+        "<text class=\"halo\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" font-weight=\"650\" "
+        "pointer-events=\"none\">{}</text>\n",
+        middles[i].x, middles[i].y + 3, escape(words[i]));
   return svg;
 }
 
@@ -118,48 +133,76 @@ std::string class_legend(std::vector<std::int32_t> const& classes, std::vector<s
   std::vector<std::int64_t> shown(class_names.size());
   for (auto const c : classes) ++shown[static_cast<std::size_t>(c)];
   std::vector<LegendEntry> entries;
-  for (std::size_t c = 0; c < class_names.size(); ++c) entries.push_back({fmt::format("{}{} ({})", are_named_on_map(class_names) ? "" : fmt::format("{} ", c + 1), class_names[c], shown[c]), colour(c), false, true});
+  for (std::size_t c = 0; c < class_names.size(); ++c)
+    entries.push_back({fmt::format("{}{} ({})", are_named_on_map(class_names) ? "" : fmt::format("{} ", c + 1),
+                                   class_names[c], shown[c]),
+                       colour(c), false, true});
   return legend(entries);
 }
 
 }  // namespace
 
-std::string map_section(MappedCells const& real, MappedCells const& distilled, std::int64_t width, std::vector<std::string> const& class_names, std::uint64_t seed) {
+std::string map_section(MappedCells const& real, MappedCells const& distilled, std::int64_t width,
+                        std::vector<std::string> const& class_names, std::uint64_t seed) {
   auto points = real.features;
   points.insert(points.end(), distilled.features.begin(), distilled.features.end());
   auto const plane = plane_of(points, width, seed);
-  std::string svg = opened_svg(plane, "UMAP of real and distilled cells") + dots_by_class(plane, 0, real.classes, class_names);
+  std::string svg =
+      opened_svg(plane, "UMAP of real and distilled cells") + dots_by_class(plane, 0, real.classes, class_names);
   double const radius = distilled.classes.size() > 300 ? 2.2 : 3.4;
   for (std::size_t i = 0; i < distilled.classes.size(); ++i) {
     auto const c = static_cast<std::size_t>(distilled.classes[i]);
     auto const& at = plane.places[real.classes.size() + i];
-    svg += fmt::format("<circle class=\"mark\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"><title>distilled {}</title></circle>\n", at.x, at.y, radius, colour(c), escape(class_names[c]));
+    svg += fmt::format(
+        "<circle class=\"mark\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"><title>distilled "
+        "{}</title></circle>\n",
+        at.x, at.y, radius, colour(c), escape(class_names[c]));
   }
   svg += words_on_map(plane, real.classes, class_names);
-  std::string const marks = distilled.classes.empty() ? "" : fmt::format(" Larger outlined marks are the {} distilled cells. Good is marks that lie in the cloud of their own colour; those of matching head may lie apart from all clouds: they teach a classifier differences and need not look like cells.", with_commas(std::ssize(distilled.classes)));
+  std::string const marks = distilled.classes.empty()
+                                ? ""
+                                : fmt::format(
+                                      " Larger outlined marks are the {} distilled cells. Good is marks that lie in "
+                                      "the cloud of their own colour; those of matching head may lie apart from all "
+                                      "clouds: they teach a classifier differences and need not look like cells.",
+                                      with_commas(std::ssize(distilled.classes)));
   return section("Map of cells",
-                 fmt::format("UMAP of the frozen encoder's features: small dots are {} real test cells drawn class by class (numbers drawn in brackets).{} Distances between clouds mean little.", with_commas(std::ssize(real.classes)), marks),
-                 "<div class=\"with-legend\"><figure>" + svg + "</svg></figure>\n" + class_legend(real.classes, class_names) + "</div>\n");
+                 fmt::format("UMAP of the frozen encoder's features: small dots are {} real test cells drawn class by "
+                             "class (numbers drawn in brackets).{} Distances between clouds mean little.",
+                             with_commas(std::ssize(real.classes)), marks),
+                 "<div class=\"with-legend\"><figure>" + svg + "</svg></figure>\n" +
+                     class_legend(real.classes, class_names) + "</div>\n");
 }
 
-std::string generated_map_section(MappedCells const& real, std::vector<MappedSet> const& sets, std::int64_t width, std::string const& space, std::vector<std::string> const& class_names, std::uint64_t seed) {
+std::string generated_map_section(MappedCells const& real, std::vector<MappedSet> const& sets, std::int64_t width,
+                                  std::string const& space, std::vector<std::string> const& class_names,
+                                  std::uint64_t seed) {
   auto points = real.features;
   for (auto const& set : sets) points.insert(points.end(), set.cells.features.begin(), set.cells.features.end());
   auto const plane = plane_of(points, width, seed);
   std::string shadow;  // the real cells, under each set
-  for (std::size_t i = 0; i < real.classes.size(); ++i) shadow += fmt::format("M{:.1f} {:.1f}h0", plane.places[i].x, plane.places[i].y);
-  shadow = fmt::format("<path class=\"shadow\" d=\"{}\" stroke-width=\"{}\" stroke-linecap=\"round\"/>\n", shadow, dot_of(real.classes.size()) + 1);
-  std::vector<std::string> panels{figure("Real test cells", opened_svg(plane, "UMAP of real test cells") + dots_by_class(plane, 0, real.classes, class_names) + words_on_map(plane, real.classes, class_names) + "</svg>")};
+  for (std::size_t i = 0; i < real.classes.size(); ++i)
+    shadow += fmt::format("M{:.1f} {:.1f}h0", plane.places[i].x, plane.places[i].y);
+  shadow = fmt::format("<path class=\"shadow\" d=\"{}\" stroke-width=\"{}\" stroke-linecap=\"round\"/>\n", shadow,
+                       dot_of(real.classes.size()) + 1);
+  std::vector<std::string> panels{figure("Real test cells", opened_svg(plane, "UMAP of real test cells") +
+                                                                dots_by_class(plane, 0, real.classes, class_names) +
+                                                                words_on_map(plane, real.classes, class_names) +
+                                                                "</svg>")};
   std::size_t first = real.classes.size();
   for (auto const& set : sets) {
-    panels.push_back(figure(set.name, opened_svg(plane, "UMAP of generated cells") + shadow + dots_by_class(plane, first, set.cells.classes, class_names) + "</svg>"));
+    panels.push_back(figure(set.name, opened_svg(plane, "UMAP of generated cells") + shadow +
+                                          dots_by_class(plane, first, set.cells.classes, class_names) + "</svg>"));
     first += set.cells.classes.size();
   }
-  return section("Map of real and generated cells",
-                 fmt::format("One UMAP of {}, a picture a set: {} real test cells drawn class by class, and as many of each set, in the colour of the class that they were asked to be (in the colour of this text where they have none), over the real cells in grey. Good is a colour that covers the "
-                             "cloud of its class, all of it and nothing else. Distances between clouds mean little.",
-                             space, with_commas(std::ssize(real.classes))),
-                 figures(panels, 330) + class_legend(real.classes, class_names));
+  return section(
+      "Map of real and generated cells",
+      fmt::format("One UMAP of {}, a picture a set: {} real test cells drawn class by class, and as many of each set, "
+                  "in the colour of the class that they were asked to be (in the colour of this text where they have "
+                  "none), over the real cells in grey. Good is a colour that covers the "
+                  "cloud of its class, all of it and nothing else. Distances between clouds mean little.",
+                  space, with_commas(std::ssize(real.classes))),
+      figures(panels, 330) + class_legend(real.classes, class_names));
 }
 
 }  // namespace retort

@@ -14,13 +14,15 @@ namespace {
 
 constexpr int right = 10, bottom = 36, left = 54;  // room for ticks and labels
 
-double on_scale(double value, Scale scale) { return scale == Scale::linear ? value : std::log10(scale == Scale::log ? value : 1 + value); }
+double on_scale(double value, Scale scale) {
+  return scale == Scale::linear ? value : std::log10(scale == Scale::log ? value : 1 + value);
+}
 
 // Numbers of one axis to pixels.
 struct Axis {
   Scale scale = Scale::linear;
   double low = std::numeric_limits<double>::infinity(), high = -low;  // on the scale
-  double from = 0, to = 1;                                           // pixels
+  double from = 0, to = 1;                                            // pixels
 
   void cover(double value) {
     double const at = on_scale(value, scale);
@@ -48,7 +50,8 @@ struct Axis {
         for (double const times : {1.0, 2.0, 5.0})
           if ((zero == 0 || power > 0) && (times == 1 || high - low < 2)) found.push_back(times * std::pow(10, power));
     }
-    std::erase_if(found, [&](double tick) { return on_scale(tick, scale) < low - 1e-9 || on_scale(tick, scale) > high + 1e-9; });
+    std::erase_if(
+        found, [&](double tick) { return on_scale(tick, scale) < low - 1e-9 || on_scale(tick, scale) > high + 1e-9; });
     return found;
   }
 };
@@ -61,15 +64,19 @@ std::string line_svg(PlotLine const& line, Axis const& x, Axis const& y) {
     path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? 'M' : 'L', x(point.x), y(point.y));
     if (point.spread > 0) {
       has_band = true;
-      marks += fmt::format("<path d=\"M{0:.1f} {1:.1f}V{2:.1f}\" stroke=\"{3}\" stroke-width=\"1.2\" opacity=\".7\"/>", x(point.x), y(point.y - point.spread), y(point.y + point.spread), line.colour);
+      marks += fmt::format("<path d=\"M{0:.1f} {1:.1f}V{2:.1f}\" stroke=\"{3}\" stroke-width=\"1.2\" opacity=\".7\"/>",
+                           x(point.x), y(point.y - point.spread), y(point.y + point.spread), line.colour);
     }
     band += fmt::format("{}{:.1f} {:.1f}", band.empty() ? 'M' : 'L', x(point.x), y(point.y + point.spread));
     back.insert(0, fmt::format("L{:.1f} {:.1f}", x(point.x), y(point.y - point.spread)));
-    if (!point.title.empty()) marks += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\" fill=\"{}\"><title>{}</title></circle>", x(point.x), y(point.y), line.colour, escape(point.title));
+    if (!point.title.empty())
+      marks += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\" fill=\"{}\"><title>{}</title></circle>",
+                           x(point.x), y(point.y), line.colour, escape(point.title));
   }
   std::string svg;
   if (has_band) svg += fmt::format("<path d=\"{}{}Z\" fill=\"{}\" opacity=\".13\"/>", band, back, line.colour);
-  svg += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"{}/>", path, line.colour, line.width, line.is_dashed ? " stroke-dasharray=\"5 3\"" : "");
+  svg += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"{}/>", path, line.colour,
+                     line.width, line.is_dashed ? " stroke-dasharray=\"5 3\"" : "");
   return svg + marks + "\n";
 }
 
@@ -80,7 +87,8 @@ std::vector<double> round_ticks(double low, double high, int count) {
   double const raw = (high - low) / count, power = std::pow(10, std::floor(std::log10(raw)));
   double const step = power * (raw <= power ? 1 : raw <= 2 * power ? 2 : raw <= 5 * power ? 5 : 10);
   std::vector<double> ticks;
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) ticks.push_back(i == 0 ? 0 : i * step);
+  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i)
+    ticks.push_back(i == 0 ? 0 : i * step);
   return ticks;
 }
 
@@ -110,20 +118,33 @@ std::string svg_of(LinePlot const& plot) {
   x.widen(0.05);
   y.widen(0.07);
 
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{} against {}\">\n", plot.width, plot.height, escape(plot.y_label), escape(plot.x_label));
+  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{} against {}\">\n", plot.width,
+                                plot.height, escape(plot.y_label), escape(plot.x_label));
   for (double const tick : y.ticks(5))
-    svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/><text class=\"soft\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left, y(tick), plot.width - right, left - 6, y(tick) + 3.5, short_number(tick));
+    svg += fmt::format(
+        "<path class=\"grid\" d=\"M{} {:.1f}H{}\"/><text class=\"soft\" x=\"{}\" y=\"{:.1f}\" "
+        "text-anchor=\"end\">{}</text>\n",
+        left, y(tick), plot.width - right, left - 6, y(tick) + 3.5, short_number(tick));
   for (double const tick : plot.x_ticks.empty() ? x.ticks(5) : plot.x_ticks)
-    svg += fmt::format("<path class=\"axis\" d=\"M{0:.1f} {1}v4\"/><text class=\"soft\" x=\"{0:.1f}\" y=\"{2}\" text-anchor=\"middle\">{3}</text>\n", x(tick), plot.height - bottom, plot.height - bottom + 16, short_number(tick));
-  svg += fmt::format("<path class=\"axis\" d=\"M{} {}V{}H{}\"/>\n", left, top, plot.height - bottom, plot.width - right);
-  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", (left + plot.width - right) / 2, plot.height - 5, escape(plot.x_label));
-  svg += fmt::format("<text transform=\"translate(11 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n", (top + plot.height - bottom) / 2, escape(plot.y_label));
+    svg += fmt::format(
+        "<path class=\"axis\" d=\"M{0:.1f} {1}v4\"/><text class=\"soft\" x=\"{0:.1f}\" y=\"{2}\" "
+        "text-anchor=\"middle\">{3}</text>\n",
+        x(tick), plot.height - bottom, plot.height - bottom + 16, short_number(tick));
+  svg +=
+      fmt::format("<path class=\"axis\" d=\"M{} {}V{}H{}\"/>\n", left, top, plot.height - bottom, plot.width - right);
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", (left + plot.width - right) / 2,
+                     plot.height - 5, escape(plot.x_label));
+  svg += fmt::format("<text transform=\"translate(11 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
+                     (top + plot.height - bottom) / 2, escape(plot.y_label));
   for (auto const& line : plot.lines) svg += line_svg(line, x, y);
   int key = left;  // levels lie close to lines and to each other: their words stand above the plot
   for (std::size_t i = 0; i < plot.levels.size(); ++i) {
     auto const& level = plot.levels[i];
     char const* const dashes = i % 2 ? "2 3" : "7 4";
-    svg += fmt::format("<path class=\"level\" stroke-dasharray=\"{0}\" d=\"M{1} {2:.1f}H{3}M{4} 8h24\"/><text x=\"{5}\" y=\"12\">{6}</text>\n", dashes, left, y(level.y), plot.width - right, key, key + 28, escape(level.label));
+    svg += fmt::format(
+        "<path class=\"level\" stroke-dasharray=\"{0}\" d=\"M{1} {2:.1f}H{3}M{4} 8h24\"/><text x=\"{5}\" "
+        "y=\"12\">{6}</text>\n",
+        dashes, left, y(level.y), plot.width - right, key, key + 28, escape(level.label));
     key += 28 + static_cast<int>(6.6 * static_cast<double>(level.label.size())) + 14;
   }
   return svg + "</svg>";
@@ -133,8 +154,10 @@ std::string legend(std::vector<LegendEntry> const& entries) {
   std::string html = "<ul class=\"legend\">";
   for (auto const& entry : entries) {
     auto const mark = entry.is_dot ? fmt::format("<circle cx=\"13\" cy=\"6\" r=\"5\" fill=\"{}\"/>", entry.colour)
-                                   : fmt::format("<path d=\"M1 6H25\" stroke=\"{}\" stroke-width=\"3\"{}/>", entry.colour, entry.is_dashed ? " stroke-dasharray=\"5 3\"" : "");
-    html += fmt::format("<li><svg viewBox=\"0 0 26 12\" aria-hidden=\"true\">{}</svg>{}</li>", mark, escape(entry.label));
+                                   : fmt::format("<path d=\"M1 6H25\" stroke=\"{}\" stroke-width=\"3\"{}/>",
+                                                 entry.colour, entry.is_dashed ? " stroke-dasharray=\"5 3\"" : "");
+    html +=
+        fmt::format("<li><svg viewBox=\"0 0 26 12\" aria-hidden=\"true\">{}</svg>{}</li>", mark, escape(entry.label));
   }
   return html + "</ul>\n";
 }

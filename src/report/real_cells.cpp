@@ -9,7 +9,8 @@
 
 namespace retort {
 
-std::vector<std::int64_t> stratified_rows(Labels const& labels, std::vector<Part> const& parts, std::int64_t wanted, std::int64_t least, std::uint64_t seed) {
+std::vector<std::int64_t> stratified_rows(Labels const& labels, std::vector<Part> const& parts, std::int64_t wanted,
+                                          std::int64_t least, std::uint64_t seed) {
   bool const has_test = std::find(parts.begin(), parts.end(), Part::test) != parts.end();
   std::vector<std::vector<std::int64_t>> of_class(static_cast<std::size_t>(labels.classes()));
   std::int64_t all = 0;
@@ -21,7 +22,9 @@ std::vector<std::int64_t> stratified_rows(Labels const& labels, std::vector<Part
   std::vector<std::int64_t> chosen;
   for (std::size_t c = 0; c < of_class.size(); ++c) {
     auto& rows = of_class[c];
-    auto const share = static_cast<std::int64_t>(std::llround(static_cast<double>(wanted) * static_cast<double>(rows.size()) / static_cast<double>(std::max<std::int64_t>(1, all))));
+    auto const share =
+        static_cast<std::int64_t>(std::llround(static_cast<double>(wanted) * static_cast<double>(rows.size()) /
+                                               static_cast<double>(std::max<std::int64_t>(1, all))));
     auto const size = std::min(std::ssize(rows), std::max(share, least));
     Random(seed, purpose::report, static_cast<std::uint64_t>(c)).shuffle(rows);
     chosen.insert(chosen.end(), rows.begin(), rows.begin() + size);
@@ -32,12 +35,14 @@ std::vector<std::int64_t> stratified_rows(Labels const& labels, std::vector<Part
 
 ClassMeans class_means(CsrBlock const& cells, std::vector<std::int32_t> const& of_cell, std::int64_t classes) {
   auto const genes = static_cast<std::size_t>(cells.genes);
-  ClassMeans means{classes, cells.genes, std::vector<double>(static_cast<std::size_t>(classes) * genes), std::vector<std::int64_t>(static_cast<std::size_t>(classes)), std::vector<double>(genes)};
+  ClassMeans means{classes, cells.genes, std::vector<double>(static_cast<std::size_t>(classes) * genes),
+                   std::vector<std::int64_t>(static_cast<std::size_t>(classes)), std::vector<double>(genes)};
   std::vector<double> total(genes);
   for (std::size_t row = 0; row < of_cell.size(); ++row) {
     auto const of = static_cast<std::size_t>(of_cell[row]);
     ++means.cells[of];
-    for (auto i = static_cast<std::size_t>(cells.indptr[row]); i < static_cast<std::size_t>(cells.indptr[row + 1]); ++i) {
+    for (auto i = static_cast<std::size_t>(cells.indptr[row]); i < static_cast<std::size_t>(cells.indptr[row + 1]);
+         ++i) {
       auto const gene = static_cast<std::size_t>(cells.indices[i]);
       double const value = static_cast<double>(cells.values[i]);
       means.mean[of * genes + gene] += value;
@@ -46,9 +51,11 @@ ClassMeans class_means(CsrBlock const& cells, std::vector<std::int32_t> const& o
     }
   }
   double const count = std::max<double>(1, static_cast<double>(of_cell.size()));
-  for (std::size_t g = 0; g < genes; ++g) means.variance[g] = std::max(0.0, means.variance[g] / count - total[g] / count * total[g] / count);
+  for (std::size_t g = 0; g < genes; ++g)
+    means.variance[g] = std::max(0.0, means.variance[g] / count - total[g] / count * total[g] / count);
   for (std::size_t c = 0; c < means.cells.size(); ++c)
-    for (std::size_t g = 0; g < genes && means.cells[c]; ++g) means.mean[c * genes + g] /= static_cast<double>(means.cells[c]);
+    for (std::size_t g = 0; g < genes && means.cells[c]; ++g)
+      means.mean[c * genes + g] /= static_cast<double>(means.cells[c]);
   return means;
 }
 
@@ -56,7 +63,8 @@ std::vector<std::vector<std::int64_t>> marker_genes(ClassMeans const& means, std
   auto const genes = static_cast<std::size_t>(means.genes);
   std::vector<std::size_t> varying(genes);
   std::iota(varying.begin(), varying.end(), std::size_t{0});
-  std::stable_sort(varying.begin(), varying.end(), [&](auto a, auto b) { return means.variance[a] > means.variance[b]; });
+  std::stable_sort(varying.begin(), varying.end(),
+                   [&](auto a, auto b) { return means.variance[a] > means.variance[b]; });
   varying.resize(std::min<std::size_t>(genes, 2000));
   std::vector<double> total(genes);
   std::int64_t cells = 0;
@@ -69,7 +77,10 @@ std::vector<std::vector<std::int64_t>> marker_genes(ClassMeans const& means, std
   for (std::size_t c = 0; c < means.cells.size(); ++c) {
     if (!means.cells[c]) continue;
     double const others = std::max<double>(1, static_cast<double>(cells - means.cells[c]));
-    auto const above = [&](std::size_t g) { return means.mean[c * genes + g] - (total[g] - means.mean[c * genes + g] * static_cast<double>(means.cells[c])) / others; };
+    auto const above = [&](std::size_t g) {
+      return means.mean[c * genes + g] -
+             (total[g] - means.mean[c * genes + g] * static_cast<double>(means.cells[c])) / others;
+    };
     auto best = varying;
     std::stable_sort(best.begin(), best.end(), [&](auto a, auto b) { return above(a) > above(b); });
     for (std::size_t const g : best) {

@@ -35,8 +35,9 @@ std::string build_info() {
 #else
   char const* gpu = "none";
 #endif
-  return fmt::format("retort {}\ncompiler {}\nMPI {}\nHDF5 {}.{}.{}\nLibTorch {}\nGPU {}\nCPU {}\n", version(), __VERSION__, library,
-                     H5_VERS_MAJOR, H5_VERS_MINOR, H5_VERS_RELEASE, TORCH_VERSION, gpu, cpu_model());
+  return fmt::format("retort {}\ncompiler {}\nMPI {}\nHDF5 {}.{}.{}\nLibTorch {}\nGPU {}\nCPU {}\n", version(),
+                     __VERSION__, library, H5_VERS_MAJOR, H5_VERS_MINOR, H5_VERS_RELEASE, TORCH_VERSION, gpu,
+                     cpu_model());
 }
 
 }  // namespace retort

@@ -11,14 +11,17 @@
 
 namespace retort {
 
-std::uint64_t hash_bytes(void const* bytes, std::size_t size, std::uint64_t seed) { return XXH3_64bits_withSeed(bytes, size, seed); }
+std::uint64_t hash_bytes(void const* bytes, std::size_t size, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes, size, seed);
+}
 
 std::string hash_file(std::filesystem::path const& file) {
   std::ifstream stream(file, std::ios::binary);
   std::vector<char> piece(std::size_t{4} << 20);
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> const state(XXH3_createState(), &XXH3_freeState);
   XXH3_64bits_reset_withSeed(state.get(), 0);
-  while (stream.read(piece.data(), std::ssize(piece)) || stream.gcount() > 0) XXH3_64bits_update(state.get(), piece.data(), static_cast<std::size_t>(stream.gcount()));
+  while (stream.read(piece.data(), std::ssize(piece)) || stream.gcount() > 0)
+    XXH3_64bits_update(state.get(), piece.data(), static_cast<std::size_t>(stream.gcount()));
   return stream.eof() ? fmt::format("{:016x}", XXH3_64bits_digest(state.get())) : "";
 }
 

@@ -15,11 +15,20 @@ namespace po = boost::program_options;
 namespace retort {
 namespace {
 
-// Every section of every retort program: one INI file serves a whole pipeline, and a misspelt section is still an error.
-constexpr std::array section_names{"run", "cells", "simulate", "ingest", "foundation", "embed", "diffusion", "distill", "head", "evaluate", "report", "measure", "vae", "generate", "evaluate_generated"};
+// Every section of every retort program: one INI file serves a whole pipeline, and a misspelt section is still an
+// error.
+constexpr std::array section_names{"run",    "cells",     "simulate", "ingest",   "foundation",
+                                   "embed",  "diffusion", "distill",  "head",     "evaluate",
+                                   "report", "measure",   "vae",      "generate", "evaluate_generated"};
 // Settings that say only where and how long, so a finished stage stays finished when they change.
-constexpr std::array settings_without_effect{"run.folder", "run.base", "run.deadline_seconds", "run.again", "run.checkpoint_seconds", "run.checkpoint_steps",
-                                                "run.keep_checkpoints", "run.stop_before_seconds"};
+constexpr std::array settings_without_effect{"run.folder",
+                                             "run.base",
+                                             "run.deadline_seconds",
+                                             "run.again",
+                                             "run.checkpoint_seconds",
+                                             "run.checkpoint_steps",
+                                             "run.keep_checkpoints",
+                                             "run.stop_before_seconds"};
 
 std::string section_of(std::string const& name) { return name.substr(0, name.find('.')); }
 
@@ -58,17 +67,25 @@ std::vector<std::string> split_list(std::string const& text) {
 }
 
 void assign(std::string const& text, std::string const&, std::string& value) { value = text; }
-void assign(std::string const& text, std::string const& name, std::int64_t& value) { value = parse_number<std::int64_t>(text, name, "a whole number"); }
-void assign(std::string const& text, std::string const& name, double& value) { value = parse_number<double>(text, name, "a number"); }
+void assign(std::string const& text, std::string const& name, std::int64_t& value) {
+  value = parse_number<std::int64_t>(text, name, "a whole number");
+}
+void assign(std::string const& text, std::string const& name, double& value) {
+  value = parse_number<double>(text, name, "a number");
+}
 void assign(std::string const& text, std::string const& name, bool& value) {
-  if (text == "true" || text == "1" || text == "yes" || text == "on" || text.empty()) value = true;
-  else if (text == "false" || text == "0" || text == "no" || text == "off") value = false;
-  else fail(ExitCode::usage, "'{}' is not a value of '{}' (true or false is needed)", text, name);
+  if (text == "true" || text == "1" || text == "yes" || text == "on" || text.empty())
+    value = true;
+  else if (text == "false" || text == "0" || text == "no" || text == "off")
+    value = false;
+  else
+    fail(ExitCode::usage, "'{}' is not a value of '{}' (true or false is needed)", text, name);
 }
 void assign(std::string const& text, std::string const&, std::vector<std::string>& value) { value = split_list(text); }
 void assign(std::string const& text, std::string const& name, std::vector<std::int64_t>& value) {
   value.clear();
-  for (auto const& part : split_list(text)) value.push_back(parse_number<std::int64_t>(part, name, "a list of whole numbers"));
+  for (auto const& part : split_list(text))
+    value.push_back(parse_number<std::int64_t>(part, name, "a list of whole numbers"));
 }
 void assign(std::string const& text, std::string const& name, std::vector<double>& value) {
   value.clear();
@@ -85,11 +102,13 @@ std::string print(std::vector<double> const& value) { return fmt::format("{}", f
 
 }  // namespace
 
-OptionTable::OptionTable(std::string program, std::string purpose) : program_(std::move(program)), purpose_(std::move(purpose)) {}
+OptionTable::OptionTable(std::string program, std::string purpose)
+    : program_(std::move(program)), purpose_(std::move(purpose)) {}
 OptionTable::~OptionTable() = default;
 
 OptionTable::Entry* OptionTable::find(std::string const& name) {
-  auto const it = std::find_if(entries_.begin(), entries_.end(), [&](Entry const& entry) { return entry.name == name; });
+  auto const it =
+      std::find_if(entries_.begin(), entries_.end(), [&](Entry const& entry) { return entry.name == name; });
   return it == entries_.end() ? nullptr : &*it;
 }
 
@@ -126,7 +145,8 @@ void OptionTable::refuse_unknown(std::string const& name, std::string const& whe
 
 Request OptionTable::parse(int argc, char const* const* argv) {
   po::options_description description;
-  description.add_options()("help", "")("version", "")("print-config", "")("dry-run", "")("is-done", "")("config", po::value<std::vector<std::string>>());
+  description.add_options()("help", "")("version", "")("print-config", "")("dry-run", "")("is-done", "")(
+      "config", po::value<std::vector<std::string>>());
   for (Entry const& entry : entries_) {
     auto* value = po::value<std::vector<std::string>>();
     if (entry.is_switch) value->implicit_value({"true"}, "true");
@@ -135,10 +155,15 @@ Request OptionTable::parse(int argc, char const* const* argv) {
   po::variables_map from_command;
   try {
     namespace style = po::command_line_style;
-    auto parsed = po::command_line_parser(argc, argv).options(description).allow_unregistered()
-                      .style(style::unix_style & ~style::allow_guessing & ~style::allow_short).run();
+    auto parsed = po::command_line_parser(argc, argv)
+                      .options(description)
+                      .allow_unregistered()
+                      .style(style::unix_style & ~style::allow_guessing & ~style::allow_short)
+                      .run();
     for (auto const& option : parsed.options) {
-      if (option.position_key >= 0) fail(ExitCode::usage, "unexpected argument '{}' (settings are --section.key VALUE)", option.value.empty() ? "" : option.value[0]);
+      if (option.position_key >= 0)
+        fail(ExitCode::usage, "unexpected argument '{}' (settings are --section.key VALUE)",
+             option.value.empty() ? "" : option.value[0]);
       if (option.unregistered) refuse_unknown(option.string_key, "on the command line");
     }
     po::store(parsed, from_command);
@@ -149,15 +174,21 @@ Request OptionTable::parse(int argc, char const* const* argv) {
   if (from_command.count("config")) {
     for (auto const& file : from_command["config"].as<std::vector<std::string>>()) {
       std::ifstream stream(file);
-      if (!stream) fail(ExitCode::missing_input, "cannot read the settings '{}' (no such file, or no permission). Check --config", file);
+      if (!stream)
+        fail(ExitCode::missing_input, "cannot read the settings '{}' (no such file, or no permission). Check --config",
+             file);
       try {
         po::options_description none;
         for (auto const& option : po::parse_config_file(stream, none, true).options) {
           std::string const section = section_of(option.string_key);
-          bool const is_ours = std::any_of(entries_.begin(), entries_.end(), [&](Entry const& known) { return section_of(known.name) == section; });
-          bool const is_anothers = !is_ours && std::find(section_names.begin(), section_names.end(), section) != section_names.end();
-          if (Entry* entry = find(option.string_key)) entry->assign(option.value.at(0));
-          else if (!is_anothers) refuse_unknown(option.string_key, "in '" + file + "'");
+          bool const is_ours = std::any_of(entries_.begin(), entries_.end(),
+                                           [&](Entry const& known) { return section_of(known.name) == section; });
+          bool const is_anothers =
+              !is_ours && std::find(section_names.begin(), section_names.end(), section) != section_names.end();
+          if (Entry* entry = find(option.string_key))
+            entry->assign(option.value.at(0));
+          else if (!is_anothers)
+            refuse_unknown(option.string_key, "in '" + file + "'");
         }
       } catch (po::error const& error) {
         fail(ExitCode::usage, "{} (in '{}')", error.what(), file);
@@ -175,12 +206,15 @@ Request OptionTable::parse(int argc, char const* const* argv) {
 }
 
 std::string OptionTable::help() const {
-  std::string text = fmt::format("{}: {}\n\nusage: {} [--config FILE.ini] [--section.key VALUE]...\n"
-                                 "       {} --help | --version | --print-config | --dry-run | --is-done\n", program_, purpose_, program_, program_);
+  std::string text = fmt::format(
+      "{}: {}\n\nusage: {} [--config FILE.ini] [--section.key VALUE]...\n"
+      "       {} --help | --version | --print-config | --dry-run | --is-done\n",
+      program_, purpose_, program_, program_);
   std::string section;
   for (Entry const& entry : entries_) {
     if (section_of(entry.name) != section) text += fmt::format("\n[{}]\n", section = section_of(entry.name));
-    text += fmt::format("  --{:<34} {} (now: {})\n", entry.name, entry.help, entry.print().empty() ? "empty" : entry.print());
+    text += fmt::format("  --{:<34} {} (now: {})\n", entry.name, entry.help,
+                        entry.print().empty() ? "empty" : entry.print());
   }
   return text;
 }
@@ -198,7 +232,9 @@ std::string OptionTable::ini() const {
 std::string OptionTable::fingerprint() const {
   std::string text = program_ + "\n";
   for (Entry const& entry : entries_) {
-    auto const is_among = [&](auto const& names) { return std::find(names.begin(), names.end(), entry.name) != names.end(); };
+    auto const is_among = [&](auto const& names) {
+      return std::find(names.begin(), names.end(), entry.name) != names.end();
+    };
     bool const has_effect = !is_among(settings_without_effect) && !is_among(without_effect_);
     if (has_effect) text += fmt::format("{}={}\n", entry.name, entry.print());
   }
@@ -207,15 +243,19 @@ std::string OptionTable::fingerprint() const {
 
 std::int64_t parse_bytes(std::string const& text, std::string const& setting) {
   std::size_t digits = 0;
-  while (digits < text.size() && (std::isdigit(static_cast<unsigned char>(text[digits])) || text[digits] == '.')) ++digits;
+  while (digits < text.size() && (std::isdigit(static_cast<unsigned char>(text[digits])) || text[digits] == '.'))
+    ++digits;
   double const number = digits ? parse_number<double>(text.substr(0, digits), setting, "a size such as 2GB") : -1;
   std::string unit;
   for (char letter : text.substr(digits)) {
     if (letter != ' ') unit += static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
   }
-  static std::map<std::string, double> const units{{"", 1}, {"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"KIB", 1024.0}, {"MIB", 1048576.0}, {"GIB", 1073741824.0}};
+  static std::map<std::string, double> const units{{"", 1},         {"B", 1},           {"KB", 1e3},
+                                                   {"MB", 1e6},     {"GB", 1e9},        {"TB", 1e12},
+                                                   {"KIB", 1024.0}, {"MIB", 1048576.0}, {"GIB", 1073741824.0}};
   auto const it = units.find(unit);
-  if (number < 0 || it == units.end()) fail(ExitCode::usage, "'{}' is not a value of '{}' (a size such as 512MB or 2GiB is needed)", text, setting);
+  if (number < 0 || it == units.end())
+    fail(ExitCode::usage, "'{}' is not a value of '{}' (a size such as 512MB or 2GiB is needed)", text, setting);
   return static_cast<std::int64_t>(number * it->second);
 }
 

@@ -20,8 +20,14 @@ std::string duration(double seconds) {
 }  // namespace
 
 Progress::Progress(bool speaks, std::string program, std::string what, std::int64_t total, std::string unit)
-    : speaks_(speaks), on_terminal_(isatty(STDERR_FILENO) != 0), program_(std::move(program)), what_(std::move(what)), unit_(std::move(unit)),
-      total_(total), begin_(std::chrono::steady_clock::now()), last_(begin_) {}
+    : speaks_(speaks),
+      on_terminal_(isatty(STDERR_FILENO) != 0),
+      program_(std::move(program)),
+      what_(std::move(what)),
+      unit_(std::move(unit)),
+      total_(total),
+      begin_(std::chrono::steady_clock::now()),
+      last_(begin_) {}
 
 Progress::~Progress() {
   if (printed_ && !finished_ && on_terminal_) std::fputc('\n', stderr);
@@ -52,12 +58,17 @@ void Progress::print(std::int64_t done, std::string const& remark, bool last) {
     auto const filled = static_cast<std::size_t>(share * 20);
     text += " [" + std::string(filled, '#') + std::string(20 - std::min<std::size_t>(filled, 20), ' ') + "]";
   }
-  text += fmt::format(" {}/{} {}, {} {}/s", with_commas(done), with_commas(total_), unit_, with_commas(static_cast<std::int64_t>(rate)), unit_);
-  if (last) text += ", took " + duration(seconds);
-  else if (rate > 0) text += ", " + duration(static_cast<double>(total_ - done) / rate) + " left";
+  text += fmt::format(" {}/{} {}, {} {}/s", with_commas(done), with_commas(total_), unit_,
+                      with_commas(static_cast<std::int64_t>(rate)), unit_);
+  if (last)
+    text += ", took " + duration(seconds);
+  else if (rate > 0)
+    text += ", " + duration(static_cast<double>(total_ - done) / rate) + " left";
   if (!remark.empty()) text += ", " + remark;
-  if (on_terminal_) std::fprintf(stderr, "\r\033[K%s%s", text.c_str(), last ? "\n" : "");
-  else std::fprintf(stderr, "%s\n", text.c_str());
+  if (on_terminal_)
+    std::fprintf(stderr, "\r\033[K%s%s", text.c_str(), last ? "\n" : "");
+  else
+    std::fprintf(stderr, "%s\n", text.c_str());
   std::fflush(stderr);
 }
 

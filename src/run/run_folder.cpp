@@ -20,16 +20,21 @@ namespace {
 void append(fs::path const& file, std::string const& text) {
   std::ofstream stream(file, std::ios::app);
   stream << text << std::flush;
-  if (!stream) fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", file.string(), std::strerror(errno));
+  if (!stream)
+    fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", file.string(),
+         std::strerror(errno));
 }
 
 void flush_to_disk(fs::path const& path, int flags) {
   int const descriptor = ::open(path.c_str(), flags);
-  if (descriptor < 0) fail(ExitCode::cannot_write, "cannot open '{}' to flush it ({})", path.string(), std::strerror(errno));
+  if (descriptor < 0)
+    fail(ExitCode::cannot_write, "cannot open '{}' to flush it ({})", path.string(), std::strerror(errno));
   int const flushed = ::fsync(descriptor);
   int const reason = errno;
   ::close(descriptor);
-  if (flushed != 0) fail(ExitCode::cannot_write, "cannot flush '{}' to disk ({}). Free space or choose another run.folder", path.string(), std::strerror(reason));
+  if (flushed != 0)
+    fail(ExitCode::cannot_write, "cannot flush '{}' to disk ({}). Free space or choose another run.folder",
+         path.string(), std::strerror(reason));
 }
 
 // Folders replaced by the files in them, in the order of their names.
@@ -58,12 +63,14 @@ std::string state_of(fs::path const& name, fs::path const& file) {
 
 }  // namespace
 
-RunFolder::RunFolder(fs::path run, std::string const& verb, bool writes) : run_(std::move(run)), own_(run_ / verb), writes_(writes) {
+RunFolder::RunFolder(fs::path run, std::string const& verb, bool writes)
+    : run_(std::move(run)), own_(run_ / verb), writes_(writes) {
   if (!writes_) return;
   std::error_code error;
   fs::create_directories(own_, error);
   if (error || ::access(own_.c_str(), W_OK) != 0) {
-    fail(ExitCode::cannot_write, "cannot write in the run folder '{}' ({}). Choose another run.folder", own_.string(), error ? error.message() : std::strerror(errno));
+    fail(ExitCode::cannot_write, "cannot write in the run folder '{}' ({}). Choose another run.folder", own_.string(),
+         error ? error.message() : std::strerror(errno));
   }
   lock_ = std::make_unique<RunLock>(run_, "retort-" + verb);
 }
@@ -98,8 +105,10 @@ void RunFolder::rewind_steps(std::uint64_t bytes) {
   if (!writes_) return;
   std::error_code error;
   auto const kept = std::min(bytes, steps_bytes());
-  if (kept == 0) fs::remove(own_ / "steps.tsv", error);
-  else fs::resize_file(own_ / "steps.tsv", kept, error);
+  if (kept == 0)
+    fs::remove(own_ / "steps.tsv", error);
+  else
+    fs::resize_file(own_ / "steps.tsv", kept, error);
   if (error) fail(ExitCode::cannot_write, "cannot write '{}' ({})", (own_ / "steps.tsv").string(), error.message());
   steps_begun_ = kept > 0;
 }
@@ -110,7 +119,9 @@ void RunFolder::require_lock() const {
 
 void RunFolder::note(std::string const& event, nlohmann::json const& fields) const {
   if (!writes_) return;
-  nlohmann::json line{{"time", std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()}, {"event", event}};
+  nlohmann::json line{
+      {"time", std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()},
+      {"event", event}};
   line.update(fields);
   append(own_ / "log.jsonl", json_text(line) + "\n");
 }
@@ -129,11 +140,14 @@ bool RunFolder::is_done(std::string const& key) const {
 void RunFolder::set_done(std::string const& key, std::vector<fs::path> const& products) const {
   if (!writes_) return;
   std::string text = key + "\n";
-  for (auto const& file : files_of(products)) text += state_of(fs::absolute(file).lexically_proximate(fs::absolute(own_)), file) + "\n";
+  for (auto const& file : files_of(products))
+    text += state_of(fs::absolute(file).lexically_proximate(fs::absolute(own_)), file) + "\n";
   write_text(own_ / "DONE", text);
 }
 
-std::string json_text(nlohmann::json const& value, int indent) { return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace); }
+std::string json_text(nlohmann::json const& value, int indent) {
+  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
 
 std::string stage_key(std::string const& fingerprint, std::vector<fs::path> const& inputs) {
   std::string text = fingerprint;
@@ -143,12 +157,18 @@ std::string stage_key(std::string const& fingerprint, std::vector<fs::path> cons
 
 void require_input(fs::path const& path, std::string const& what) {
   std::error_code error;
-  if (!fs::exists(path, error)) fail(ExitCode::missing_input, "{} '{}' is missing (no such file or folder). Check the path, or run the stage that makes it", what, path.string());
-  if (::access(path.c_str(), R_OK) != 0) fail(ExitCode::missing_input, "{} '{}' cannot be read ({})", what, path.string(), std::strerror(errno));
+  if (!fs::exists(path, error))
+    fail(ExitCode::missing_input,
+         "{} '{}' is missing (no such file or folder). Check the path, or run the stage that makes it", what,
+         path.string());
+  if (::access(path.c_str(), R_OK) != 0)
+    fail(ExitCode::missing_input, "{} '{}' cannot be read ({})", what, path.string(), std::strerror(errno));
 }
 
 void flush_file(fs::path const& file) { flush_to_disk(file, O_RDONLY); }
-void flush_folder(fs::path const& folder) { flush_to_disk(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY); }
+void flush_folder(fs::path const& folder) {
+  flush_to_disk(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY);
+}
 
 void publish(fs::path const& pending, fs::path const& final) {
   std::error_code error;
@@ -160,7 +180,8 @@ void publish(fs::path const& pending, fs::path const& final) {
     flush_file(pending);
   }
   fs::rename(pending, final, error);
-  if (error) fail(ExitCode::cannot_write, "cannot rename '{}' to '{}' ({})", pending.string(), final.string(), error.message());
+  if (error)
+    fail(ExitCode::cannot_write, "cannot rename '{}' to '{}' ({})", pending.string(), final.string(), error.message());
   flush_folder(final.parent_path());
 }
 
@@ -169,7 +190,9 @@ void write_text(fs::path const& path, std::string const& text) {
   {
     std::ofstream stream(pending);
     stream << text << std::flush;
-    if (!stream) fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", pending.string(), std::strerror(errno));
+    if (!stream)
+      fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", pending.string(),
+           std::strerror(errno));
   }
   publish(pending, path);
 }

@@ -59,8 +59,8 @@ std::string text_of(nlohmann::json const& lock, char const* field) {
   return lock.is_object() && lock.contains(field) && lock[field].is_string() ? lock[field].get<std::string>() : "";
 }
 
-// When a process of this host started, in the kernel's ticks; empty where it is gone or only waits to be buried. Beside its
-// number it names a process: numbers are used again.
+// When a process of this host started, in the kernel's ticks; empty where it is gone or only waits to be buried. Beside
+// its number it names a process: numbers are used again.
 std::string start_of(pid_t process) {
   std::ifstream stream(fmt::format("/proc/{}/stat", process));
   std::string text, field;
@@ -78,7 +78,8 @@ std::string start_of(pid_t process) {
 bool is_surely_dead(nlohmann::json const& lock) {
   std::string const job = text_of(lock, "job"), restart = text_of(lock, "restart");
   if (!job.empty() && job == environment("SLURM_JOB_ID") && restart != environment("SLURM_RESTART_COUNT")) return true;
-  if (text_of(lock, "host") != this_host() || !lock.contains("process") || !lock["process"].is_number_integer()) return false;
+  if (text_of(lock, "host") != this_host() || !lock.contains("process") || !lock["process"].is_number_integer())
+    return false;
   return start_of(lock["process"].get<pid_t>()) != text_of(lock, "started");
 }
 
@@ -88,7 +89,9 @@ bool create_whole(fs::path const& file, std::string const& token, std::string co
   {
     std::ofstream stream(pending);
     stream << text << std::flush;
-    if (!stream) fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", pending.string(), std::strerror(errno));
+    if (!stream)
+      fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", pending.string(),
+           std::strerror(errno));
   }
   int const done = replace ? ::rename(pending.c_str(), file.c_str()) : ::link(pending.c_str(), file.c_str());
   int const reason = errno;
@@ -96,14 +99,22 @@ bool create_whole(fs::path const& file, std::string const& token, std::string co
   if (!replace) fs::remove(pending, ignored);
   if (done == 0) return true;
   if (reason == EEXIST) return false;
-  fail(ExitCode::cannot_write, "cannot make '{}' ({}). Choose another run.folder", file.string(), std::strerror(reason));
+  fail(ExitCode::cannot_write, "cannot make '{}' ({}). Choose another run.folder", file.string(),
+       std::strerror(reason));
 }
 
 }  // namespace
 
 RunLock::RunLock(fs::path const& run, std::string const& program) : file_(run / "LOCK"), token_(new_token()) {
-  std::string const text = nlohmann::json{{"token", token_}, {"program", program}, {"host", this_host()}, {"process", ::getpid()}, {"started", start_of(::getpid())},
-                                          {"job", environment("SLURM_JOB_ID")}, {"restart", environment("SLURM_RESTART_COUNT")}}.dump() + "\n";
+  std::string const text = nlohmann::json{{"token", token_},
+                                          {"program", program},
+                                          {"host", this_host()},
+                                          {"process", ::getpid()},
+                                          {"started", start_of(::getpid())},
+                                          {"job", environment("SLURM_JOB_ID")},
+                                          {"restart", environment("SLURM_RESTART_COUNT")}}
+                               .dump() +
+                           "\n";
   if (!create_whole(file_, token_, text, false)) {
     auto const holder = read_lock(file_);
     timespec const first = changed(file_);
@@ -114,13 +125,19 @@ RunLock::RunLock(fs::path const& run, std::string const& program) : file_(run / 
       if (now.tv_sec == 0 && now.tv_nsec == 0) break;  // given back meanwhile
       if (now.tv_sec != first.tv_sec || now.tv_nsec != first.tv_nsec || read_lock(file_) != holder) {
         std::string const job = text_of(holder, "job");
-        fail(ExitCode::cannot_write, "run folder '{}' is in use by {} on host {}{} (one writer a folder). Wait for it, or choose another run.folder", run.string(),
-             text_of(holder, "program"), text_of(holder, "host"), job.empty() ? "" : ", job " + job);
+        fail(ExitCode::cannot_write,
+             "run folder '{}' is in use by {} on host {}{} (one writer a folder). Wait for it, or choose another "
+             "run.folder",
+             run.string(), text_of(holder, "program"), text_of(holder, "host"), job.empty() ? "" : ", job " + job);
       }
     }
     create_whole(file_, token_, text, true);
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // of two that take over at once, the later rename wins
-    if (!file_is_mine()) fail(ExitCode::cannot_write, "run folder '{}' was taken by another job just now (one writer a folder). Choose another run.folder", run.string());
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(200));  // of two that take over at once, the later rename wins
+    if (!file_is_mine())
+      fail(ExitCode::cannot_write,
+           "run folder '{}' was taken by another job just now (one writer a folder). Choose another run.folder",
+           run.string());
   }
   heart_ = std::thread([this] { beat(); });
 }
@@ -150,7 +167,10 @@ void RunLock::beat() {
 }
 
 void RunLock::require_held() const {
-  if (lost_ || !file_is_mine()) fail(ExitCode::stopped, "the run folder was taken by another job ('{}' is no longer this one's). Nothing more is written", file_.string());
+  if (lost_ || !file_is_mine())
+    fail(ExitCode::stopped,
+         "the run folder was taken by another job ('{}' is no longer this one's). Nothing more is written",
+         file_.string());
 }
 
 }  // namespace retort

@@ -20,7 +20,8 @@ struct Waiting {
   char const* operation = nullptr;
   std::int64_t began_ms = 0;
 };
-std::mutex waiting_mutex;  // name and time belong together: read apart, an operation that just ended seems to have begun at boot
+std::mutex waiting_mutex;  // name and time belong together: read apart, an operation that just ended seems to have
+                           // begun at boot
 Waiting waiting;
 std::atomic<long> current_step{-1};
 
@@ -30,7 +31,8 @@ Waiting exchange_waiting(Waiting next) {
 }
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 struct Guard {
@@ -53,8 +55,10 @@ void watch(std::string const& program, int rank, int ranks, double deadline_seco
     char host[256] = "";
     gethostname(host, sizeof host - 1);
     std::string const step = current_step >= 0 ? fmt::format(", step {}", current_step.load()) : "";
-    std::string const line = fmt::format("{}: error: '{}' has lasted {:.0f} s (another rank is dead, stopped or very slow). Look at its last line; run.deadline_seconds sets the limit [rank {} of {}, host {}{}]\n",
-                                         program, operation, lasted, rank, ranks, host, step);
+    std::string const line = fmt::format(
+        "{}: error: '{}' has lasted {:.0f} s (another rank is dead, stopped or very slow). Look at its last line; "
+        "run.deadline_seconds sets the limit [rank {} of {}, host {}{}]\n",
+        program, operation, lasted, rank, ranks, host, step);
     [[maybe_unused]] auto const written = ::write(STDERR_FILENO, line.data(), line.size());
     ::_exit(static_cast<int>(ExitCode::watchdog));
   }

@@ -33,8 +33,10 @@ nlohmann::json read_manifest(fs::path const& folder) {
   std::string const text(std::istreambuf_iterator<char>(stream), {});
   if (!stream) fail(ExitCode::bad_input, "MANIFEST.json cannot be read");
   auto body = nlohmann::json::parse(text, nullptr, false);
-  if (!body.is_object() || sealed(body) != text) fail(ExitCode::bad_input, "MANIFEST.json is damaged (its checksum does not hold)");
-  if (body.value("format", 0) != format_version) fail(ExitCode::bad_input, "its format is {} (this program reads {})", body.value("format", 0), format_version);
+  if (!body.is_object() || sealed(body) != text)
+    fail(ExitCode::bad_input, "MANIFEST.json is damaged (its checksum does not hold)");
+  if (body.value("format", 0) != format_version)
+    fail(ExitCode::bad_input, "its format is {} (this program reads {})", body.value("format", 0), format_version);
   return body;
 }
 
@@ -68,25 +70,31 @@ std::vector<std::int64_t> steps_in(fs::path const& folder) {
 fs::path folder_of(fs::path const& folder, std::int64_t step) { return folder / fmt::format("step-{}", step); }
 
 at::Tensor empty_like_manifest(nlohmann::json const& described) {
-  return at::empty(described.at("shape").get<std::vector<std::int64_t>>(), described.at("type") == "int64" ? at::kLong : at::kFloat);
+  return at::empty(described.at("shape").get<std::vector<std::int64_t>>(),
+                   described.at("type") == "int64" ? at::kLong : at::kFloat);
 }
 
 // Copies every tensor's range of a stripe into the whole tensors; the reading rank gives it to all.
-void spread_stripe(Communicator const& ranks, CheckpointState& state, Safetensors const& content, std::int64_t stripe, std::int64_t stripes, int reader) {
+void spread_stripe(Communicator const& ranks, CheckpointState& state, Safetensors const& content, std::int64_t stripe,
+                   std::int64_t stripes, int reader) {
   for (auto& [name, tensor] : state.tensors) {
     RowRange const range = share_of(tensor.numel(), static_cast<int>(stripe), static_cast<int>(stripes));
     at::Tensor piece = tensor.view({-1}).narrow(0, range.begin, range.size());
     if (ranks.rank() == reader) piece.copy_(content.tensors.at(name));
     auto const count = static_cast<std::size_t>(range.size());
-    if (tensor.scalar_type() == at::kLong) ranks.broadcast(std::span(piece.data_ptr<std::int64_t>(), count), reader);
-    else ranks.broadcast(std::span(piece.data_ptr<float>(), count), reader);
+    if (tensor.scalar_type() == at::kLong)
+      ranks.broadcast(std::span(piece.data_ptr<std::int64_t>(), count), reader);
+    else
+      ranks.broadcast(std::span(piece.data_ptr<float>(), count), reader);
   }
 }
 
 }  // namespace
 
 Checkpoints::Checkpoints(Session& session, std::int64_t stripe_bytes)
-    : session_(session), folder_(session.folder.own() / "checkpoints"), stripe_bytes_(stripe_bytes) { StopSignals::wait_for_boundaries(); }
+    : session_(session), folder_(session.folder.own() / "checkpoints"), stripe_bytes_(stripe_bytes) {
+  StopSignals::wait_for_boundaries();
+}
 
 void Checkpoints::save(CheckpointState const& state) const {
   auto const& ranks = session_.ranks;
@@ -96,7 +104,8 @@ void Checkpoints::save(CheckpointState const& state) const {
   nlohmann::json tensors = nlohmann::json::object();
   for (auto const& [name, tensor] : state.tensors) {
     bytes += tensor.numel() * tensor.element_size();
-    tensors[name] = {{"shape", tensor.sizes().vec()}, {"type", tensor.scalar_type() == at::kLong ? "int64" : "float32"}};
+    tensors[name] = {{"shape", tensor.sizes().vec()},
+                     {"type", tensor.scalar_type() == at::kLong ? "int64" : "float32"}};
   }
   std::int64_t const stripes = std::clamp<std::int64_t>((bytes + stripe_bytes_ - 1) / stripe_bytes_, 1, ranks.size());
   try {
@@ -106,7 +115,9 @@ void Checkpoints::save(CheckpointState const& state) const {
       std::error_code error;
       fs::remove_all(pending, error);
       fs::create_directories(pending, error);
-      if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({}). Free space or choose another run.folder", pending.string(), error.message());
+      if (error)
+        fail(ExitCode::cannot_write, "cannot make folder '{}' ({}). Free space or choose another run.folder",
+             pending.string(), error.message());
     });
     std::string own_sum;
     ranks.together([&] {
@@ -122,14 +133,25 @@ void Checkpoints::save(CheckpointState const& state) const {
       if (!ranks.is_root()) return;
       nlohmann::json files = nlohmann::json::object();
       for (std::int64_t s = 0; s < stripes; ++s) files[stripe_name(s)] = sums[static_cast<std::size_t>(s)];
-      nlohmann::json const manifest{{"format", format_version}, {"program", session_.table.program()}, {"key", session_.key()}, {"step", state.step},
-                                    {"stripes", stripes}, {"files", files}, {"tensors", tensors}, {"facts", state.facts},
-                                    {"steps_bytes", session_.folder.steps_bytes()}, {"ranks", ranks.size()}, {"threads", session_.run.threads},
-                                    {"cpu", cpu_model()}, {"build", build_info()}};
+      nlohmann::json const manifest{{"format", format_version},
+                                    {"program", session_.table.program()},
+                                    {"key", session_.key()},
+                                    {"step", state.step},
+                                    {"stripes", stripes},
+                                    {"files", files},
+                                    {"tensors", tensors},
+                                    {"facts", state.facts},
+                                    {"steps_bytes", session_.folder.steps_bytes()},
+                                    {"ranks", ranks.size()},
+                                    {"threads", session_.run.threads},
+                                    {"cpu", cpu_model()},
+                                    {"build", build_info()}};
       {
         std::ofstream stream(pending / "MANIFEST.json");
         stream << sealed(manifest) << std::flush;
-        if (!stream) fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder", (pending / "MANIFEST.json").string(), std::strerror(errno));
+        if (!stream)
+          fail(ExitCode::cannot_write, "cannot write '{}' ({}). Free space or choose another run.folder",
+               (pending / "MANIFEST.json").string(), std::strerror(errno));
       }
       session_.folder.require_lock();
       publish(pending, final);
@@ -146,7 +168,8 @@ void Checkpoints::save(CheckpointState const& state) const {
     if (ranks.is_root()) fs::remove_all(pending, ignored);  // gives the space back
     throw;
   }
-  session_.folder.note("checkpoint", {{"step", state.step}, {"bytes", bytes}, {"stripes", stripes}, {"seconds", watch.seconds()}});
+  session_.folder.note("checkpoint",
+                       {{"step", state.step}, {"bytes", bytes}, {"stripes", stripes}, {"seconds", watch.seconds()}});
 }
 
 std::optional<CheckpointState> Checkpoints::newest() const {
@@ -197,16 +220,22 @@ std::optional<CheckpointState> Checkpoints::newest() const {
 
     CheckpointState state{step, {}, manifest.at("facts")};
     if (stripe_bytes_ == of_root) {
-      for (auto const& [name, tensor] : own[0].tensors) state.tensors[name] = tensor.view(manifest.at("tensors").at(name).at("shape").get<std::vector<std::int64_t>>());
+      for (auto const& [name, tensor] : own[0].tensors)
+        state.tensors[name] = tensor.view(manifest.at("tensors").at(name).at("shape").get<std::vector<std::int64_t>>());
     } else {
-      for (auto const& [name, described] : manifest.at("tensors").items()) state.tensors[name] = empty_like_manifest(described);
-      for (std::int64_t s = 0; s < stripes; ++s) spread_stripe(ranks, state, own[s], s, stripes, static_cast<int>(s % ranks.size()));
+      for (auto const& [name, described] : manifest.at("tensors").items())
+        state.tensors[name] = empty_like_manifest(described);
+      for (std::int64_t s = 0; s < stripes; ++s)
+        spread_stripe(ranks, state, own[s], s, stripes, static_cast<int>(s % ranks.size()));
     }
     ranks.together([&] { session_.folder.rewind_steps(manifest.value("steps_bytes", std::uint64_t{0})); });
     session_.say(fmt::format("goes on from step {} ('{}')", step, folder.string()));
-    if (manifest.value("threads", session_.run.threads) != session_.run.threads || manifest.value("cpu", "") != cpu_model())
-      session_.say(fmt::format("the checkpoint was made with {} threads a rank on {}: the last bits may differ", manifest.value("threads", session_.run.threads), manifest.value("cpu", "")));
-    session_.folder.note("resumed", {{"step", step}, {"ranks_then", manifest.value("ranks", 0)}, {"ranks", ranks.size()}});
+    if (manifest.value("threads", session_.run.threads) != session_.run.threads ||
+        manifest.value("cpu", "") != cpu_model())
+      session_.say(fmt::format("the checkpoint was made with {} threads a rank on {}: the last bits may differ",
+                               manifest.value("threads", session_.run.threads), manifest.value("cpu", "")));
+    session_.folder.note("resumed",
+                         {{"step", step}, {"ranks_then", manifest.value("ranks", 0)}, {"ranks", ranks.size()}});
     return state;
   }
   ranks.together([&] { session_.folder.rewind_steps(0); });
@@ -230,7 +259,10 @@ void restore(std::map<std::string, at::Tensor> const& saved, std::map<std::strin
   for (auto const& [name, tensor] : into) {
     auto const found = saved.find(name);
     if (saved.size() != into.size() || found == saved.end() || found->second.sizes() != tensor.sizes())
-      fail(ExitCode::failed, "the checkpoint does not hold '{}' as this run needs it (another version made it?). Remove the folder 'checkpoints' to begin anew", name);
+      fail(ExitCode::failed,
+           "the checkpoint does not hold '{}' as this run needs it (another version made it?). Remove the folder "
+           "'checkpoints' to begin anew",
+           name);
     tensor.copy_(found->second);
   }
 }

@@ -20,16 +20,24 @@ namespace {
 
 void add_run_options(OptionTable& table, RunOptions& options) {
   table.add("run.folder", options.folder, "folder of this run: products, logs, what is done")
-      .add("run.base", options.base, "another run's folder: what this one reads and does not have is read there (sweeps)")
+      .add("run.base", options.base,
+           "another run's folder: what this one reads and does not have is read there (sweeps)")
       .add("run.seed", options.seed, "seed of everything random")
-      .add("run.shards", options.shards, "virtual shards of a batch, a power of two; 0: 4, or the next power of two above the ranks. Part of the result")
-      .add("run.threads", options.threads, "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
+      .add("run.shards", options.shards,
+           "virtual shards of a batch, a power of two; 0: 4, or the next power of two above the ranks. Part of the "
+           "result")
+      .add("run.threads", options.threads,
+           "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
       .add("run.device", options.device, "auto, cpu or cuda (one GPU a rank)")
-      .add("run.deadline_seconds", options.deadline_seconds, "a wait between ranks longer than this ends the job with 124")
-      .add("run.checkpoint_seconds", options.checkpoint_seconds, "a program that trains, distils or generates checkpoints this often; 0: only when asked to (USR1)")
-      .add("run.checkpoint_steps", options.checkpoint_steps, "also after so many steps, of retort-generate rounds; 0: by time alone")
+      .add("run.deadline_seconds", options.deadline_seconds,
+           "a wait between ranks longer than this ends the job with 124")
+      .add("run.checkpoint_seconds", options.checkpoint_seconds,
+           "a program that trains, distils or generates checkpoints this often; 0: only when asked to (USR1)")
+      .add("run.checkpoint_steps", options.checkpoint_steps,
+           "also after so many steps, of retort-generate rounds; 0: by time alone")
       .add("run.keep_checkpoints", options.keep_checkpoints, "the newest so many are kept")
-      .add("run.stop_before_seconds", options.stop_before_seconds, "this long before the job's time limit the run checkpoints and leaves with 75")
+      .add("run.stop_before_seconds", options.stop_before_seconds,
+           "this long before the job's time limit the run checkpoints and leaves with 75")
       .add("run.again", options.again, "run the stage again though it is done");
 }
 
@@ -50,13 +58,15 @@ void keep_large_blocks() {
 
 // What an exception says in one line: LibTorch appends a stack, which helps no user.
 std::string one_line(std::exception const& error) {
-  if (dynamic_cast<std::bad_alloc const*>(&error)) return "there is not enough memory. Ask for less at a time, or for more ranks on more nodes";
+  if (dynamic_cast<std::bad_alloc const*>(&error))
+    return "there is not enough memory. Ask for less at a time, or for more ranks on more nodes";
   std::string const text = error.what();
   return text.substr(0, text.find('\n'));
 }
 
 // A stop that was asked for is no error.
-void speak(std::string const& program, std::string const& text, int code, int rank, int ranks, std::string const& host) {
+void speak(std::string const& program, std::string const& text, int code, int rank, int ranks,
+           std::string const& host) {
   std::string const step = Watchdog::step() >= 0 ? fmt::format(", step {}", Watchdog::step()) : "";
   std::string const where = ranks > 1 ? fmt::format(" [rank {} of {}, host {}{}]", rank, ranks, host, step) : "";
   bool const stopped = code == static_cast<int>(ExitCode::stopped);
@@ -75,9 +85,12 @@ struct Asked {
   bool done;
 };
 
-void run_body(OptionTable& table, RunOptions const& run, Request request, Communicator const& world, std::function<void(Session&)> const& body) {
+void run_body(OptionTable& table, RunOptions const& run, Request request, Communicator const& world,
+              std::function<void(Session&)> const& body) {
   if (!world.same_on_all_ranks(hash_bytes(table.fingerprint().data(), table.fingerprint().size()))) {
-    Failure differ(ExitCode::usage, "the ranks were started with different settings. Give every rank the same command line and --config");
+    Failure differ(
+        ExitCode::usage,
+        "the ranks were started with different settings. Give every rank the same command line and --config");
     differ.agreed = true;
     throw differ;
   }
@@ -109,33 +122,47 @@ Progress Session::progress(std::string const& what, std::int64_t total, std::str
   return Progress(ranks.is_root(), table.program(), what, total, unit);
 }
 
-void Session::require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs, std::vector<std::filesystem::path> const& kept) const {
+void Session::require_replaceable(NamedProduct const& product, std::vector<std::filesystem::path> const& inputs,
+                                  std::vector<std::filesystem::path> const& kept) const {
   namespace fs = std::filesystem;
   std::error_code missing;
   auto const real = [&](fs::path const& path) { return fs::weakly_canonical(fs::absolute(path), missing); };
-  auto const holds = [](fs::path const& outer, fs::path const& path) { return std::mismatch(outer.begin(), outer.end(), path.begin(), path.end()).first == outer.end(); };
+  auto const holds = [](fs::path const& outer, fs::path const& path) {
+    return std::mismatch(outer.begin(), outer.end(), path.begin(), path.end()).first == outer.end();
+  };
   auto const text = product.path.string();
   for (auto const& input : inputs)
-    if (holds(real(product.path), real(input))) fail(ExitCode::usage, "'{}' would replace '{}', which is read. Name another path to write", text, input.string());
+    if (holds(real(product.path), real(input)))
+      fail(ExitCode::usage, "'{}' would replace '{}', which is read. Name another path to write", text, input.string());
   for (auto const& path : kept)
-    if (holds(real(product.path), real(path))) fail(ExitCode::usage, "'{}' would replace '{}'. Name another path to write", text, path.string());
-  if (holds(real(product.path), real(folder.path()))) fail(ExitCode::usage, "'{}' would replace the run folder. Name another path to write", text);
+    if (holds(real(product.path), real(path)))
+      fail(ExitCode::usage, "'{}' would replace '{}'. Name another path to write", text, path.string());
+  if (holds(real(product.path), real(folder.path())))
+    fail(ExitCode::usage, "'{}' would replace the run folder. Name another path to write", text);
   if (fs::exists(product.path, missing)) {
     bool const is_folder = fs::is_directory(product.path, missing);
     if (is_folder != product.is_folder || (!is_folder && !fs::is_regular_file(product.path, missing)))
-      fail(ExitCode::usage, "'{}' exists and is no {} that could be replaced. Name another path to write", text, product.is_folder ? "folder" : "file");
+      fail(ExitCode::usage, "'{}' exists and is no {} that could be replaced. Name another path to write", text,
+           product.is_folder ? "folder" : "file");
     if (is_folder)
       for (auto const& entry : fs::directory_iterator(product.path, missing))
-        if (auto const name = entry.path().filename().string(); std::find(product.files.begin(), product.files.end(), name) == product.files.end())
-          fail(ExitCode::usage, "'{}' holds '{}', which would be lost (a model's folder is replaced whole). Name another folder to write", text, name);
+        if (auto const name = entry.path().filename().string();
+            std::find(product.files.begin(), product.files.end(), name) == product.files.end())
+          fail(
+              ExitCode::usage,
+              "'{}' holds '{}', which would be lost (a model's folder is replaced whole). Name another folder to write",
+              text, name);
   }
   std::error_code error;
   auto const parent = fs::absolute(product.path).parent_path();
   if (!dry_run && !only_asks_) fs::create_directories(parent, error);
-  if (error) fail(ExitCode::cannot_write, "cannot make folder '{}' ({}). Name another path to write", parent.string(), error.message());
+  if (error)
+    fail(ExitCode::cannot_write, "cannot make folder '{}' ({}). Name another path to write", parent.string(),
+         error.message());
 }
 
-bool Session::is_done(std::vector<std::filesystem::path> const& inputs, std::vector<std::filesystem::path> const& kept) {
+bool Session::is_done(std::vector<std::filesystem::path> const& inputs,
+                      std::vector<std::filesystem::path> const& kept) {
   int done = 0;
   ranks.together([&] {
     if (!ranks.is_root()) return;
@@ -194,8 +221,11 @@ Wish Session::boundary() {
 }
 
 void Session::stop(Wish why, std::string const& at) const {
-  Failure stopped(ExitCode::stopped, why == Wish::lost ? fmt::format("the run folder '{}' was taken by another job; stopped at {}, nothing written", folder.path().string(), at)
-                                                       : fmt::format("stopped at {} as asked; the same command goes on from there", at));
+  Failure stopped(ExitCode::stopped,
+                  why == Wish::lost
+                      ? fmt::format("the run folder '{}' was taken by another job; stopped at {}, nothing written",
+                                    folder.path().string(), at)
+                      : fmt::format("stopped at {} as asked; the same command goes on from there", at));
   stopped.agreed = true;
   all_ranks_fail();
   std::error_code ignored;
@@ -203,7 +233,8 @@ void Session::stop(Wish why, std::string const& at) const {
   throw stopped;
 }
 
-std::filesystem::path Session::product(std::string const& setting, std::string const& name, std::vector<std::string> const& files) {
+std::filesystem::path Session::product(std::string const& setting, std::string const& name,
+                                       std::vector<std::string> const& files) {
   if (setting.empty()) return folder.path() / name;
   named_products_.push_back({setting, !files.empty(), files});
   return setting;
@@ -238,7 +269,11 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
   }
   if (!refused && request != Request::run && request != Request::dry_run && request != Request::is_done) {
     if (!launched_as_root()) return 0;
-    std::fputs((request == Request::help ? table.help() : request == Request::version ? build_info() : table.ini()).c_str(), stdout);
+    std::fputs((request == Request::help      ? table.help()
+                : request == Request::version ? build_info()
+                                              : table.ini())
+                   .c_str(),
+               stdout);
     return 0;
   }
 
@@ -251,13 +286,18 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
   {
     Communicator const world = Communicator::world();
     try {
-      Watchdog::start(table.program(), world.rank(), world.size(), run.deadline_seconds > 0 ? run.deadline_seconds : RunOptions{}.deadline_seconds);
+      Watchdog::start(table.program(), world.rank(), world.size(),
+                      run.deadline_seconds > 0 ? run.deadline_seconds : RunOptions{}.deadline_seconds);
       world.together([&] {  // one rank alone may have been refused: a settings file that its node does not see
         if (refused) throw *refused;
-        if (run.device != "auto" && run.device != "cpu" && run.device != "cuda") fail(ExitCode::usage, "run.device is '{}' (it is auto, cpu or cuda)", run.device);
+        if (run.device != "auto" && run.device != "cpu" && run.device != "cuda")
+          fail(ExitCode::usage, "run.device is '{}' (it is auto, cpu or cuda)", run.device);
         if (run.threads < 1) fail(ExitCode::usage, "run.threads is {} (it must be at least 1)", run.threads);
-        if (!(run.deadline_seconds > 0)) fail(ExitCode::usage, "run.deadline_seconds is {} (a wait takes time). Give a number above 0", run.deadline_seconds);
-        run.shards = ShardPlan(run.shards, world.rank(), world.size()).shards();  // it decides bits: recorded as what it is
+        if (!(run.deadline_seconds > 0))
+          fail(ExitCode::usage, "run.deadline_seconds is {} (a wait takes time). Give a number above 0",
+               run.deadline_seconds);
+        run.shards =
+            ShardPlan(run.shards, world.rank(), world.size()).shards();  // it decides bits: recorded as what it is
       });
       run_body(table, run, request, world, body);
     } catch (Asked const& answer) {
@@ -266,7 +306,9 @@ int run_program(int argc, char** argv, OptionTable& table, std::function<void(Se
       auto const* failure = dynamic_cast<Failure const*>(&error);
       code = static_cast<int>(failure ? failure->code : ExitCode::failed);
       if (failure && failure->agreed) {
-        if (world.is_root()) speak(table.program(), one_line(error), code, std::max(0, failure->first_rank), world.size(), failure->first_host.empty() ? host_name() : failure->first_host);
+        if (world.is_root())
+          speak(table.program(), one_line(error), code, std::max(0, failure->first_rank), world.size(),
+                failure->first_host.empty() ? host_name() : failure->first_host);
       } else {  // alone: the others may wait in a collective, so the job ends here
         speak(table.program(), one_line(error), code, world.rank(), world.size(), host_name());
         if (world.size() > 1) MPI_Abort(MPI_COMM_WORLD, code);

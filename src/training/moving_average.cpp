@@ -6,7 +6,8 @@
 
 namespace retort {
 
-MovingAverage::MovingAverage(GradientArena& arena, double keep) : arena_(arena), keep_(keep), values_(arena.shared_array()) {
+MovingAverage::MovingAverage(GradientArena& arena, double keep)
+    : arena_(arena), keep_(keep), values_(arena.shared_array()) {
   at::NoGradGuard no_grad;
   arena_.own_part(values_).copy_(arena_.own_part(arena_.weights()));
   arena_.fence();

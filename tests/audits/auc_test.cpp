@@ -37,7 +37,8 @@ TEST(Auc, IsThatOfAllPairs) {
   Random random(1, purpose::simulate);
   for (int trial = 0; trial < 20; ++trial) {
     std::vector<double> positives, negatives;
-    for (int i = 0; i < 5 + trial; ++i) positives.push_back(static_cast<double>(random.below(12)) + trial * 0.3);  // with ties
+    for (int i = 0; i < 5 + trial; ++i)
+      positives.push_back(static_cast<double>(random.below(12)) + trial * 0.3);  // with ties
     for (int i = 0; i < 40 - trial; ++i) negatives.push_back(static_cast<double>(random.below(12)));
     auto const fast = auc(positives, negatives), slow = by_pairs(positives, negatives);
     EXPECT_NEAR(fast.value, slow.value, 1e-12);

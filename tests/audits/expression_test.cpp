@@ -19,7 +19,9 @@ struct Fixture {
   std::vector<std::int32_t> labels;
 
   Fixture() {
-    for (std::size_t k = 0; k < cells.values.size(); ++k) cells.values[k] = std::round(cells.values[k] * 4) / 4 * (cells.indices[k] > 10 && cells.indices[k] % 3 ? -1.0F : 1.0F);
+    for (std::size_t k = 0; k < cells.values.size(); ++k)
+      cells.values[k] =
+          std::round(cells.values[k] * 4) / 4 * (cells.indices[k] > 10 && cells.indices[k] % 3 ? -1.0F : 1.0F);
     for (std::int64_t row = 202; row >= 0; row -= 2) {  // some of the rows, in another order
       rows.push_back(row);
       labels.push_back(row == 100 ? 3 : static_cast<std::int32_t>(row % 7 % 3));
@@ -30,7 +32,8 @@ struct Fixture {
       CsrBlock block;
       block.genes = cells.genes;
       for (auto const row : chosen) {
-        for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(row)]); k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(row) + 1]); ++k) {
+        for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(row)]);
+             k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(row) + 1]); ++k) {
           block.indices.push_back(cells.indices[k]);
           block.values.push_back(cells.values[k]);
         }
@@ -71,7 +74,9 @@ TEST(Expression, IsWhatTheDenseCellsGive) {
   auto const label = at::tensor(std::vector<std::int64_t>(data.labels.begin(), data.labels.end()), at::kLong);
   for (std::int64_t g = 0; g < genes; ++g) {
     auto const gene = x.select(1, g).contiguous();
-    auto const ranks = 0.5 * (gene.unsqueeze(1).gt(gene).sum(1) + gene.unsqueeze(1).ge(gene).sum(1) + 1).to(at::kDouble);  // mean ranks
+    auto const ranks =
+        0.5 *
+        (gene.unsqueeze(1).gt(gene).sum(1) + gene.unsqueeze(1).ge(gene).sum(1) + 1).to(at::kDouble);  // mean ranks
     for (std::int64_t c = 0; c < 5; ++c) {
       auto const i = static_cast<std::size_t>(g * 5 + c);
       auto const own = label.eq(c).to(at::kDouble);
@@ -80,7 +85,9 @@ TEST(Expression, IsWhatTheDenseCellsGive) {
       EXPECT_NEAR(found.sum[i], (own * gene).sum().item<double>(), 1e-9);
       EXPECT_NEAR(found.squares[i], (own * gene * gene).sum().item<double>(), 1e-9);
       // The variance of a sum of `size` of these ranks drawn without replacement.
-      double const expected = size * ranks.mean().item<double>(), spread = size * static_cast<double>(n - static_cast<std::int64_t>(size)) / static_cast<double>(n) * ranks.var().item<double>();
+      double const expected = size * ranks.mean().item<double>(),
+                   spread = size * static_cast<double>(n - static_cast<std::int64_t>(size)) / static_cast<double>(n) *
+                            ranks.var().item<double>();
       double const z = spread > 0 ? ((own * ranks).sum().item<double>() - expected) / std::sqrt(spread) : 0;
       EXPECT_NEAR(found.score[i], z, 1e-9) << "gene " << g << " class " << c;
     }
@@ -91,7 +98,8 @@ TEST(Expression, IsWhatTheDenseCellsGive) {
 
 TEST(Expression, OfOneClassHasNoTests) {
   Fixture const data;
-  auto const one = expression_of(Communicator::serial(), data.read(), data.rows, std::vector<std::int32_t>(data.rows.size()), 1, 37);
+  auto const one =
+      expression_of(Communicator::serial(), data.read(), data.rows, std::vector<std::int32_t>(data.rows.size()), 1, 37);
   EXPECT_EQ(std::count(one.genes.score.begin(), one.genes.score.end(), 0.0), 37);
   auto const none = expression_of(Communicator::world(), data.read(), {}, {}, 2, 37);
   EXPECT_EQ(none.genes.genes(), 37);

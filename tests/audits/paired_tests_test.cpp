@@ -18,7 +18,8 @@ double by_all_signs(std::vector<double> const& a, std::vector<double> const& b) 
     if (a[i] != b[i]) differences.push_back(a[i] - b[i]);
   for (double const one : differences) {
     double rank = 0.5;
-    for (double const other : differences) rank += std::abs(other) < std::abs(one) ? 1 : std::abs(other) == std::abs(one) ? 0.5 : 0;
+    for (double const other : differences)
+      rank += std::abs(other) < std::abs(one) ? 1 : std::abs(other) == std::abs(one) ? 0.5 : 0;
     ranks.push_back(rank);
   }
   double observed = 0, below = 0, above = 0;
@@ -70,8 +71,10 @@ TEST(PairedTests, PairsWhatDiffersInOneThing) {
     result.accuracy_by_draw = std::move(draws);
     return result;
   };
-  auto const tests = paired_tests({row("random", "", 1, {1, 2}), row("scdd", "dm", 1, {80, 82}), row("cells", "dm", 1, {70, 71}), row("cells", "dc", 1, {70, 71}), row("scdd", "dm", 10, {9, 9}),
-                                   row("decoder", "dm", 1, {70, 71, 72})}, "head");
+  auto const tests = paired_tests(
+      {row("random", "", 1, {1, 2}), row("scdd", "dm", 1, {80, 82}), row("cells", "dm", 1, {70, 71}),
+       row("cells", "dc", 1, {70, 71}), row("scdd", "dm", 10, {9, 9}), row("decoder", "dm", 1, {70, 71, 72})},
+      "head");
   ASSERT_EQ(tests.size(), 2U);
   EXPECT_EQ(tests[0]["sets"], (nlohmann::json{"scdd-dm", "cells-dm"}));
   EXPECT_EQ(tests[0]["difference"], 10.5);

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <limits>
 
+#include "../shared_folder.hpp"
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/files/hdf5.hpp"
-#include "../shared_folder.hpp"
 
 namespace retort {
 namespace {
@@ -16,7 +16,9 @@ constexpr std::int64_t cells = 101, genes = 300;
 
 // A small atlas whose every value is a formula, here and in Python.
 bool expressed(std::int64_t row, std::int64_t gene) { return row % 17 != 5 && (row * 7 + gene * 13) % 11 == 0; }
-std::uint32_t count_of(std::int64_t row, std::int64_t gene, std::uint32_t largest) { return row == 3 && gene == 6 ? largest : 1 + static_cast<std::uint32_t>((row + gene * 3) % 90); }
+std::uint32_t count_of(std::int64_t row, std::int64_t gene, std::uint32_t largest) {
+  return row == 3 && gene == 6 ? largest : 1 + static_cast<std::uint32_t>((row + gene * 3) % 90);
+}
 constexpr char const* python_formula = R"(
 import numpy as np, anndata as ad
 r, g = np.arange(101)[:, None], np.arange(300)[None, :]
@@ -66,18 +68,22 @@ void write_atlas(Communicator const& ranks, std::filesystem::path const& file, G
   std::vector<double> flags(static_cast<std::size_t>(genes), 0.0);
   flags[2] = 1;
   var.columns.push_back({"flag", flags, true});
-  writer.finish(rows, var, {given.whole, "cell_type", 42, {{"files", {"a.h5ad", "b.h5ad"}}, {"dropped", {{"cells", 3}, {"share", 0.5}}}}});
+  writer.finish(
+      rows, var,
+      {given.whole, "cell_type", 42, {{"files", {"a.h5ad", "b.h5ad"}}, {"dropped", {{"cells", 3}, {"share", 0.5}}}}});
 }
 
 TEST(Atlas, is_the_same_file_on_any_number_of_ranks_and_reads_back) {
   auto const ranks = Communicator::world();
   auto const alone = Communicator::serial();
   SharedFolder const folder(ranks, "atlas");
-  for (Given const given : {Given{90}, Given{300}, Given{70000}, Given{90, false}, Given{90, true, 4}, Given{90, true, 0, true}}) {
+  for (Given const given :
+       {Given{90}, Given{300}, Given{70000}, Given{90, false}, Given{90, true, 4}, Given{90, true, 0, true}}) {
     write_atlas(ranks, folder / "together.h5ad", given);
     if (ranks.is_root()) {
       write_atlas(alone, folder / "alone.h5ad", given);
-      EXPECT_TRUE(bytes_of_file(folder / "together.h5ad") == bytes_of_file(folder / "alone.h5ad")) << given.largest << given.whole << given.gzip << given.plain;
+      EXPECT_TRUE(bytes_of_file(folder / "together.h5ad") == bytes_of_file(folder / "alone.h5ad"))
+          << given.largest << given.whole << given.gzip << given.plain;
       EXPECT_FALSE(std::filesystem::exists(folder / "together.h5ad.pending"));
       EXPECT_FALSE(std::filesystem::exists(folder / "together.h5ad.raw"));
     }
@@ -85,7 +91,9 @@ TEST(Atlas, is_the_same_file_on_any_number_of_ranks_and_reads_back) {
     auto const file = Hdf5File::open(folder / "together.h5ad");
     auto const type = file.dataset("X/data").number_type().value_or(NumberType::i8);
     auto const wanted = given.plain || !given.whole ? NumberType::f32 : NumberType::u8;
-    EXPECT_EQ(static_cast<int>(type), static_cast<int>(given.largest > 300 ? NumberType::u32 : given.largest > 255 ? NumberType::u16 : wanted));
+    EXPECT_EQ(static_cast<int>(type), static_cast<int>(given.largest > 300   ? NumberType::u32
+                                                       : given.largest > 255 ? NumberType::u16
+                                                                             : wanted));
     EXPECT_EQ(file.dataset("X/data").offset().has_value(), given.gzip == 0);
     if (given.plain) continue;  // not an atlas
 
@@ -159,7 +167,8 @@ a.X.toarray().astype('float32').tofile('log.bin')
   auto const block = Atlas(folder / "narrow.h5ad").read_log(0, cells);
   EXPECT_EQ(std::ssize(log), cells * genes * 4);
   for (std::int64_t row = 0; row < cells && std::ssize(log) == cells * genes * 4; ++row) {
-    for (auto k = static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(row)]); k < static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(row) + 1]); ++k) {
+    for (auto k = static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(row)]);
+         k < static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(row) + 1]); ++k) {
       float scanpy = 0;
       std::memcpy(&scanpy, log.data() + (row * genes + block.indices[k]) * 4, 4);
       EXPECT_NEAR(block.values[k], scanpy, 2e-6 * scanpy);
@@ -168,7 +177,8 @@ a.X.toarray().astype('float32').tofile('log.bin')
 }
 
 // Writes an atlas, spoils it and says what opening it, or reading all of it, throws.
-std::string refusal(std::filesystem::path const& file, Given const& given, std::function<void(Hdf5File&)> const& spoil) {
+std::string refusal(std::filesystem::path const& file, Given const& given,
+                    std::function<void(Hdf5File&)> const& spoil) {
   write_atlas(Communicator::serial(), file, given);
   {
     auto opened = Hdf5File::extend(file);
@@ -198,28 +208,41 @@ TEST(Atlas, refuses_what_does_not_fit_and_names_it) {
   expect(refusal(file, {}, put<std::int64_t>("X/indptr", 4, none)), {"X/indptr", "falls", "to 0 in row 3"});
   expect(refusal(file, {}, put<std::int64_t>("X/indptr", cells, 1 << 20)), {"X/data", "1048576"});
   expect(refusal(file, {}, put<std::uint16_t>("X/indices", 30, 300)), {"X/indices is 300 in row", "300 genes"});
-  expect(refusal(file, {}, [](Hdf5File& opened) {  // rises within its row, and is past the genes all the same
-    std::uint16_t const past = 300;
-    auto indices = opened.dataset("X/indices");
-    indices.write(indices.rows() - 1, std::span(&past, 1));
-  }), {"X/indices is 300 in row 100"});
-  expect(refusal(file, {}, put<std::uint16_t>("X/indices", 1, 0)), {"X/indices goes from", "to 0 in row 0", "must rise"});
+  expect(refusal(file, {},
+                 [](Hdf5File& opened) {  // rises within its row, and is past the genes all the same
+                   std::uint16_t const past = 300;
+                   auto indices = opened.dataset("X/indices");
+                   indices.write(indices.rows() - 1, std::span(&past, 1));
+                 }),
+         {"X/indices is 300 in row 100"});
+  expect(refusal(file, {}, put<std::uint16_t>("X/indices", 1, 0)),
+         {"X/indices goes from", "to 0 in row 0", "must rise"});
   expect(refusal(file, {90, false}, put<float>("X/data", 2, std::nanf(""))), {"X/data is nan in row 0"});
   expect(refusal(file, {90, false}, put<float>("X/data", 2, -1.0f)), {"X/data is -1 in row 0"});
-  expect(refusal(file, {90, false, 4}, put<float>("X/data", 2, std::numeric_limits<float>::infinity())), {"X/data is inf in row 0"});
-  expect(refusal(file, {}, put<std::int8_t>("obs/cell_type/codes", 7, -1)), {"obs/cell_type/codes", "-1 in row 7", "3 categories"});
+  expect(refusal(file, {90, false, 4}, put<float>("X/data", 2, std::numeric_limits<float>::infinity())),
+         {"X/data is inf in row 0"});
+  expect(refusal(file, {}, put<std::int8_t>("obs/cell_type/codes", 7, -1)),
+         {"obs/cell_type/codes", "-1 in row 7", "3 categories"});
   expect(refusal(file, {}, put<std::int8_t>("obs/split/codes", 9, 2)), {"obs/split/codes", "2 in row 9"});
   expect(refusal(file, {}, put<std::int64_t>("obs/source_row", 9, -4)), {"obs/source_row is -4 in row 9"});
-  expect(refusal(file, {}, [](Hdf5File& opened) { opened.group("X").set_attribute("shape", std::vector<std::int64_t>{cells, genes + 1}); }), {"var has 300 genes", "301 columns"});
-  expect(refusal(file, {}, [](Hdf5File& opened) { H5Ldelete(opened.id(), "uns", H5P_DEFAULT); }), {"no atlas", "retort-ingest"});
-  expect(refusal(file, {}, [](Hdf5File& opened) {
-    H5Ldelete(opened.id(), "var/_index", H5P_DEFAULT);
-    opened.group("var").write_strings("_index", std::vector<std::string>(genes, "same"));
-  }), {"not the list of genes"});
+  expect(refusal(file, {},
+                 [](Hdf5File& opened) {
+                   opened.group("X").set_attribute("shape", std::vector<std::int64_t>{cells, genes + 1});
+                 }),
+         {"var has 300 genes", "301 columns"});
+  expect(refusal(file, {}, [](Hdf5File& opened) { H5Ldelete(opened.id(), "uns", H5P_DEFAULT); }),
+         {"no atlas", "retort-ingest"});
+  expect(refusal(file, {},
+                 [](Hdf5File& opened) {
+                   H5Ldelete(opened.id(), "var/_index", H5P_DEFAULT);
+                   opened.group("var").write_strings("_index", std::vector<std::string>(genes, "same"));
+                 }),
+         {"not the list of genes"});
   expect(refusal(file, {90, true, 0, true}, [](Hdf5File&) {}), {"no atlas"});
 
   write_atlas(alone, file, {});
-  expect(failure_of(ExitCode::bad_input, [&] { Atlas(file).labels("celltype"); }), {"no label column 'celltype'", "'batch', 'cell_type'"});
+  expect(failure_of(ExitCode::bad_input, [&] { Atlas(file).labels("celltype"); }),
+         {"no label column 'celltype'", "'batch', 'cell_type'"});
   std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
   failure_of(ExitCode::bad_input, [&] { Atlas(file).read(0, cells); });
   failure_of(ExitCode::missing_input, [&] { Atlas(folder / "absent.h5ad"); });

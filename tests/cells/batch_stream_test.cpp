@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "retort/cells/simulator.hpp"
 #include "../shared_folder.hpp"
+#include "retort/cells/simulator.hpp"
 
 namespace retort {
 namespace {
@@ -25,7 +25,8 @@ BatchStream stream_of(Atlas const& atlas, ShardPlan const& plan) {
 }
 
 // All ranks' rows, shard after shard.
-std::vector<std::int64_t> batch_of(Communicator const& ranks, ShardPlan const& plan, BatchStream& stream, std::int64_t step) {
+std::vector<std::int64_t> batch_of(Communicator const& ranks, ShardPlan const& plan, BatchStream& stream,
+                                   std::int64_t step) {
   std::vector<std::int64_t> own;
   for (int shard = plan.begin(); shard < plan.end(); ++shard) {
     auto const batch = stream.shard(step, shard);
@@ -66,7 +67,8 @@ TEST(BatchStream, EveryFitRowOnceAnEpochAndNoOther) {
     }
   }
   for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
-    std::vector<std::int64_t> rows(sequence.begin() + epoch * stream.rows(), sequence.begin() + (epoch + 1) * stream.rows());
+    std::vector<std::int64_t> rows(sequence.begin() + epoch * stream.rows(),
+                                   sequence.begin() + (epoch + 1) * stream.rows());
     std::sort(rows.begin(), rows.end());
     EXPECT_EQ(rows, fit);
   }
@@ -88,8 +90,10 @@ TEST(BatchStream, CellsAndLabelsAreThoseOfTheirRows) {
         auto const expected = atlas.read_log(batch.rows[i], batch.rows[i] + 1);
         EXPECT_EQ(batch.labels[i], labels.codes[static_cast<std::size_t>(batch.rows[i])]);
         auto const begin = batch.cells.indptr[i], end = batch.cells.indptr[i + 1];
-        EXPECT_EQ(std::vector<float>(batch.cells.values.begin() + begin, batch.cells.values.begin() + end), expected.values);
-        EXPECT_EQ(std::vector<std::int32_t>(batch.cells.indices.begin() + begin, batch.cells.indices.begin() + end), expected.indices);
+        EXPECT_EQ(std::vector<float>(batch.cells.values.begin() + begin, batch.cells.values.begin() + end),
+                  expected.values);
+        EXPECT_EQ(std::vector<std::int32_t>(batch.cells.indices.begin() + begin, batch.cells.indices.begin() + end),
+                  expected.indices);
       }
     }
   }

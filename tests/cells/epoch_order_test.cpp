@@ -28,7 +28,8 @@ TEST(EpochOrder, EveryElementOnceAnEpoch) {
 }
 
 TEST(EpochOrder, DoesNotDependOnHowItIsAsked) {
-  EpochOrder whole(1000, {32, 16, 4}, 5), pieces(1000, {32, 16, 4}, 5), backwards(1000, {32, 16, 4}, 5), other(1000, {32, 16, 4}, 6);
+  EpochOrder whole(1000, {32, 16, 4}, 5), pieces(1000, {32, 16, 4}, 5), backwards(1000, {32, 16, 4}, 5),
+      other(1000, {32, 16, 4}, 6);
   auto const all = whole.elements(0, 2500);
   std::vector<std::int64_t> joined;
   for (std::int64_t begin = 0; begin < 2500; begin += 25) {

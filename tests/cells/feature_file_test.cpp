@@ -1,12 +1,14 @@
 #include "retort/cells/feature_file.hpp"
 
-#include "retort/cells/simulator.hpp"
 #include "../shared_folder.hpp"
+#include "retort/cells/simulator.hpp"
 
 namespace retort {
 namespace {
 
-float feature(std::int64_t row, std::int64_t column) { return static_cast<float>(row) + static_cast<float>(column) / 8; }
+float feature(std::int64_t row, std::int64_t column) {
+  return static_cast<float>(row) + static_cast<float>(column) / 8;
+}
 
 void write(Communicator const& ranks, std::filesystem::path const& file, Atlas const& atlas) {
   constexpr std::int64_t width = 5;
@@ -31,7 +33,8 @@ TEST(Features, are_one_file_of_all_ranks_that_reads_back) {
   EXPECT_EQ(all.width, 5);
   EXPECT_EQ(all.encoder, "encoder 7");
   EXPECT_EQ(std::ssize(all.values), 500);
-  for (std::int64_t row = 0; row < 100; ++row) EXPECT_EQ(all.values[static_cast<std::size_t>(row * 5 + 3)], feature(row, 3));
+  for (std::int64_t row = 0; row < 100; ++row)
+    EXPECT_EQ(all.values[static_cast<std::size_t>(row * 5 + 3)], feature(row, 3));
   auto const some = read_features(folder / "features.h5ad", {40, 42});
   EXPECT_EQ(some.rows, 2);
   EXPECT_EQ(some.values.front(), feature(40, 0));
@@ -42,7 +45,10 @@ TEST(Features, are_one_file_of_all_ranks_that_reads_back) {
   EXPECT_TRUE(bytes_of_file(folder / "alone.h5ad") == bytes_of_file(folder / "features.h5ad"));
   require_features_of(atlas, folder / "features.h5ad", all);
   simulate(Communicator::serial(), options, 2, folder / "other.h5ad");  // as many cells and genes, but others
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { require_features_of(Atlas(folder / "other.h5ad"), folder / "features.h5ad", all); }).find("of other cells"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input,
+                       [&] { require_features_of(Atlas(folder / "other.h5ad"), folder / "features.h5ad", all); })
+                .find("of other cells"),
+            std::string::npos);
   failure_of(ExitCode::bad_input, [&] { read_features(folder / "atlas.h5ad"); });
   failure_of(ExitCode::bad_input, [&] { read_features(folder / "features.h5ad", {99, 101}); });
   if (!has_python()) return;

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "retort/cells/atlas.hpp"
 #include "../shared_folder.hpp"
+#include "retort/cells/atlas.hpp"
 
 namespace retort {
 namespace {
@@ -104,9 +104,12 @@ assert score > .9, score
   EXPECT_NEAR(static_cast<double>(std::ranges::count(atlas.parts(), Part::test)), 900, 5);
 }
 
-// A condition changes as many genes in every type: some in all alike, the others in this type alone, by so much that counts show it.
+// A condition changes as many genes in every type: some in all alike, the others in this type alone, by so much that
+// counts show it.
 TEST(Simulator, a_share_of_the_changes_is_each_types_own) {
-  auto const changed = [](std::vector<double> const& changes) { return std::ranges::count_if(changes, [](double change) { return change != 0; }); };
+  auto const changed = [](std::vector<double> const& changes) {
+    return std::ranges::count_if(changes, [](double change) { return change != 0; });
+  };
   auto options = small();
   options.conditions = 3;
   options.de_genes = 40;
@@ -122,12 +125,15 @@ TEST(Simulator, a_share_of_the_changes_is_each_types_own) {
     std::vector<int> types_that_change(800, 0);
     for (std::int32_t type = 0; type < 5; ++type) {
       EXPECT_EQ(without.log_fold_changes(condition, type), without.log_fold_changes(condition));
-      auto const own = quarter.log_fold_changes(condition, type), shared = quarter.log_fold_changes(condition), all = whole.log_fold_changes(condition, type);
+      auto const own = quarter.log_fold_changes(condition, type), shared = quarter.log_fold_changes(condition),
+                 all = whole.log_fold_changes(condition, type);
       EXPECT_EQ(changed(own), 40);
       EXPECT_EQ(changed(all), 40);
       auto const control = quarter.means({type, 1, 0}), treated = quarter.means({type, 1, condition});
       for (std::size_t gene = 0; gene < own.size(); ++gene) {
-        if (shared[gene] != 0) { EXPECT_EQ(own[gene], shared[gene]); }
+        if (shared[gene] != 0) {
+          EXPECT_EQ(own[gene], shared[gene]);
+        }
         EXPECT_NEAR(std::log2(treated[gene] / control[gene]), own[gene], 1e-9);
         if (all[gene] != 0) ++types_that_change[gene];
       }

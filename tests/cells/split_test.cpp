@@ -9,7 +9,8 @@ using namespace retort;
 
 namespace {
 
-std::vector<std::int64_t> counts_of(std::vector<Part> const& parts, std::vector<std::int32_t> const& classes, std::int32_t wanted) {
+std::vector<std::int64_t> counts_of(std::vector<Part> const& parts, std::vector<std::int32_t> const& classes,
+                                    std::int32_t wanted) {
   std::vector<std::int64_t> counts(3, 0);
   for (std::size_t i = 0; i < parts.size(); ++i)
     if (classes[i] == wanted) ++counts[static_cast<std::size_t>(parts[i])];
@@ -20,7 +21,8 @@ TEST(Split, EveryClassGivesItsShare) {
   std::vector<std::int32_t> classes;
   for (int i = 0; i < 1000; ++i) classes.push_back(i % 10 == 0 ? 1 : 0);
   auto const parts = stratified_split(classes, 2, {0.3, 0.2}, 7);
-  EXPECT_EQ(counts_of(parts, classes, 0), (std::vector<std::int64_t>{504, 126, 270}));  // of 900: 270 test, 126 of 630 held out
+  EXPECT_EQ(counts_of(parts, classes, 0),
+            (std::vector<std::int64_t>{504, 126, 270}));  // of 900: 270 test, 126 of 630 held out
   EXPECT_EQ(counts_of(parts, classes, 1), (std::vector<std::int64_t>{56, 14, 30}));
 }
 

@@ -26,7 +26,8 @@ TEST(LocalRegression, AgreesWithScikitMisc) {
     few_x.push_back(x[static_cast<std::size_t>(i)]);
     few_y.push_back(y[static_cast<std::size_t>(i)]);
   }
-  std::map<std::string, at::Tensor> arrays{{"x", tensor(x)}, {"y", tensor(y)}, {"tied", tensor(tied)}, {"few_x", tensor(few_x)}, {"few_y", tensor(few_y)}};
+  std::map<std::string, at::Tensor> arrays{
+      {"x", tensor(x)}, {"y", tensor(y)}, {"tied", tensor(tied)}, {"few_x", tensor(few_x)}, {"few_y", tensor(few_y)}};
   arrays["narrow"] = tensor(local_regression(x, y, 0.3));
   arrays["whole"] = tensor(local_regression(x, y, 1.0));
   arrays["ties"] = tensor(local_regression(tied, y, 0.5));
@@ -48,8 +49,10 @@ TEST(LocalRegression, FollowsAQuadraticAndRefusesAPoint) {
   auto const trend = local_regression(x, y, 0.4);
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(trend[i], y[i], 1e-10);
   std::vector<double> const same(50, 1.0);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { local_regression(same, y, 0.4); }).find("zero width"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { local_regression(x, y, 0.05); }).find("2 in a neighbourhood"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { local_regression(same, y, 0.4); }).find("zero width"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { local_regression(x, y, 0.05); }).find("2 in a neighbourhood"),
+            std::string::npos);
 }
 
 TEST(VariableGenes, AreThoseOfScanpy) {
@@ -59,8 +62,13 @@ TEST(VariableGenes, AreThoseOfScanpy) {
   auto const seen = variable_genes(cells, {.count = 200});
   EXPECT_EQ(as_scanpy.span, 0.3);
   EXPECT_TRUE(std::is_sorted(seen.genes.begin(), seen.genes.end()));
-  EXPECT_TRUE(numpy_agrees("variable_genes", {{"x", testing_cells::dense(cells)}, {"all", at::tensor(as_scanpy.genes)}, {"all_variance", tensor(as_scanpy.variance)},
-    {"seen", at::tensor(seen.genes)}, {"seen_variance", tensor(seen.variance)}}, R"py(
+  EXPECT_TRUE(numpy_agrees("variable_genes",
+                           {{"x", testing_cells::dense(cells)},
+                            {"all", at::tensor(as_scanpy.genes)},
+                            {"all_variance", tensor(as_scanpy.variance)},
+                            {"seen", at::tensor(seen.genes)},
+                            {"seen_variance", tensor(seen.variance)}},
+                           R"py(
 import anndata as ad, scanpy as sc, scipy.sparse as sp
 def scanpy(x): A = ad.AnnData(sp.csr_matrix(x)); sc.pp.highly_variable_genes(A, n_top_genes=200, flavor='seurat_v3'); return A.var
 v = scanpy(c['x']); near(c['all_variance'], v.variances_norm, 1e-8); assert set(c['all']) == set(np.where(v.highly_variable)[0])

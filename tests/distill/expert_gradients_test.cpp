@@ -1,8 +1,8 @@
 // Gradients and means that all ranks form together, against autograd and against one rank.
 #include "retort/distill/expert_gradients.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "retort/distill/real_features.hpp"
 #include "retort/models/head_training.hpp"
@@ -47,7 +47,8 @@ TEST(ExpertGradients, EqualAutogradOnOneRank) {
   at::Tensor const ours = gradients({world.weight, world.bias}, 0).view({4, 4, width + 1});
   for (std::int64_t c = 0; c < 4; ++c) {
     auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
-    at::Tensor const weight = world.weight.to(at::kDouble).requires_grad_(true), bias = world.bias.to(at::kDouble).requires_grad_(true);
+    at::Tensor const weight = world.weight.to(at::kDouble).requires_grad_(true),
+                     bias = world.bias.to(at::kDouble).requires_grad_(true);
     at::Tensor const features = world.features.narrow(0, rows[0], std::ssize(rows)).to(at::kDouble) * scale;
     at::cross_entropy_loss(at::linear(features, weight, bias), at::full({std::ssize(rows)}, c, at::kLong)).backward();
     at::Tensor const expected = at::cat({weight.grad(), bias.grad().unsqueeze(1)}, 1);
@@ -71,13 +72,16 @@ TEST(ExpertGradients, EqualAutogradThroughHiddenLayers) {
     for (auto const& layer : layers_of(head)) {
       if (!weights.empty()) value = at::relu(value);
       weights.push_back(at::cat({layer.weight, layer.bias.unsqueeze(1)}, 1).to(at::kDouble).requires_grad_(true));
-      value = at::linear(value, weights.back().narrow(1, 0, layer.weight.size(1)), weights.back().select(1, layer.weight.size(1)));
+      value = at::linear(value, weights.back().narrow(1, 0, layer.weight.size(1)),
+                         weights.back().select(1, layer.weight.size(1)));
     }
     at::cross_entropy_loss(value, labels).backward();
     for (auto const& weight : weights) columns.push_back(weight.grad().flatten());
     return at::cat(columns);
   };
-  auto const close = [](at::Tensor const& a, at::Tensor const& b) { return (a - b).abs().max().item<double>() < 1e-5 * b.abs().max().item<double>(); };
+  auto const close = [](at::Tensor const& a, at::Tensor const& b) {
+    return (a - b).abs().max().item<double>() < 1e-5 * b.abs().max().item<double>();
+  };
   std::vector<at::Tensor> labels;
   for (std::int64_t c = 0; c < 4; ++c) {
     auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
@@ -93,13 +97,17 @@ TEST(ExpertGradients, SameBitsOnAnyNumberOfRanks) {
   auto const ranks = Communicator::world(), alone = Communicator::serial();
   ShardPlan const plan(4, ranks.rank(), ranks.size()), plan_alone(4, 0, 1);
   RealFeatures const real = world.real(plan), real_alone = world.real(plan_alone);
-  at::Tensor const means = class_means(ranks, plan, real, scale), means_alone = class_means(alone, plan_alone, real_alone, scale);
+  at::Tensor const means = class_means(ranks, plan, real, scale),
+                   means_alone = class_means(alone, plan_alone, real_alone, scale);
   EXPECT_TRUE(at::equal(means, means_alone));
-  for (auto const& [hidden, sample] : std::vector<std::pair<std::vector<std::int64_t>, std::int64_t>>{{{}, 0}, {{}, 16}, {{9, 5}, 0}, {{9, 5}, 16}}) {
+  for (auto const& [hidden, sample] :
+       std::vector<std::pair<std::vector<std::int64_t>, std::int64_t>>{{{}, 0}, {{}, 16}, {{9, 5}, 0}, {{9, 5}, 16}}) {
     Head const head = hidden.empty() ? Head{world.weight, world.bias} : initial_head(4, width, 1, 2, hidden);
-    ExpertGradients const together(ranks, plan, real, hidden, sample, 1), single(alone, plan_alone, real_alone, hidden, sample, 1);
+    ExpertGradients const together(ranks, plan, real, hidden, sample, 1),
+        single(alone, plan_alone, real_alone, hidden, sample, 1);
     at::Tensor const ours = together(head, 3), theirs = single(head, 3);
-    EXPECT_TRUE(at::equal(ours, theirs)) << "sample " << sample << ", apart " << (ours - theirs).abs().max().item<float>();
+    EXPECT_TRUE(at::equal(ours, theirs)) << "sample " << sample << ", apart "
+                                         << (ours - theirs).abs().max().item<float>();
     if (sample) {
       EXPECT_FALSE(at::allclose(ours, single(head, 4)));  // another draw
       // Of a class with no more cells than the sample all are taken.
@@ -116,7 +124,8 @@ TEST(ClassMeans, EqualTheMeans) {
   at::Tensor const means = class_means(ranks, plan, world.real(plan), scale);
   for (std::int64_t c = 0; c < 4; ++c) {
     auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
-    EXPECT_TRUE(at::allclose(means[c], world.features.narrow(0, rows[0], std::ssize(rows)).mean(0), 1e-5, 1e-6)) << "class " << c;
+    EXPECT_TRUE(at::allclose(means[c], world.features.narrow(0, rows[0], std::ssize(rows)).mean(0), 1e-5, 1e-6))
+        << "class " << c;
   }
 }
 

@@ -1,8 +1,8 @@
 // The student `genes`: its derivative against finite differences of its loss, and its bits on any number of ranks.
 #include "retort/distill/gene_matching.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 namespace retort {
 namespace {

@@ -1,8 +1,8 @@
 // The logistic regression on genes: at its optimum, and its derivative by the cells against finite differences.
 #include "retort/distill/gene_student.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 namespace retort {
 namespace {
@@ -14,7 +14,8 @@ struct World {
   World() {
     at::manual_seed(21);
     labels = at::arange(n).div(3, "floor");
-    cells = at::rand({n, genes}, at::kDouble) + at::one_hot(at::arange(genes) % classes, classes).t().index_select(0, labels);
+    cells = at::rand({n, genes}, at::kDouble) +
+            at::one_hot(at::arange(genes) % classes, classes).t().index_select(0, labels);
     cells.select(1, 3).fill_(0.5);  // never changes
     by_weight = at::randn({genes, classes}, at::kDouble);
     by_bias = at::randn({classes}, at::kDouble);
@@ -26,7 +27,9 @@ TEST(GeneStudent, IsAtTheOptimumOfOneVersusRest) {
   GeneStudent const student(world.cells, world.labels, classes);
   at::Tensor const mean = world.cells.mean(0), sd = (world.cells - mean).square().mean(0).sqrt();
   at::Tensor const scaled = at::where(sd > GeneStudent::least_sd, (world.cells - mean) / sd, 0.0);
-  at::Tensor const weight = at::where((sd > GeneStudent::least_sd).unsqueeze(1), student.weight() * sd.unsqueeze(1), 0.0).requires_grad_(true);
+  at::Tensor const weight =
+      at::where((sd > GeneStudent::least_sd).unsqueeze(1), student.weight() * sd.unsqueeze(1), 0.0)
+          .requires_grad_(true);
   at::Tensor const bias = (student.bias() + student.weight().t().mv(mean)).requires_grad_(true);
   at::Tensor const sign = 2 * at::one_hot(world.labels, classes).to(at::kDouble) - 1;
   at::Tensor const loss = -at::log_sigmoid(sign * (scaled.mm(weight) + bias)).sum() + 0.5 * weight.square().sum();

@@ -1,8 +1,8 @@
 // Matching `head`: its derivative against finite differences of its loss, and its bits on any number of ranks.
 #include "retort/distill/head_matching.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 namespace retort {
 namespace {
@@ -60,7 +60,9 @@ TEST(HeadMatching, HasTheDerivativeOfItsLoss) {
   EXPECT_EQ(matching.loss(world.features, world.labels, start), result.loss);
   at::manual_seed(12);
   at::Tensor const direction = at::randn({classes * 2, width}, at::kDouble), at0 = world.features.to(at::kDouble);
-  double const expected = (world.loss(at0 + direction * 1e-5, start, training) - world.loss(at0 - direction * 1e-5, start, training)) / 2e-5;
+  double const expected =
+      (world.loss(at0 + direction * 1e-5, start, training) - world.loss(at0 - direction * 1e-5, start, training)) /
+      2e-5;
   EXPECT_NEAR((result.gradient.to(at::kDouble) * direction).sum().item<double>(), expected, 1e-4 * std::abs(expected));
   EXPECT_GT(std::abs(expected), 1e-3);
 }

@@ -1,8 +1,8 @@
 // The losses' derivatives and the rescaling, against autograd and finite differences.
 #include "retort/distill/matching.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "retort/kernels/rescale.hpp"
 #include "retort/run/error.hpp"
@@ -12,7 +12,8 @@ namespace {
 
 TEST(MatchMeans, EqualsAutograd) {
   at::manual_seed(5);
-  at::Tensor const features = at::randn({6, 9}, at::kDouble).requires_grad_(true), means = at::randn({2, 9}, at::kDouble);
+  at::Tensor const features = at::randn({6, 9}, at::kDouble).requires_grad_(true),
+                   means = at::randn({2, 9}, at::kDouble);
   at::Tensor const loss = (features.view({2, 3, 9}).mean(1) - means).norm(2, 1).sum();
   loss.backward();
   auto const matched = match_class_means(features.detach(), means);
@@ -32,9 +33,12 @@ TEST(Match, SumsAndCuts) {
   at::manual_seed(6);
   std::int64_t const classes = 5, n = 2, width = 8;
   at::Tensor const features = at::randn({classes * n, width});
-  MatchTarget target{at::randn({classes, width}), {at::randn({classes, width}), at::randn({classes})}, {}, GradientMetric::rows, 2.5};
-  target.expert_gradients = class_gradients(at::randn({classes * 7, width}), 0, classes, target.head.weight, target.head.bias);
-  auto const dm = match(matching_named("dm"), target, features, 0, classes), dc = match(matching_named("dc"), target, features, 0, classes),
+  MatchTarget target{
+      at::randn({classes, width}), {at::randn({classes, width}), at::randn({classes})}, {}, GradientMetric::rows, 2.5};
+  target.expert_gradients =
+      class_gradients(at::randn({classes * 7, width}), 0, classes, target.head.weight, target.head.bias);
+  auto const dm = match(matching_named("dm"), target, features, 0, classes),
+             dc = match(matching_named("dc"), target, features, 0, classes),
              both = match(matching_named("dm+dc"), target, features, 0, classes);
   EXPECT_TRUE(at::allclose(both.gradient, dm.gradient + dc.gradient));
   EXPECT_TRUE(at::allclose(both.losses, dm.losses + dc.losses));
@@ -43,14 +47,18 @@ TEST(Match, SumsAndCuts) {
   EXPECT_TRUE(at::allclose(part.losses, both.losses.narrow(0, 2, 3)));
   // The scale of what the head sees is part of the loss that is differentiated.
   at::Tensor const direction = at::randn_like(features);
-  auto loss_at = [&](double step) { return match(matching_named("dc"), target, features + direction * step, 0, classes).losses.sum().item<double>(); };
-  EXPECT_NEAR((loss_at(1e-3) - loss_at(-1e-3)) / 2e-3, (dc.gradient * direction).sum().item<double>(), 2e-2 * std::abs((dc.gradient * direction).sum().item<double>()) + 1e-3);
+  auto loss_at = [&](double step) {
+    return match(matching_named("dc"), target, features + direction * step, 0, classes).losses.sum().item<double>();
+  };
+  EXPECT_NEAR((loss_at(1e-3) - loss_at(-1e-3)) / 2e-3, (dc.gradient * direction).sum().item<double>(),
+              2e-2 * std::abs((dc.gradient * direction).sum().item<double>()) + 1e-3);
   EXPECT_THROW(matching_named("mtt"), Failure);
 }
 
 TEST(Rescale, IsACellAndHasTheGradientOfItsFormula) {
   at::manual_seed(7);
-  at::Tensor const x = (at::randn({3, 50}, at::kDouble) * 2).requires_grad_(true), upstream = at::randn({3, 50}, at::kDouble);
+  at::Tensor const x = (at::randn({3, 50}, at::kDouble) * 2).requires_grad_(true),
+                   upstream = at::randn({3, 50}, at::kDouble);
   at::Tensor const counts = at::relu(x).expm1();
   at::Tensor const formula = at::log1p(counts * 1e4 / counts.sum(1, true));
   (formula * upstream).sum().backward();
@@ -65,8 +73,8 @@ TEST(Rescale, IsACellAndHasTheGradientOfItsFormula) {
 
 TEST(Rescale, ExtremeRowsStayFinite) {
   at::Tensor x = at::zeros({4, 10});
-  x[0] = -1.0;   // nothing is positive
-  x[1][0] = 500; // would overflow
+  x[0] = -1.0;    // nothing is positive
+  x[1][0] = 500;  // would overflow
   x[2][3] = 1e-30;
   x.requires_grad_(true);
   at::Tensor const cells = rescale_to_cell(x, 1);
@@ -75,7 +83,8 @@ TEST(Rescale, ExtremeRowsStayFinite) {
   EXPECT_TRUE(x.grad().isfinite().all().item<bool>());
   EXPECT_NEAR(cells[1].expm1().sum().item<double>(), 1e4, 1);
   // Where codes themselves are optimised, a gene at zero can rise; behind a network it is closed.
-  at::Tensor y = at::tensor({0.0F, 1.0F, 2.0F}).view({1, 3}).requires_grad_(true), z = y.detach().clone().requires_grad_(true);
+  at::Tensor y = at::tensor({0.0F, 1.0F, 2.0F}).view({1, 3}).requires_grad_(true),
+             z = y.detach().clone().requires_grad_(true);
   rescale_to_cell(y, 1).select(1, 0).sum().backward();
   rescale_to_cell(z, 0).select(1, 0).sum().backward();
   EXPECT_GT(y.grad()[0][0].item<float>(), 0.0F);

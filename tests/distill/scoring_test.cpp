@@ -15,7 +15,8 @@ Candidate candidate(double accuracy, double loss) { return {accuracy, accuracy, 
 TEST(BestCandidate, TakesTheLowestLossWithinOneStandardError) {
   EXPECT_EQ(best_candidate({candidate(90, 3), candidate(89, 1), candidate(88, 0.1)}, 400), 1U);
   EXPECT_EQ(best_candidate({candidate(90, 3), candidate(89, 4), candidate(88, 0.1)}, 400), 0U);
-  EXPECT_EQ(best_candidate({candidate(90, 3), candidate(89, 1), candidate(88, 0.1)}, 40), 2U) << "few cells tell less apart";
+  EXPECT_EQ(best_candidate({candidate(90, 3), candidate(89, 1), candidate(88, 0.1)}, 40), 2U)
+      << "few cells tell less apart";
   EXPECT_EQ(best_candidate({candidate(88, 0.1), candidate(90, 3)}, 400), 1U) << "order decides nothing";
   EXPECT_EQ(best_candidate({candidate(100, 2), candidate(99.9, 1)}, 100000), 0U);
 }
@@ -31,7 +32,15 @@ TEST(ScoreSteps, RiseAndEndWithTheLastIteration) {
 
 TEST(InnerLoop, IsThatOfDcUnlessSet) {
   DistillOptions options;
-  for (auto const& [spc, outer, inner] : {std::tuple{1, 1, 1}, {2, 2, 50}, {5, 5, 50}, {10, 10, 50}, {20, 20, 25}, {30, 30, 20}, {40, 40, 15}, {50, 50, 10}, {80, 50, 10}}) {
+  for (auto const& [spc, outer, inner] : {std::tuple{1, 1, 1},
+                                          {2, 2, 50},
+                                          {5, 5, 50},
+                                          {10, 10, 50},
+                                          {20, 20, 25},
+                                          {30, 30, 20},
+                                          {40, 40, 15},
+                                          {50, 50, 10},
+                                          {80, 50, 10}}) {
     auto const loop = inner_loop(options, spc);
     EXPECT_EQ(loop.outer_steps, outer) << spc;
     EXPECT_EQ(loop.inner_epochs, inner) << spc;
@@ -45,8 +54,10 @@ TEST(CheckDistillOptions, RefusesWhatCannotBeMeant) {
   auto const refused = [](auto change) {
     DistillOptions options;
     HeadOptions head;
-    if constexpr (requires { change(options, head); }) change(options, head);
-    else change(options);
+    if constexpr (requires { change(options, head); })
+      change(options, head);
+    else
+      change(options);
     try {
       check_distill_options(options, head);
     } catch (Failure const& failure) {

@@ -1,8 +1,8 @@
 // What a checkpoint of a distillation holds comes back, the head whose gradients are matched with all its layers.
 #include "retort/distill/search_state.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 namespace retort {
 namespace {
@@ -15,8 +15,11 @@ TEST(SearchState, ComesBackWithHeadsOfAnyDepth) {
   at::manual_seed(71);
   auto const random_codes = [](RowRange rows) { return at::randn({rows.size(), 6}); };
   SyntheticSet const set(ranks, generator, foundation, chunks, {}, random_codes);
-  for (std::vector<std::int64_t> const& hidden : {std::vector<std::int64_t>{}, std::vector<std::int64_t>{5}, std::vector<std::int64_t>{5, 4}}) {
-    SearchState state{4, 1, 7, {{91, 90, 0.5, 0.03, 5, set.keep()}}, initial_head(3, 6, 1, 2, hidden), {{true, 0.03, 5}}, 80, "a set", "table"};
+  for (std::vector<std::int64_t> const& hidden :
+       {std::vector<std::int64_t>{}, std::vector<std::int64_t>{5}, std::vector<std::int64_t>{5, 4}}) {
+    SearchState state{
+        4,  1,       7,      {{91, 90, 0.5, 0.03, 5, set.keep()}}, initial_head(3, 6, 1, 2, hidden), {{true, 0.03, 5}},
+        80, "a set", "table"};
     auto const saved = checkpoint_of(state, set, 12);
     SearchState back = search_state_of(saved);
     SyntheticSet other(ranks, generator, foundation, chunks, {}, random_codes);

@@ -1,6 +1,6 @@
 // Where a set starts and how its rows are cut for the work.
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "retort/distill/chunks.hpp"
 #include "retort/distill/initial_codes.hpp"
@@ -40,7 +40,8 @@ TEST(InitialRows, AreOfTheClassAndRepeatOnlyWhereTheyMust) {
   std::vector<std::vector<std::int64_t>> const rows{{5}, {1, 2, 3, 9}, {0, 4, 6, 7, 8, 10, 11}};
   auto const chosen = initial_rows(rows, 3, 1, 0);
   EXPECT_EQ(chosen.size(), 9U);
-  for (std::size_t i = 0; i < 9; ++i) EXPECT_TRUE(std::find(rows[i / 3].begin(), rows[i / 3].end(), chosen[i]) != rows[i / 3].end());
+  for (std::size_t i = 0; i < 9; ++i)
+    EXPECT_TRUE(std::find(rows[i / 3].begin(), rows[i / 3].end(), chosen[i]) != rows[i / 3].end());
   EXPECT_EQ(chosen[0], 5);
   EXPECT_EQ(chosen[2], 5);
   EXPECT_NE(chosen[3], chosen[4]);

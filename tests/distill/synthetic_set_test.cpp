@@ -1,8 +1,8 @@
 // A set under distillation: the same bits on any number of ranks, a falling loss, and nothing else that moves.
 #include "retort/distill/synthetic_set.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "retort/distill/matching.hpp"
 
@@ -30,11 +30,14 @@ struct World {
     target.head.weight = at::randn({classes, latent});
     target.head.bias = at::randn({classes});
     target.feature_scale = 4;
-    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
+    target.expert_gradients =
+        class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
   }
-  SyntheticSet start(Communicator const& ranks, Generator const& generator, std::vector<Chunk> const& chunks, CodeOptimiser optimiser) {
+  SyntheticSet start(Communicator const& ranks, Generator const& generator, std::vector<Chunk> const& chunks,
+                     CodeOptimiser optimiser) {
     at::Tensor const& codes = generator.start == Generator::Start::latents ? start_latents : start_cells;
-    return {ranks, generator, foundation, chunks, optimiser, [&](RowRange rows) { return codes.narrow(0, rows.begin, rows.size()).clone(); }};
+    return {ranks,  generator, foundation,
+            chunks, optimiser, [&](RowRange rows) { return codes.narrow(0, rows.begin, rows.size()).clone(); }};
   }
   ChunkMatch matcher(std::string const& name) {
     return [this, matching = matching_named(name)](Chunk const& chunk, at::Tensor const& features) {
@@ -43,7 +46,9 @@ struct World {
   }
 };
 
-double loss_of(World const& world, SyntheticSet const& set) { return matching_loss(matching_named("dm"), std::span(&world.target, 1), set.features()); }
+double loss_of(World const& world, SyntheticSet const& set) {
+  return matching_loss(matching_named("dm"), std::span(&world.target, 1), set.features());
+}
 
 TEST(SyntheticSet, SameBitsOnAnyNumberOfRanks) {
   World world;
@@ -52,7 +57,8 @@ TEST(SyntheticSet, SameBitsOnAnyNumberOfRanks) {
   for (auto const* generator : {&world.scdd, &world.cells}) {
     for (bool const adam : {true, false}) {
       CodeOptimiser const optimiser{adam, 0.5, generator->codes_stay_positive, generator == &world.scdd};
-      SyntheticSet ours = world.start(ranks, *generator, chunks, optimiser), theirs = world.start(alone, *generator, chunks_alone, optimiser);
+      SyntheticSet ours = world.start(ranks, *generator, chunks, optimiser),
+                   theirs = world.start(alone, *generator, chunks_alone, optimiser);
       for (int step = 0; step < 5; ++step) {
         ours.step(world.matcher("dm+dc"), 0.01);
         if (step % 2) {  // a forward pass before a step changes nothing, and gives the set as it is
@@ -78,7 +84,8 @@ TEST(SyntheticSet, GoesOnFromItsState) {
   auto const chunks = plan_chunks(classes, spc, 6, ranks.size()), chunks_alone = plan_chunks(classes, spc, 6, 1);
   for (bool const adam : {true, false}) {
     CodeOptimiser const optimiser{adam, 0.5, false, false};
-    SyntheticSet uncut = world.start(alone, world.scdd, chunks_alone, optimiser), cut = world.start(alone, world.scdd, chunks_alone, optimiser);
+    SyntheticSet uncut = world.start(alone, world.scdd, chunks_alone, optimiser),
+                 cut = world.start(alone, world.scdd, chunks_alone, optimiser);
     SyntheticSet again = world.start(ranks, world.scdd, chunks, optimiser);
     for (int step = 0; step < 6; ++step) {
       uncut.step(world.matcher("dm+dc"), 0.01);

@@ -1,8 +1,8 @@
 // Two-step back-propagation through scDD's generator against one graph from codes to loss.
 #include "retort/distill/two_step.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "retort/distill/matching.hpp"
@@ -25,18 +25,26 @@ struct World {
     at::manual_seed(9);
     codes = at::randn({classes * spc, latent});
     codes = codes / codes.norm(2, {1}, true);
-    target = {at::randn({classes, latent}), {at::randn({classes, latent}), at::randn({classes})}, {}, GradientMetric::rows, 4.0};
+    target = {at::randn({classes, latent}),
+              {at::randn({classes, latent}), at::randn({classes})},
+              {},
+              GradientMetric::rows,
+              4.0};
     target.by_features = at::randn({classes * spc, latent});
     target.by_cells = at::randn({classes * spc, foundation.shape().genes});
-    target.expert_gradients = class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
+    target.expert_gradients =
+        class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
   }
   ChunkMatch matcher(Matching const& matching) const {
-    return [this, matching](Chunk const& chunk, at::Tensor const& features) { return match(matching, target, features, chunk.first_class, chunk.classes); };
+    return [this, matching](Chunk const& chunk, at::Tensor const& features) {
+      return match(matching, target, features, chunk.first_class, chunk.classes);
+    };
   }
   // Codes to loss in one graph, with the double back-propagation that the closed form replaces.
   at::Tensor one_shot(Matching const& matching) {
     at::Tensor const leaf = codes.clone().requires_grad_(true);
-    at::Tensor const cells = generator.cells(leaf, at::arange(classes * spc, at::kLong).div_(spc, "floor")), features = foundation.encode(cells);
+    at::Tensor const cells = generator.cells(leaf, at::arange(classes * spc, at::kLong).div_(spc, "floor")),
+                     features = foundation.encode(cells);
     at::Tensor loss = at::zeros({});
     if (matching.head) loss = loss + (features * target.by_features).sum();
     if (matching.genes) loss = loss + (cells * target.by_cells).sum();
@@ -45,8 +53,10 @@ struct World {
       if (matching.means) loss = loss + (own.mean(0) - target.means[c]).norm();
       if (!matching.gradients) continue;
       at::Tensor const weight = target.head.weight.clone().requires_grad_(true);
-      at::Tensor const entropy = at::cross_entropy_loss(at::linear(own * target.feature_scale, weight, target.head.bias), at::full({spc}, c, at::kLong));
-      at::Tensor const u = torch::autograd::grad({entropy}, {weight}, {}, true, true)[0], r = target.expert_gradients[c].narrow(1, 0, latent);
+      at::Tensor const entropy = at::cross_entropy_loss(
+          at::linear(own * target.feature_scale, weight, target.head.bias), at::full({spc}, c, at::kLong));
+      at::Tensor const u = torch::autograd::grad({entropy}, {weight}, {}, true, true)[0],
+                       r = target.expert_gradients[c].narrow(1, 0, latent);
       loss = loss + (1 - (u * r).sum(1) / (u.norm(2, 1) * r.norm(2, 1) + 1e-6)).sum();
     }
     loss.backward();
@@ -54,7 +64,9 @@ struct World {
   }
 };
 
-double relative(at::Tensor const& a, at::Tensor const& b) { return ((a - b).abs().max() / b.abs().max()).item<double>(); }
+double relative(at::Tensor const& a, at::Tensor const& b) {
+  return ((a - b).abs().max() / b.abs().max()).item<double>();
+}
 
 TEST(TwoStep, EqualsOneShot) {
   World world;
@@ -62,7 +74,8 @@ TEST(TwoStep, EqualsOneShot) {
   ASSERT_EQ(whole.size(), 1U);
   for (auto const* name : {"dm", "dc", "dm+dc", "head", "genes", "head+genes"}) {
     Matching const matching = matching_named(name);
-    auto const ours = two_step_gradient(world.generator, world.foundation, whole[0], world.codes, world.matcher(matching));
+    auto const ours =
+        two_step_gradient(world.generator, world.foundation, whole[0], world.codes, world.matcher(matching));
     EXPECT_LT(relative(ours.gradient, world.one_shot(matching)), 1e-4) << name;
   }
 }
@@ -71,11 +84,13 @@ TEST(TwoStep, ChunksAndPiecesEqualTheWhole) {
   World world;
   for (auto const* name : {"dm+dc", "head+genes"}) {
     auto const matcher = world.matcher(matching_named(name));
-    auto const whole = two_step_gradient(world.generator, world.foundation, plan_chunks(classes, spc, 64, 1)[0], world.codes, matcher);
+    auto const whole =
+        two_step_gradient(world.generator, world.foundation, plan_chunks(classes, spc, 64, 1)[0], world.codes, matcher);
     for (std::int64_t chunk_cells : {8, 4, 3, 1}) {  // two classes, one class, parts of a class, single rows
       std::vector<at::Tensor> gradients, losses;
       for (auto const& chunk : plan_chunks(classes, spc, chunk_cells, 1)) {
-        auto const part = two_step_gradient(world.generator, world.foundation, chunk, world.codes.narrow(0, chunk.rows.begin, chunk.rows.size()), matcher);
+        auto const part = two_step_gradient(world.generator, world.foundation, chunk,
+                                            world.codes.narrow(0, chunk.rows.begin, chunk.rows.size()), matcher);
         gradients.push_back(part.gradient);
         losses.push_back(part.losses);
       }
@@ -96,7 +111,8 @@ TEST(ScddGenerator, MakesCells) {
   at::Tensor const ones = at::ones({classes * spc}, at::kLong);
   at::Tensor const latents = world.denoiser.denoise(world.codes * 4.0, ones, ones);
   at::Tensor const counts = at::relu(world.foundation.decode(latents / latents.norm(2, {1}, true))).expm1();
-  EXPECT_TRUE(at::allclose(world.generator.cells(world.codes, ones), at::log1p(counts * 1e4 / counts.sum(1, true)), 1e-4, 1e-4));
+  EXPECT_TRUE(at::allclose(world.generator.cells(world.codes, ones), at::log1p(counts * 1e4 / counts.sum(1, true)),
+                           1e-4, 1e-4));
 }
 
 }  // namespace

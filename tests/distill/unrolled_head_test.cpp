@@ -1,8 +1,8 @@
 // The way back through a head's training, against autograd through the same steps and against finite differences.
 #include "retort/distill/unrolled_head.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "retort/models/head_training.hpp"
 
@@ -44,10 +44,14 @@ TEST(UnrolledHead, EqualsFiniteDifferences) {
   at::Tensor direction = at::randn_like(world.rows);
   direction.select(1, 7).zero_();
   auto const loss_at = [&](double step) {
-    return (UnrolledHead(world.rows + direction * step, world.labels, world.start, training).weight() * world.upstream).sum().item<double>();
+    return (UnrolledHead(world.rows + direction * step, world.labels, world.start, training).weight() * world.upstream)
+        .sum()
+        .item<double>();
   };
   double const expected = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
-  double const ours = (UnrolledHead(world.rows, world.labels, world.start, training).back(world.upstream) * direction).sum().item<double>();
+  double const ours = (UnrolledHead(world.rows, world.labels, world.start, training).back(world.upstream) * direction)
+                          .sum()
+                          .item<double>();
   EXPECT_NEAR(ours, expected, 1e-6 * std::abs(expected));
 }
 
@@ -57,7 +61,8 @@ TEST(UnrolledHead, TrainsAsTrainHeadDoes) {
   at::Tensor const features = world.rows.narrow(1, 0, 7).to(at::kFloat).contiguous();
   HeadOptions options{.epochs = 60, .scale_features = false, .rate_falls = false};
   Head head = initial_head(4, 7, 5, 1);
-  UnrolledHead const unrolled(at::cat({features, at::ones({12, 1})}, 1), world.labels, at::cat({head.weight, head.bias.unsqueeze(1)}, 1),
+  UnrolledHead const unrolled(at::cat({features, at::ones({12, 1})}, 1), world.labels,
+                              at::cat({head.weight, head.bias.unsqueeze(1)}, 1),
                               {60, options.rate, options.momentum, options.weight_decay});
   train_further(head, features, world.labels, options, 5, 1);
   EXPECT_TRUE(at::allclose(unrolled.weight().narrow(1, 0, 7), head.weight, 1e-4, 1e-6));

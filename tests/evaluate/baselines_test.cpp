@@ -37,15 +37,18 @@ struct Fixture {
       for (auto k = all.indptr[static_cast<std::size_t>(i)]; k < all.indptr[static_cast<std::size_t>(i) + 1]; ++k)
         dense[i][all.indices[static_cast<std::size_t>(k)]] = all.values[static_cast<std::size_t>(k)];
     features = at::empty({cells, width});
-    for (std::int64_t i = 0; i < features.numel(); ++i) features.data_ptr<float>()[i] = static_cast<float>(random.normal());
+    for (std::int64_t i = 0; i < features.numel(); ++i)
+      features.data_ptr<float>()[i] = static_cast<float>(random.normal());
   }
 
   ReadRows read() const {
     return [this](RowRange rows) {
       CsrBlock block;
       block.genes = genes;
-      auto const first = all.indptr[static_cast<std::size_t>(rows.begin)], last = all.indptr[static_cast<std::size_t>(rows.end)];
-      for (auto i = rows.begin + 1; i <= rows.end; ++i) block.indptr.push_back(all.indptr[static_cast<std::size_t>(i)] - first);
+      auto const first = all.indptr[static_cast<std::size_t>(rows.begin)],
+                 last = all.indptr[static_cast<std::size_t>(rows.end)];
+      for (auto i = rows.begin + 1; i <= rows.end; ++i)
+        block.indptr.push_back(all.indptr[static_cast<std::size_t>(i)] - first);
       block.indices.assign(all.indices.begin() + first, all.indices.begin() + last);
       block.values.assign(all.values.begin() + first, all.values.begin() + last);
       return block;
@@ -63,7 +66,7 @@ TEST(RandomRows, AreOfTheirClassAndOfOneDraw) {
     EXPECT_EQ(chosen.labels[i], static_cast<std::int64_t>(i / 5));
   }
   EXPECT_EQ((std::set<std::int64_t>(chosen.rows.begin(), chosen.rows.begin() + 10).size()), 10U);  // no cell twice
-  EXPECT_EQ((std::set<std::int64_t>(chosen.rows.begin() + 10, chosen.rows.end()).size()), 2U);     // both cells of class 2
+  EXPECT_EQ((std::set<std::int64_t>(chosen.rows.begin() + 10, chosen.rows.end()).size()), 2U);  // both cells of class 2
   EXPECT_EQ(chosen.rows, random_rows(data.train, 5, 1, 0).rows);
   EXPECT_NE(chosen.rows, random_rows(data.train, 5, 1, 1).rows);
   EXPECT_NE(chosen.rows, random_rows(data.train, 5, 2, 0).rows);
@@ -109,7 +112,10 @@ TEST(GroupMeans, AreRescaledMeansOfLogValues) {
   auto const means = group_means(ranks, ShardPlan(4, ranks.rank(), ranks.size()), data.read(), groups, 4, data.genes);
   EXPECT_TRUE(at::equal(means, group_means(alone, ShardPlan(4, 0, 1), data.read(), groups, 4, data.genes)));
   for (std::int64_t c = 0; c < 3; ++c) {
-    auto const mean = data.dense.index_select(0, at::tensor(data.train[static_cast<std::size_t>(c)], at::kLong)).to(at::kDouble).mean(0).expm1();
+    auto const mean = data.dense.index_select(0, at::tensor(data.train[static_cast<std::size_t>(c)], at::kLong))
+                          .to(at::kDouble)
+                          .mean(0)
+                          .expm1();
     auto const expected = (mean * (1e4 / mean.sum())).log1p();
     EXPECT_LT((means[c] - expected).abs().max().item<double>(), 1e-5);
     EXPECT_NEAR(means[c].to(at::kDouble).expm1().sum().item<double>(), 1e4, 0.1);
@@ -120,7 +126,8 @@ TEST(GroupMeans, AreRescaledMeansOfLogValues) {
 TEST(DenseRows, AreTheCells) {
   Fixture const data;
   std::vector<std::int64_t> const rows{5, 699, 0, 5};
-  EXPECT_TRUE(at::equal(dense_rows(data.read(), rows, data.genes), data.dense.index_select(0, at::tensor(rows, at::kLong))));
+  EXPECT_TRUE(
+      at::equal(dense_rows(data.read(), rows, data.genes), data.dense.index_select(0, at::tensor(rows, at::kLong))));
 }
 
 }  // namespace

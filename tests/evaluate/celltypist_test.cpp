@@ -1,8 +1,8 @@
 // CellTypist's classifier against its definition: the minimum is one, and sparse cells are judged as dense ones are.
 #include "retort/evaluate/celltypist.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 namespace retort {
 namespace {
@@ -14,7 +14,9 @@ struct World {
   World() {
     at::manual_seed(9);
     labels = at::arange(n) % classes;
-    cells = at::relu(at::randn({n, genes}) + at::one_hot(at::arange(genes) % classes, classes).t().index_select(0, labels).to(at::kFloat) * 1.5);
+    cells =
+        at::relu(at::randn({n, genes}) +
+                 at::one_hot(at::arange(genes) % classes, classes).t().index_select(0, labels).to(at::kFloat) * 1.5);
     cells.select(1, 4).zero_();   // a gene that no cell has
     cells.select(1, 5).fill_(2);  // one that never changes
   }
@@ -28,9 +30,11 @@ at::Tensor standardised(at::Tensor const& x, at::Tensor const& train) {
 TEST(CellTypist, IsAtTheMinimumOfOneVersusRest) {
   World const world;
   CellTypist const model = train_celltypist(world.cells, world.labels, classes);
-  at::Tensor const weight = at::tensor(model.weight).view({genes, classes}).to(at::kDouble).requires_grad_(true), bias = at::tensor(model.bias).to(at::kDouble).requires_grad_(true);
+  at::Tensor const weight = at::tensor(model.weight).view({genes, classes}).to(at::kDouble).requires_grad_(true),
+                   bias = at::tensor(model.bias).to(at::kDouble).requires_grad_(true);
   at::Tensor const sign = 2 * at::one_hot(world.labels, classes).to(at::kDouble) - 1;
-  at::Tensor const loss = -at::log_sigmoid(sign * (standardised(world.cells, world.cells).mm(weight) + bias)).sum() + 0.5 * weight.square().sum();
+  at::Tensor const loss = -at::log_sigmoid(sign * (standardised(world.cells, world.cells).mm(weight) + bias)).sum() +
+                          0.5 * weight.square().sum();
   loss.backward();
   EXPECT_LT(weight.grad().abs().max().item<double>(), 1e-3);
   EXPECT_LT(bias.grad().abs().max().item<double>(), 1e-3);
@@ -54,7 +58,9 @@ TEST(CellTypist, JudgesSparseCellsAsDenseOnes) {
     }
     sparse.indptr.push_back(std::ssize(sparse.indices));
   }
-  at::Tensor const scores = standardised(others, world.cells).mm(at::tensor(model.weight).view({genes, classes}).to(at::kDouble)) + at::tensor(model.bias).to(at::kDouble);
+  at::Tensor const scores =
+      standardised(others, world.cells).mm(at::tensor(model.weight).view({genes, classes}).to(at::kDouble)) +
+      at::tensor(model.bias).to(at::kDouble);
   at::Tensor const expected = scores.argmax(1);
   auto const predicted = predict(model, sparse);
   EXPECT_TRUE(at::equal(at::tensor(predicted, at::kLong), expected));

@@ -42,7 +42,9 @@ TEST(GeneLayout, IsByRankOnTheAxesOfTheCorrelation) {
   if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
   Communicator const alone = Communicator::serial();
   SharedFolder const folder(alone, "gene_image");
-  write_safetensors(folder / "layout.safetensors", {{{"x", testing_cells::dense(cells)}, {"pixel", at::tensor(layout.pixel, at::kInt).to(at::kLong)}}, {}});
+  write_safetensors(
+      folder / "layout.safetensors",
+      {{{"x", testing_cells::dense(cells)}, {"pixel", at::tensor(layout.pixel, at::kInt).to(at::kLong)}}, {}});
   EXPECT_TRUE(python_agrees(folder.path, R"py(
 import numpy as np
 from safetensors.numpy import load_file
@@ -69,7 +71,7 @@ TEST(GeneLayout, RefusesTwoCells) {
 
 TEST(GeneImages, AreMeansOfScaledGenes) {
   auto cells = testing_cells::random_cells(4, genes, 0.3, 9);
-  cells.indptr.push_back(cells.indptr.back());  // an empty cell
+  cells.indptr.push_back(cells.indptr.back());         // an empty cell
   for (std::int32_t gene = 0; gene < genes; ++gene) {  // one that has every gene, so its least is not 0
     cells.indices.push_back(gene);
     cells.values.push_back(1.0F + static_cast<float>(gene % 11));
@@ -77,8 +79,10 @@ TEST(GeneImages, AreMeansOfScaledGenes) {
   cells.indptr.push_back(std::ssize(cells.indices));
   GeneLayout const layout = lay_out_genes(correlated_cells(), 20);  // more pixels than genes
   at::Tensor const images = draw_images(cells, layout).flatten(1), x = testing_cells::dense(cells);
-  at::Tensor const low = x.amin(1, true), range = x.amax(1, true) - low, scaled = at::where(range > 0, (x - low) / range, 0.0F);
-  at::Tensor const pixel = at::tensor(layout.pixel, at::kInt).to(at::kLong), count = at::bincount(pixel, {}, 400).clamp_min(1);
+  at::Tensor const low = x.amin(1, true), range = x.amax(1, true) - low,
+                   scaled = at::where(range > 0, (x - low) / range, 0.0F);
+  at::Tensor const pixel = at::tensor(layout.pixel, at::kInt).to(at::kLong),
+                   count = at::bincount(pixel, {}, 400).clamp_min(1);
   EXPECT_LT(testing_cells::largest_difference(images, at::zeros({6, 400}).index_add(1, pixel, scaled) / count), 1e-6);
   EXPECT_EQ(images.max().item<float>(), 1.0F);
   EXPECT_EQ(images[4].abs().max().item<float>(), 0.0F);

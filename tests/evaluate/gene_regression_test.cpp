@@ -97,9 +97,11 @@ TEST(RegressionLoss, MinimumEqualsSklearns) {
   auto const own = shards_of(plan);
   RegressionLoss loss(ranks, plan, own, genes, classes);
   double const penalty = 1e-3;
-  auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); }, std::vector<double>(static_cast<std::size_t>(loss.size())));
+  auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); },
+                              std::vector<double>(static_cast<std::size_t>(loss.size())));
   EXPECT_TRUE(found.converged);
-  std::vector<float> const weight(found.x.begin(), found.x.end() - classes), bias(found.x.end() - classes, found.x.end());
+  std::vector<float> const weight(found.x.begin(), found.x.end() - classes),
+      bias(found.x.end() - classes, found.x.end());
 
   auto const folder = std::filesystem::temp_directory_path() / ("retort_regression_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
@@ -109,7 +111,8 @@ TEST(RegressionLoss, MinimumEqualsSklearns) {
       auto const predicted = predict_classes(shard.cells, weight, bias);
       for (std::size_t i = 0; i < shard.labels.size(); ++i) {
         csv << shard.labels[i] << ' ' << predicted[i];
-        for (auto k = static_cast<std::size_t>(shard.cells.indptr[i]); k < static_cast<std::size_t>(shard.cells.indptr[i + 1]); ++k)
+        for (auto k = static_cast<std::size_t>(shard.cells.indptr[i]);
+             k < static_cast<std::size_t>(shard.cells.indptr[i + 1]); ++k)
           csv << ' ' << shard.cells.indices[k] << ':' << shard.cells.values[k];
         csv << '\n';
       }
@@ -130,7 +133,8 @@ print(loss, value, same, (ours == y).mean())
 sys.exit(0 if abs(loss - value) < 1e-5 * loss and same > 0.997 and (ours == y).mean() > 0.5 else 1)
 )";
   }
-  auto const command = fmt::format("'{}' '{}' '{}' {:.17g} {:.17g} {}", python, (folder / "fit.py").string(), folder.string(), penalty, found.value, genes);
+  auto const command = fmt::format("'{}' '{}' '{}' {:.17g} {:.17g} {}", python, (folder / "fit.py").string(),
+                                   folder.string(), penalty, found.value, genes);
   EXPECT_EQ(std::system(command.c_str()), 0);
   std::filesystem::remove_all(folder);
 }

@@ -30,13 +30,15 @@ TEST(Kmeans, EndsWhereNoPointWantsToMove) {
   auto const points = normal_points(300, width, 1);
   auto const clusters = kmeans(points, width, k, Random(0, purpose::baseline));
   EXPECT_EQ(clusters.count, k);
-  std::vector<std::vector<double>> sums(static_cast<std::size_t>(k), std::vector<double>(static_cast<std::size_t>(width)));
+  std::vector<std::vector<double>> sums(static_cast<std::size_t>(k),
+                                        std::vector<double>(static_cast<std::size_t>(width)));
   std::vector<double> sizes(static_cast<std::size_t>(k));
   double inertia = 0;
   for (std::size_t i = 0; i < 300; ++i) {
     auto const own = static_cast<std::size_t>(clusters.of_point[i]);
     double const here = distance(points, width, i, clusters.centroids.data() + own * 5);
-    for (std::size_t c = 0; c < static_cast<std::size_t>(k); ++c) EXPECT_GE(distance(points, width, i, clusters.centroids.data() + c * 5), here);
+    for (std::size_t c = 0; c < static_cast<std::size_t>(k); ++c)
+      EXPECT_GE(distance(points, width, i, clusters.centroids.data() + c * 5), here);
     inertia += here;
     sizes[own] += 1;
     for (std::size_t j = 0; j < 5; ++j) sums[own][j] += static_cast<double>(points[i * 5 + j]);
@@ -71,7 +73,8 @@ TEST(NearestPoints, EqualsBruteForce) {
   auto const chosen = nearest_points(points, 4, clusters);
   for (std::size_t c = 0; c < 3; ++c) {
     double least = std::numeric_limits<double>::max();
-    for (std::size_t i = 0; i < 200; ++i) least = std::min(least, distance(points, 4, i, clusters.centroids.data() + c * 4));
+    for (std::size_t i = 0; i < 200; ++i)
+      least = std::min(least, distance(points, 4, i, clusters.centroids.data() + c * 4));
     EXPECT_EQ(distance(points, 4, static_cast<std::size_t>(chosen[c]), clusters.centroids.data() + c * 4), least);
   }
 }

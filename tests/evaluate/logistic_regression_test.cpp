@@ -1,8 +1,8 @@
 // Logistic regression in the span of its cells: at the minimum of what it says it minimises.
 #include "retort/evaluate/logistic_regression.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <cmath>
 
@@ -15,8 +15,11 @@ TEST(LogisticRegression, IsAtTheMinimumOfTheSoftmax) {
   at::manual_seed(9);
   at::Tensor const labels = at::arange(n) % classes, cells = at::relu(at::randn({n, genes}) + 0.5);
   auto const model = train_logistic_regression(cells, labels, classes);
-  at::Tensor const weight = at::tensor(model.weight).view({genes, classes}).to(at::kDouble).requires_grad_(true), bias = at::tensor(model.bias).to(at::kDouble).requires_grad_(true);
-  at::Tensor const loss = at::cross_entropy_loss(cells.to(at::kDouble).mm(weight) + bias, labels, {}, at::Reduction::Sum) + 0.5 * weight.square().sum();
+  at::Tensor const weight = at::tensor(model.weight).view({genes, classes}).to(at::kDouble).requires_grad_(true),
+                   bias = at::tensor(model.bias).to(at::kDouble).requires_grad_(true);
+  at::Tensor const loss =
+      at::cross_entropy_loss(cells.to(at::kDouble).mm(weight) + bias, labels, {}, at::Reduction::Sum) +
+      0.5 * weight.square().sum();
   loss.backward();
   EXPECT_LT(weight.grad().abs().max().item<double>(), 1e-3);
   EXPECT_LT(bias.grad().abs().max().item<double>(), 1e-3);
@@ -26,9 +29,11 @@ TEST(LogisticRegression, IsAtTheMinimumOfTheSoftmax) {
 TEST(LogisticRegression, AClassWithoutCellsTakesNoPart) {
   at::manual_seed(9);
   at::Tensor const labels = at::arange(n) % classes, cells = at::relu(at::randn({n, genes}) + 0.5);
-  auto const model = train_logistic_regression(cells, labels, classes), wider = train_logistic_regression(cells, labels, classes + 1);
+  auto const model = train_logistic_regression(cells, labels, classes),
+             wider = train_logistic_regression(cells, labels, classes + 1);
   EXPECT_EQ(wider.bias.back(), -INFINITY);
-  at::Tensor const own = at::tensor(model.weight).view({genes, classes}), among = at::tensor(wider.weight).view({genes, classes + 1});
+  at::Tensor const own = at::tensor(model.weight).view({genes, classes}),
+                   among = at::tensor(wider.weight).view({genes, classes + 1});
   EXPECT_LT((own - among.narrow(1, 0, classes)).abs().max().item<double>(), 1e-4);
   EXPECT_EQ(among.select(1, classes).abs().max().item<double>(), 0.0);
 }

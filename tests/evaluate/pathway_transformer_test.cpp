@@ -37,7 +37,8 @@ TEST(PathwayTransformer, TokensAreADenseMaskedProduct) {
   PathwayTransformer const network(small_pathways(), genes, classes, 1, 0);
   auto const cells = testing_cells::random_cells(7, genes, 0.5, 2);
   at::Tensor const weight = parameter(network, "pathways.weight"), bias = parameter(network, "pathways.bias");
-  at::Tensor const dense = dense_of(weight.detach(), small_pathways()).requires_grad_(true), x = testing_cells::dense(cells);
+  at::Tensor const dense = dense_of(weight.detach(), small_pathways()).requires_grad_(true),
+                   x = testing_cells::dense(cells);
   at::Tensor const expected = at::einsum("ng,tgw->ntw", {x, dense}) + bias.detach();
   at::Tensor const tokens = network.tokens(cells);
   EXPECT_LT(testing_cells::largest_difference(tokens.detach(), expected.detach()), 1e-6);
@@ -58,7 +59,9 @@ TEST(PathwayTransformer, ATokenSeesItsOwnGenesAlone) {
     CsrBlock const cells{genes, {0, 0, 1}, {gene}, {2.5F}};  // an empty cell, and one with this gene
     at::Tensor const tokens = network.tokens(cells).detach(), moved = (tokens[1] - tokens[0]).abs().amax(1);
     for (std::size_t t = 0; t < all.size(); ++t)
-      EXPECT_EQ(moved[static_cast<std::int64_t>(t)].item<float>() > 0, std::find(all[t].begin(), all[t].end(), gene) != all[t].end()) << "gene " << gene << ", pathway " << t;
+      EXPECT_EQ(moved[static_cast<std::int64_t>(t)].item<float>() > 0,
+                std::find(all[t].begin(), all[t].end(), gene) != all[t].end())
+          << "gene " << gene << ", pathway " << t;
     EXPECT_GT(moved[std::ssize(all)].item<float>(), 0);
   }
 }
@@ -73,7 +76,8 @@ TEST(PathwayTransformer, TenLossesAreThoseOfPyTorch) {
   for (std::size_t t = 0; t < 3; ++t)
     for (auto const g : pathways.genes[t]) token.push_back(static_cast<std::int64_t>(t)), gene.push_back(g);
   for (std::int64_t g = 0; g < genes; ++g) token.push_back(3), gene.push_back(g);
-  EXPECT_TRUE(ten_losses_agree(folder, network, genes, classes, 0.05, {{"token", at::tensor(token)}, {"gene", at::tensor(gene)}}, R"py(
+  EXPECT_TRUE(ten_losses_agree(folder, network, genes, classes, 0.05,
+                               {{"token", at::tensor(token)}, {"gene", at::tensor(gene)}}, R"py(
 def lin(w, n, x): return F.linear(x, w[n + '.weight'], w[n + '.bias'])
 def norm(w, n, x): return F.layer_norm(x, (48,), w[n + '.weight'], w[n + '.bias'], 1e-6)
 def scores(w, x):

@@ -42,12 +42,14 @@ TEST(GeneSets, BrokenFilesAreRefused) {
   Communicator const alone = Communicator::serial();
   SharedFolder const folder(alone, "pathways");
   failure_of(ExitCode::missing_input, [&] { read_gene_sets(folder / "none.gmt"); });
-  for (std::string const text : {"", "\n\n", "A\td\tG1\nB C D\n", "A\td\n", "\td\tG1\n", "A\td\t\t\n", "A\td\tG1\nA\td\tG2\n"}) {
+  for (std::string const text :
+       {"", "\n\n", "A\td\tG1\nB C D\n", "A\td\n", "\td\tG1\n", "A\td\t\t\n", "A\td\tG1\nA\td\tG2\n"}) {
     std::ofstream(folder / "bad.gmt") << text;
     failure_of(ExitCode::bad_input, [&] { read_gene_sets(folder / "bad.gmt"); });
   }
   std::ofstream(folder / "bad.gmt") << "A\td\tG1\nB C D\n";
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_gene_sets(folder / "bad.gmt"); }).find("line 2"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_gene_sets(folder / "bad.gmt"); }).find("line 2"),
+            std::string::npos);
 }
 
 TEST(Pathways, AreTheLargestThatAreNotTooLarge) {

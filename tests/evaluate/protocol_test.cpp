@@ -46,14 +46,16 @@ TEST(TrainAndScore, IsWhatEachHeadGivesOnItsOwnOnAnyNumberOfRanks) {
 TEST(Confusion, CountsTruthByRowAndPredictionByColumn) {
   auto const truth = at::tensor({0, 0, 2, 2, 2}, at::kLong), predicted = at::tensor({0, 1, 2, 0, 2}, at::kLong);
   EXPECT_EQ(confusion_of(predicted, truth, 3), (std::vector<std::int64_t>{1, 1, 0, 0, 0, 0, 1, 0, 2}));
-  EXPECT_EQ(confusion_of(at::empty({0}, at::kLong), at::empty({0}, at::kLong), 2), (std::vector<std::int64_t>{0, 0, 0, 0}));
+  EXPECT_EQ(confusion_of(at::empty({0}, at::kLong), at::empty({0}, at::kLong), 2),
+            (std::vector<std::int64_t>{0, 0, 0, 0}));
 }
 
 TEST(TrainAndScore, HasNoHeldOutScoresWithoutSuchCells) {
   auto const set = clouds(20, 3, 2);
   HeadOptions options;
   options.epochs = 2;
-  auto const scores = train_and_score(Communicator::world(), set, set, {at::empty({0, 16}), at::empty({0}, at::kLong)}, 3, 2, 0, options, 0);
+  auto const scores = train_and_score(Communicator::world(), set, set, {at::empty({0, 16}), at::empty({0}, at::kLong)},
+                                      3, 2, 0, options, 0);
   EXPECT_EQ(scores.test.size(), 2U);
   EXPECT_TRUE(scores.held_out.empty());
 }

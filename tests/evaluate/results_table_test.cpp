@@ -38,8 +38,10 @@ TEST(RowOf, AveragesHeadsAndDraws) {
 }
 
 TEST(AddHeadroom, TakesRandomOfTheSameSpc) {
-  std::vector<ResultRow> rows{row_of("full", "", 0, {heads({90}, 0)}, 0),  row_of("random", "", 1, {heads({50}, 0)}, 0), row_of("random", "", 10, {heads({80}, 0)}, 0),
-                              row_of("scdd", "dm", 1, {heads({80}, 0)}, 0), row_of("scdd", "dm", 10, {heads({85}, 0)}, 0), row_of("scdd", "dm", 2, {heads({85}, 0)}, 0)};
+  std::vector<ResultRow> rows{
+      row_of("full", "", 0, {heads({90}, 0)}, 0),    row_of("random", "", 1, {heads({50}, 0)}, 0),
+      row_of("random", "", 10, {heads({80}, 0)}, 0), row_of("scdd", "dm", 1, {heads({80}, 0)}, 0),
+      row_of("scdd", "dm", 10, {heads({85}, 0)}, 0), row_of("scdd", "dm", 2, {heads({85}, 0)}, 0)};
   add_headroom(rows);
   EXPECT_FALSE(rows[0].headroom.has_value());
   EXPECT_DOUBLE_EQ(*rows[1].headroom, 0);

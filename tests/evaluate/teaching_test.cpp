@@ -1,8 +1,8 @@
 // Students learn what can be told apart, to the same bits on any number of ranks.
 #include "retort/evaluate/teaching.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <limits>
 #include <memory>
@@ -20,7 +20,8 @@ constexpr std::int64_t genes = 120, classes = 4;
 // Cells of class c have the genes g % classes == c more often and higher.
 struct World {
   at::Tensor cells, labels;
-  World(std::int64_t count, std::uint64_t seed) : cells(at::zeros({count, genes})), labels(at::arange(count) % classes) {
+  World(std::int64_t count, std::uint64_t seed)
+      : cells(at::zeros({count, genes})), labels(at::arange(count) % classes) {
     for (std::int64_t i = 0; i < count; ++i) {
       Random random(seed, purpose::simulate, static_cast<std::uint64_t>(i));
       for (std::int64_t g = 0; g < genes; ++g) {
@@ -33,7 +34,11 @@ struct World {
 
 std::unique_ptr<Student> image_network() {
   World const world(200, 1);
-  return std::make_unique<ImageNetwork>(lay_out_genes(teaching_cells(world.cells, world.labels, classes).read(std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}), 16), classes, 3, 0);
+  return std::make_unique<ImageNetwork>(
+      lay_out_genes(teaching_cells(world.cells, world.labels, classes)
+                        .read(std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}),
+                    16),
+      classes, 3, 0);
 }
 
 std::unique_ptr<Student> transformer() {
@@ -92,7 +97,8 @@ TEST(Teaching, AClassOfOneCellIsLearnedAndAClassWithoutIsNotSaid) {
   World world(9, 4);
   world.labels = at::tensor({0, 0, 0, 0, 0, 0, 0, 1, 2});
   auto const student = transformer();
-  teach(Communicator::serial(), ShardPlan(1, 0, 1), *student, teaching_cells(world.cells, world.labels, classes), {.steps = 100, .batch = 8, .rate = 3e-3}, 5, 0);
+  teach(Communicator::serial(), ShardPlan(1, 0, 1), *student, teaching_cells(world.cells, world.labels, classes),
+        {.steps = 100, .batch = 8, .rate = 3e-3}, 5, 0);
   EXPECT_GT(accuracy_of(*student, world), 0.85);
 }
 
@@ -100,9 +106,14 @@ TEST(Teaching, RefusesWhatCannotTeach) {
   World world(8, 4);
   auto const student = transformer();
   Communicator const alone = Communicator::serial();
-  failure_of(ExitCode::bad_input, [&] { teach(alone, ShardPlan(1, 0, 1), *student, teaching_cells(world.cells.narrow(0, 0, 0), world.labels.narrow(0, 0, 0), classes), {}, 5, 0); });
+  failure_of(ExitCode::bad_input, [&] {
+    teach(alone, ShardPlan(1, 0, 1), *student,
+          teaching_cells(world.cells.narrow(0, 0, 0), world.labels.narrow(0, 0, 0), classes), {}, 5, 0);
+  });
   world.cells.fill_(std::numeric_limits<float>::quiet_NaN());
-  failure_of(ExitCode::failed, [&] { teach(alone, ShardPlan(1, 0, 1), *student, teaching_cells(world.cells, world.labels, classes), {.steps = 2}, 5, 0); });
+  failure_of(ExitCode::failed, [&] {
+    teach(alone, ShardPlan(1, 0, 1), *student, teaching_cells(world.cells, world.labels, classes), {.steps = 2}, 5, 0);
+  });
 }
 
 }  // namespace

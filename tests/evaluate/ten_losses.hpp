@@ -10,8 +10,11 @@
 
 namespace retort {
 
-// `network` is Python that defines scores(w, x): w the weights by name, x dense cells [n, genes]; `more` are tensors it may read from c.
-inline bool ten_losses_agree(SharedFolder const& folder, Student const& student, std::int64_t genes, std::int64_t classes, double rate, std::map<std::string, at::Tensor> more, std::string const& network) {
+// `network` is Python that defines scores(w, x): w the weights by name, x dense cells [n, genes]; `more` are tensors it
+// may read from c.
+inline bool ten_losses_agree(SharedFolder const& folder, Student const& student, std::int64_t genes,
+                             std::int64_t classes, double rate, std::map<std::string, at::Tensor> more,
+                             std::string const& network) {
   Safetensors weights, check{std::move(more), {}};
   for (auto const& [name, parameter] : student.parameters()) weights.tensors[name] = parameter.detach().clone();
   write_safetensors(folder / "weights.safetensors", weights);
@@ -40,7 +43,8 @@ import math, torch, torch.nn.functional as F
 from safetensors.torch import load_file
 w, c = load_file('weights.safetensors'), load_file('check.safetensors')
 w = {name: value.double().requires_grad_(True) for name, value in w.items()}
-)py" + network + fmt::format("\nrate = {}\n", rate) + R"py(
+)py" + network + fmt::format("\nrate = {}\n", rate) +
+                                        R"py(
 apart = float((scores(w, c['x'][0].double()) - c['scores']).abs().max())
 assert apart < 1e-5, f'scores differ by {apart}'
 ours = []

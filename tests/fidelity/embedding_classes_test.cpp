@@ -19,22 +19,33 @@ LabelledFeatures clouds(std::int64_t n, std::uint64_t seed) {
   at::manual_seed(99);
   at::Tensor const centres = at::randn({classes, width}) * 1.5;
   at::manual_seed(seed + 1);
-  return {(centres.index_select(0, labels) + at::randn({n, width})) * at::tensor({1.0, 5.0, 0.1, 2.0, 1.0, 1.0}, at::kFloat), labels};
+  return {(centres.index_select(0, labels) + at::randn({n, width})) *
+              at::tensor({1.0, 5.0, 0.1, 2.0, 1.0, 1.0}, at::kFloat),
+          labels};
 }
 
 TEST(EmbeddingClasses, AgreeWithSklearn) {
   auto const world = Communicator::world();
   auto const train = clouds(700, 1), test = clouds(300, 5);
   ShardPlan const plan(4, world.rank(), world.size());
-  auto const votes = neighbour_votes(world, train, test.features, classes, 15), probabilities = regression_probabilities(world, plan, train, test.features, classes);
+  auto const votes = neighbour_votes(world, train, test.features, classes, 15),
+             probabilities = regression_probabilities(world, plan, train, test.features, classes);
   if (world.size() > 1) return;  // one rank asks Python; more ranks are held to one below
   if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
   auto const scored = [&](at::Tensor const& scores) {
     auto const found = score_of_scores(scores, test.labels);
     return at::tensor({found.accuracy, found.macro_f1, found.roc_auc, found.pr_auc}, at::kDouble);
   };
-  EXPECT_TRUE(numpy_agrees("embedding_classes", {{"x", train.features}, {"y", train.labels}, {"u", test.features}, {"v", test.labels}, {"votes", votes}, {"probabilities", probabilities}, {"of_votes", scored(votes)}, {"of_probabilities", scored(probabilities)}},
-    R"py(
+  EXPECT_TRUE(numpy_agrees("embedding_classes",
+                           {{"x", train.features},
+                            {"y", train.labels},
+                            {"u", test.features},
+                            {"v", test.labels},
+                            {"votes", votes},
+                            {"probabilities", probabilities},
+                            {"of_votes", scored(votes)},
+                            {"of_probabilities", scored(probabilities)}},
+                           R"py(
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -54,13 +65,16 @@ assert 50 < c['of_votes'][0] < 99.5, c['of_votes']
 TEST(EmbeddingClasses, AreTheSameOnAnyNumberOfRanks) {
   auto const world = Communicator::world(), alone = Communicator::serial();
   auto const train = clouds(500, 11), test = clouds(600, 15);
-  EXPECT_TRUE(at::equal(neighbour_votes(world, train, test.features, classes, 7), neighbour_votes(alone, train, test.features, classes, 7)));
-  EXPECT_TRUE(at::equal(regression_probabilities(world, {4, world.rank(), world.size()}, train, test.features, classes), regression_probabilities(alone, {4, 0, 1}, train, test.features, classes)));
+  EXPECT_TRUE(at::equal(neighbour_votes(world, train, test.features, classes, 7),
+                        neighbour_votes(alone, train, test.features, classes, 7)));
+  EXPECT_TRUE(at::equal(regression_probabilities(world, {4, world.rank(), world.size()}, train, test.features, classes),
+                        regression_probabilities(alone, {4, 0, 1}, train, test.features, classes)));
 }
 
 TEST(EmbeddingClasses, KnowSimpleCases) {
   auto const alone = Communicator::serial();
-  LabelledFeatures const train{at::tensor({0.0F, 1.0F, 10.0F, 11.0F, 12.0F}).view({5, 1}), at::tensor({0, 0, 1, 1, 1}, at::kLong)};
+  LabelledFeatures const train{at::tensor({0.0F, 1.0F, 10.0F, 11.0F, 12.0F}).view({5, 1}),
+                               at::tensor({0, 0, 1, 1, 1}, at::kLong)};
   at::Tensor const test = at::tensor({0.4F, 11.6F}).view({2, 1});
   auto const votes = neighbour_votes(alone, train, test, 3, 2);
   EXPECT_TRUE(at::equal(votes, at::tensor({1.0, 0.0, 0.0, 0.0, 1.0, 0.0}, at::kDouble).view({2, 3})));

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "../small_cells.hpp"
 #include "../numpy_verdict.hpp"
+#include "../small_cells.hpp"
 
 namespace retort {
 namespace {
@@ -19,8 +19,19 @@ TEST(GeneSpread, AgreesWithNumPy) {
     if (cells.indices[k] == 7) cells.values[k] = 0;  // stored zeros are zeros
   auto const other = random_cells(100, 40, 0.5, 2);
   auto const sparse = gene_spread(cells), full = gene_spread(dense(other));
-  EXPECT_TRUE(numpy_agrees("gene_spread", {{"x", dense(cells)}, {"y", dense(other)}, {"zeros", sparse.zeros}, {"mean", sparse.mean}, {"deviation", sparse.deviation}, {"cv", sparse.coefficient_of_variation()},
-    {"all_zeros", number(sparse.zero_proportion())}, {"other_zeros", full.zeros}, {"other_deviation", full.deviation}, {"zero_gap", number(zero_gap(sparse, full))}, {"variation_gap", number(variation_gap(sparse, full))}}, R"py(
+  EXPECT_TRUE(numpy_agrees("gene_spread",
+                           {{"x", dense(cells)},
+                            {"y", dense(other)},
+                            {"zeros", sparse.zeros},
+                            {"mean", sparse.mean},
+                            {"deviation", sparse.deviation},
+                            {"cv", sparse.coefficient_of_variation()},
+                            {"all_zeros", number(sparse.zero_proportion())},
+                            {"other_zeros", full.zeros},
+                            {"other_deviation", full.deviation},
+                            {"zero_gap", number(zero_gap(sparse, full))},
+                            {"variation_gap", number(variation_gap(sparse, full))}},
+                           R"py(
 x, y = c['x'], c['y']; near(c['zeros'], (x == 0).mean(0)); near(c['all_zeros'], (x == 0).mean()); near(c['mean'], x.mean(0)); near(c['deviation'], x.std(0))
 assert c['zeros'][7] == 1 and np.isnan(c['cv'][7]); on = x.mean(0) > .01; assert on.sum() == 39; near(c['cv'][on], x.std(0)[on] / x.mean(0)[on])
 near(c['other_zeros'], (y == 0).mean(0)); near(c['other_deviation'], y.std(0)); near(c['zero_gap'], np.abs((x == 0).mean(0) - (y == 0).mean(0)).mean())
@@ -41,16 +52,24 @@ TEST(GeneSpread, OfEqualSetsHasNoGap) {
   auto broken = cells;
   broken.values[4] = std::nanf("");
   EXPECT_NE(failure_of(ExitCode::bad_input, [&] { gene_spread(broken); }).find("holds nan"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { gene_spread(dense(broken)); }).find("the cells hold nan"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { gene_spread(dense(broken)); }).find("the cells hold nan"),
+            std::string::npos);
 }
 
 TEST(PairedCells, AgreeWithPyTorch) {
   if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
   at::Tensor const x = dense(random_cells(300, 25, 0.4, 4)), y = (x + dense(random_cells(300, 25, 0.4, 5))) / 3;
-  y.narrow(1, 3, 1).fill_(0.1F);                 // constant everywhere
-  x.narrow(0, 0, 128).narrow(1, 4, 1).zero_();   // constant in the first batch
-  EXPECT_TRUE(numpy_agrees("paired_cells", {{"x", x}, {"y", y}, {"kl", number(softmax_divergence(x, y))}, {"mse", number(mean_squared_error(x, y))}, {"whole", number(gene_correlation(x, y))},
-    {"batches", number(gene_correlation(x, y, 128))}, {"last_of_one", number(gene_correlation(x.narrow(0, 0, 257), y.narrow(0, 0, 257), 128))}}, R"py(
+  y.narrow(1, 3, 1).fill_(0.1F);                // constant everywhere
+  x.narrow(0, 0, 128).narrow(1, 4, 1).zero_();  // constant in the first batch
+  EXPECT_TRUE(numpy_agrees("paired_cells",
+                           {{"x", x},
+                            {"y", y},
+                            {"kl", number(softmax_divergence(x, y))},
+                            {"mse", number(mean_squared_error(x, y))},
+                            {"whole", number(gene_correlation(x, y))},
+                            {"batches", number(gene_correlation(x, y, 128))},
+                            {"last_of_one", number(gene_correlation(x.narrow(0, 0, 257), y.narrow(0, 0, 257), 128))}},
+                           R"py(
 import torch, torch.nn.functional as F
 x, y = torch.from_numpy(c['x']), torch.from_numpy(c['y'])
 near(c['kl'], F.kl_div(y.log_softmax(1), x.softmax(1), reduction='batchmean').item()); near(c['mse'], F.mse_loss(x, y).item())

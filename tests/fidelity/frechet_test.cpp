@@ -16,7 +16,14 @@ at::Tensor cells(std::int64_t rows, std::int64_t width, std::uint64_t seed) {
 TEST(Frechet, AgreesWithScipy) {
   if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
   at::Tensor const x = cells(200, 12, 1), y = cells(90, 12, 2) + 0.5, few = cells(5, 12, 3), some = cells(8, 12, 4);
-  EXPECT_TRUE(numpy_agrees("frechet", {{"x", x}, {"y", y}, {"few", few}, {"some", some}, {"got", number(frechet_distance(x, y))}, {"singular", number(frechet_distance(few, some))}}, R"py(
+  EXPECT_TRUE(numpy_agrees("frechet",
+                           {{"x", x},
+                            {"y", y},
+                            {"few", few},
+                            {"some", some},
+                            {"got", number(frechet_distance(x, y))},
+                            {"singular", number(frechet_distance(few, some))}},
+                           R"py(
 import scipy.linalg
 def frechet(a, b):
     s, t = np.cov(a.T), np.cov(b.T)
@@ -40,8 +47,11 @@ TEST(Frechet, KnowsSimpleCases) {
 TEST(Frechet, RefusesWhatHasNoCovariance) {
   at::Tensor const x = cells(4, 3, 7), broken = cells(4, 3, 7);
   broken[3][0] = std::nan("");
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { frechet_distance(x, x.narrow(0, 0, 1)); }).find("1 generated cells"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { frechet_distance(x, broken); }).find("the generated cells hold nan in row 3, column 0"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { frechet_distance(x, x.narrow(0, 0, 1)); }).find("1 generated cells"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { frechet_distance(x, broken); })
+                .find("the generated cells hold nan in row 3, column 0"),
+            std::string::npos);
   failure_of(ExitCode::bad_input, [&] { frechet_distance(x, cells(4, 2, 7)); });
 }
 

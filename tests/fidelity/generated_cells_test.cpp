@@ -30,7 +30,9 @@ class GeneratedCellsTest : public testing::Test {
     std::vector<std::int64_t> rows;
     std::int64_t of_third = 0;
     for (std::int64_t row = 0; row < atlas->cells(); ++row)
-      if (atlas->parts()[static_cast<std::size_t>(row)] == Part::fit && (kinds.of_row[static_cast<std::size_t>(row)] != 2 || of_third++ == 0)) rows.push_back(row);
+      if (atlas->parts()[static_cast<std::size_t>(row)] == Part::fit &&
+          (kinds.of_row[static_cast<std::size_t>(row)] != 2 || of_third++ == 0))
+        rows.push_back(row);
     set = real_cells(*atlas, kinds, rows, terms);
     for (std::size_t k = 0; k < set.cells.indices.size(); ++k)
       if (set.cells.indices[k] % 7 == 0) set.cells.values[k] = 0;
@@ -43,17 +45,34 @@ class GeneratedCellsTest : public testing::Test {
     constexpr std::int64_t most = 40;
     auto const scores = score_generated(ranks, comparison, kinds, generated, most);
     auto const json = json_of(scores);
-    EXPECT_EQ(json, json_of(score_generated(Communicator::serial(), comparison, kinds, generated, most))) << "another result on " << ranks.size() << " ranks";
+    EXPECT_EQ(json, json_of(score_generated(Communicator::serial(), comparison, kinds, generated, most)))
+        << "another result on " << ranks.size() << " ranks";
     if (ranks.size() > 1 || !has_python()) return;  // more ranks were held to one
     auto const whole = [](std::vector<std::int32_t> const& codes) { return at::tensor(codes, at::kInt); };
     std::vector<std::int32_t> genes = comparison.space.variable().genes;
     at::Tensor const of_kind = at::empty({kinds.count(), std::ssize(distance_names)}, at::kDouble);
     for (std::int64_t k = 0; k < kinds.count(); ++k)
-      for (std::int64_t d = 0; d < of_kind.size(1); ++d) of_kind[k][d] = scores.of_kind[static_cast<std::size_t>(k)][static_cast<std::size_t>(d)];
-    EXPECT_TRUE(numpy_agrees(name, {{"x", testing_cells::dense(comparison.real.cells)}, {"y", testing_cells::dense(generated.cells)}, {"a", whole(comparison.real.kinds)}, {"b", whole(generated.kinds)}, {"genes", whole(genes)}, {"of_kind", of_kind},
-      {"are_counts", number(on.values == CellValues::counts)}, {"components", number(static_cast<double>(comparison.space.components()))}, {"mean", at::tensor(at::ArrayRef<double>(scores.mean.data(), scores.mean.size()), at::kDouble)},
-      {"unseen", at::tensor(at::ArrayRef<double>(scores.mean_unseen.data(), scores.mean_unseen.size()), at::kDouble)}, {"of_all", at::tensor(at::ArrayRef<double>(scores.of_all.data(), scores.of_all.size()), at::kDouble)}, {"neighbour", number(scores.neighbour_accuracy)},
-      {"spread", at::tensor({scores.zeros, scores.variation, scores.zero_gap, scores.variation_gap}, at::kDouble)}, {"zeros", at::tensor(scores.zeros_of_kind, at::kDouble)}, {"library", number(scores.library)}}, R"py(
+      for (std::int64_t d = 0; d < of_kind.size(1); ++d)
+        of_kind[k][d] = scores.of_kind[static_cast<std::size_t>(k)][static_cast<std::size_t>(d)];
+    EXPECT_TRUE(numpy_agrees(
+        name,
+        {{"x", testing_cells::dense(comparison.real.cells)},
+         {"y", testing_cells::dense(generated.cells)},
+         {"a", whole(comparison.real.kinds)},
+         {"b", whole(generated.kinds)},
+         {"genes", whole(genes)},
+         {"of_kind", of_kind},
+         {"are_counts", number(on.values == CellValues::counts)},
+         {"components", number(static_cast<double>(comparison.space.components()))},
+         {"mean", at::tensor(at::ArrayRef<double>(scores.mean.data(), scores.mean.size()), at::kDouble)},
+         {"unseen",
+          at::tensor(at::ArrayRef<double>(scores.mean_unseen.data(), scores.mean_unseen.size()), at::kDouble)},
+         {"of_all", at::tensor(at::ArrayRef<double>(scores.of_all.data(), scores.of_all.size()), at::kDouble)},
+         {"neighbour", number(scores.neighbour_accuracy)},
+         {"spread", at::tensor({scores.zeros, scores.variation, scores.zero_gap, scores.variation_gap}, at::kDouble)},
+         {"zeros", at::tensor(scores.zeros_of_kind, at::kDouble)},
+         {"library", number(scores.library)}},
+        R"py(
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
@@ -143,8 +162,8 @@ TEST_F(GeneratedCellsTest, SetsWithoutLabelsAreComparedWhole) {
   EXPECT_EQ(json_of(comparison, kinds)["test_cells"], comparison.real.kinds.size());
 }
 
-// Generated sets lie kind after kind, real cells as ingest shuffled them: the same cells in another order are no other cells, though scRDiT's MMD takes
-// five hundred of them.
+// Generated sets lie kind after kind, real cells as ingest shuffled them: the same cells in another order are no other
+// cells, though scRDiT's MMD takes five hundred of them.
 TEST_F(GeneratedCellsTest, OrderOfKindsDoesNotMatter) {
   auto comparison = comparison_with(*atlas, kinds, test, terms, options_);
   std::vector<std::int64_t> in_blocks, shuffled;
@@ -159,7 +178,9 @@ TEST_F(GeneratedCellsTest, OrderOfKindsDoesNotMatter) {
     return chosen;
   };
   comparison.real = these(shuffled);
-  auto const mmd = [&](std::vector<std::int64_t> const& rows) { return score_generated(Communicator::serial(), comparison, kinds, these(rows), 600).of_all.back(); };
+  auto const mmd = [&](std::vector<std::int64_t> const& rows) {
+    return score_generated(Communicator::serial(), comparison, kinds, these(rows), 600).of_all.back();
+  };
   auto one_sided = in_blocks;
   for (std::size_t i = 500; i < one_sided.size(); ++i) one_sided[i] = one_sided[i - 500];
   EXPECT_LT(mmd(in_blocks), 0.2 * mmd(one_sided)) << mmd(in_blocks) << ' ' << mmd(one_sided);
@@ -172,7 +193,9 @@ TEST_F(GeneratedCellsTest, RowsInProportionStandForAll) {
   for (std::int64_t row = 0; row < set.cells.rows(); row += 3) some.push_back(row);
   CellsOfKinds alone{chosen_rows(set.cells, some), {}};
   for (auto const row : some) alone.kinds.push_back(set.kinds[static_cast<std::size_t>(row)]);
-  auto const whole = score_generated(ranks, comparison, kinds, set, 50), found = score_generated(ranks, comparison, kinds, set, 50, some), expected = score_generated(ranks, comparison, kinds, alone, 50);
+  auto const whole = score_generated(ranks, comparison, kinds, set, 50),
+             found = score_generated(ranks, comparison, kinds, set, 50, some),
+             expected = score_generated(ranks, comparison, kinds, alone, 50);
   EXPECT_EQ(found.of_all, expected.of_all);
   EXPECT_EQ(found.zeros, expected.zeros);
   EXPECT_EQ(found.library, expected.library);

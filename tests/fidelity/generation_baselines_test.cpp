@@ -46,11 +46,14 @@ TEST(GaussianLike, HasTheMeanAndCovarianceOfThePoints) {
   for (std::int64_t const n : {200, 5}) {
     at::Tensor const points = at::mm(at::randn({n, 8}), at::randn({8, 8})) + at::arange(8);
     at::Tensor const drawn = gaussian_like(points, 40000, 7, 100).to(at::kDouble), exact = points.to(at::kDouble);
-    auto const covariance = [](at::Tensor const& x) { return at::mm((x - x.mean(0)).t(), x - x.mean(0)) / (x.size(0) - 1); };
+    auto const covariance = [](at::Tensor const& x) {
+      return at::mm((x - x.mean(0)).t(), x - x.mean(0)) / (x.size(0) - 1);
+    };
     double const scale = covariance(exact).diagonal().max().item<double>();
     EXPECT_LT((drawn.mean(0) - exact.mean(0)).abs().max().item<double>(), 0.03 * std::sqrt(scale)) << n;
     EXPECT_LT((covariance(drawn) - covariance(exact)).abs().max().item<double>(), 0.05 * scale) << n;
-    EXPECT_TRUE(at::equal(gaussian_like(points, 10, 7, 105), gaussian_like(points, 40, 7, 100).narrow(0, 5, 10)));  // a cell is its number's
+    EXPECT_TRUE(at::equal(gaussian_like(points, 10, 7, 105),
+                          gaussian_like(points, 40, 7, 100).narrow(0, 5, 10)));  // a cell is its number's
   }
   at::Tensor const one = at::arange(8).to(at::kFloat).view({1, 8});
   EXPECT_TRUE(at::equal(gaussian_like(one, 2, 1, 0), one.expand({2, 8})));
@@ -62,12 +65,16 @@ TEST(RowsInProportion, KeepTheSharesOfTheKindsThatAreCovered) {
   kinds.names = {"large", "middle", "small"};
   kinds.test_cells = {20000, 1000, 10};
   CellsOfKinds set;
-  for (std::int32_t kind = 0; kind < 3; ++kind) set.kinds.insert(set.kinds.end(), static_cast<std::size_t>(std::min<std::int64_t>(100, kinds.test_cells[static_cast<std::size_t>(kind)])), kind);
+  for (std::int32_t kind = 0; kind < 3; ++kind)
+    set.kinds.insert(
+        set.kinds.end(),
+        static_cast<std::size_t>(std::min<std::int64_t>(100, kinds.test_cells[static_cast<std::size_t>(kind)])), kind);
   auto const of = [&](std::vector<bool> const& covers, std::int64_t most) {
     Terms terms;
     terms.covers = covers;
     std::vector<std::int64_t> cells(3);
-    for (auto const row : rows_in_proportion(set, kinds, terms, most)) ++cells[static_cast<std::size_t>(set.kinds[static_cast<std::size_t>(row)])];
+    for (auto const row : rows_in_proportion(set, kinds, terms, most))
+      ++cells[static_cast<std::size_t>(set.kinds[static_cast<std::size_t>(row)])];
     return cells;
   };
   EXPECT_EQ(of({true, true, true}, 100), (std::vector<std::int64_t>{100, 5, 0}));
@@ -84,7 +91,8 @@ TEST_F(BaselinesTest, FloorIsOtherRealCellsOfTheSameKinds) {
   EXPECT_NE(other.cells.indices, floor.cells.indices);
   auto one = counts;
   one.covers = {false, true, false};
-  EXPECT_EQ(cells_by_kind(train_cells(*atlas, kinds, one, 5), 3), (std::vector<std::int64_t>{0, kinds.test_cells[1], 0}));
+  EXPECT_EQ(cells_by_kind(train_cells(*atlas, kinds, one, 5), 3),
+            (std::vector<std::int64_t>{0, kinds.test_cells[1], 0}));
   // Every one is a train cell, and none comes twice.
   std::multiset<std::vector<float>> train;
   for (std::int64_t row = 0; row < atlas->cells(); ++row) {
@@ -94,7 +102,8 @@ TEST_F(BaselinesTest, FloorIsOtherRealCellsOfTheSameKinds) {
   }
   auto const dense = testing_cells::dense(floor.cells);
   for (std::int64_t i = 0; i < dense.size(0); ++i) {
-    auto const found = train.find(std::vector<float>(dense[i].const_data_ptr<float>(), dense[i].const_data_ptr<float>() + 50));
+    auto const found =
+        train.find(std::vector<float>(dense[i].const_data_ptr<float>(), dense[i].const_data_ptr<float>() + 50));
     ASSERT_NE(found, train.end()) << i;
     train.erase(found);
   }
@@ -111,7 +120,8 @@ TEST_F(BaselinesTest, GaussianOfGenesHasTheMomentsOfTrainCells) {
   auto const real = testing_cells::dense(real_cells(*atlas, kinds, train, logs).cells).to(at::kDouble);
   // The mean of a Gaussian that is cut at 0, by its formula.
   auto const mean = real.mean(0), deviation = real.std(0, false).clamp_min(1e-12), z = mean / deviation;
-  auto const expected = mean * 0.5 * at::erfc(-z / std::sqrt(2.0)) + deviation * at::exp(-z.square() / 2) / std::sqrt(2 * M_PI);
+  auto const expected =
+      mean * 0.5 * at::erfc(-z / std::sqrt(2.0)) + deviation * at::exp(-z.square() / 2) / std::sqrt(2 * M_PI);
   auto const rows = x.narrow(0, kinds.test_cells[0], kinds.test_cells[1]);
   auto const error = 4 * deviation / std::sqrt(static_cast<double>(kinds.test_cells[1]));
   EXPECT_TRUE(((rows.mean(0) - expected).abs() < error).all().item<bool>()) << rows.mean(0) << expected;
@@ -126,8 +136,11 @@ TEST_F(BaselinesTest, CellsOfLatentsAreTheSameOnAnyNumberOfRanks) {
     latents.values.insert(latents.values.end(), code.const_data_ptr<float>(), code.const_data_ptr<float>() + 3);
   }
   Terms const some{CellValues::counts, {1, 2, 3, 40, 49}, {true, true, true}};
-  auto const cells_by = [&](Communicator const& by, LatentBaseline baseline, Terms const& terms) { return latent_cells(by, baseline, vae, latents, train_libraries(by, *atlas, kinds), *atlas, kinds, terms, 5); };
-  for (auto const baseline : {LatentBaseline::train_cells, LatentBaseline::gaussian_of_kind, LatentBaseline::standard_normal}) {
+  auto const cells_by = [&](Communicator const& by, LatentBaseline baseline, Terms const& terms) {
+    return latent_cells(by, baseline, vae, latents, train_libraries(by, *atlas, kinds), *atlas, kinds, terms, 5);
+  };
+  for (auto const baseline :
+       {LatentBaseline::train_cells, LatentBaseline::gaussian_of_kind, LatentBaseline::standard_normal}) {
     auto const made = cells_by(ranks, baseline, some), alone = cells_by(Communicator::serial(), baseline, some);
     EXPECT_EQ(made.cells.indptr, alone.cells.indptr);
     EXPECT_EQ(made.cells.indices, alone.cells.indices);
@@ -136,11 +149,14 @@ TEST_F(BaselinesTest, CellsOfLatentsAreTheSameOnAnyNumberOfRanks) {
     EXPECT_EQ(cells_by_kind(made, kinds.count()), kinds.test_cells);
     EXPECT_EQ(made.cells.genes, 5);
     // Libraries are those of train cells.
-    double const made_mean = testing_cells::dense(cells_by(ranks, baseline, counts).cells).sum(1).mean().item<double>(), real_mean = testing_cells::dense(atlas->read(0, 900)).sum(1).mean().item<double>();
+    double const made_mean = testing_cells::dense(cells_by(ranks, baseline, counts).cells).sum(1).mean().item<double>(),
+                 real_mean = testing_cells::dense(atlas->read(0, 900)).sum(1).mean().item<double>();
     EXPECT_NEAR(made_mean / real_mean, 1, 0.15);
   }
   // What is decoded: of train cells their own latents, of N(0, I) none that a latent of the atlas changes.
-  auto const of_train = cells_by(ranks, LatentBaseline::train_cells, counts), of_gaussian = cells_by(ranks, LatentBaseline::gaussian_of_kind, counts), of_normal = cells_by(ranks, LatentBaseline::standard_normal, counts);
+  auto const of_train = cells_by(ranks, LatentBaseline::train_cells, counts),
+             of_gaussian = cells_by(ranks, LatentBaseline::gaussian_of_kind, counts),
+             of_normal = cells_by(ranks, LatentBaseline::standard_normal, counts);
   for (auto& value : latents.values) value += 1;
   EXPECT_NE(cells_by(ranks, LatentBaseline::train_cells, counts).cells.indices, of_train.cells.indices);
   EXPECT_NE(cells_by(ranks, LatentBaseline::gaussian_of_kind, counts).cells.indices, of_gaussian.cells.indices);

@@ -30,7 +30,14 @@ class KindsTest : public testing::Test {
   // Two cells over three of the atlas's genes, not in their order.
   CellSet small_set() const {
     auto const& genes = atlas->gene_names();
-    return {.cells = 2, .genes = 3, .x = {1, 2, 0, 3, 0, 4}, .gene_names = {genes[7], genes[2], genes[30]}, .cell_names = {}, .columns = {{"cell_type", {"unused", types.names[1], types.names[0]}, {1, 2}}, {"condition", {states.names[0]}, {0, 0}}}, .obsm = {}};
+    return {.cells = 2,
+            .genes = 3,
+            .x = {1, 2, 0, 3, 0, 4},
+            .gene_names = {genes[7], genes[2], genes[30]},
+            .cell_names = {},
+            .columns = {{"cell_type", {"unused", types.names[1], types.names[0]}, {1, 2}},
+                        {"condition", {states.names[0]}, {0, 0}}},
+            .obsm = {}};
   }
   std::filesystem::path written(CellSet const& set, nlohmann::json const& uns = nullptr) const {
     write_cell_set(folder / "set.h5ad", set, uns);
@@ -55,7 +62,8 @@ TEST_F(KindsTest, AreClassesOrTheCombinationsThatOccur) {
   EXPECT_EQ(one.names, types.names);
   EXPECT_EQ(one.of_row, types.codes);
   std::int64_t train = 0, test = 0;
-  for (std::size_t kind = 0; kind < one.names.size(); ++kind) train += one.train_cells[kind], test += one.test_cells[kind];
+  for (std::size_t kind = 0; kind < one.names.size(); ++kind)
+    train += one.train_cells[kind], test += one.test_cells[kind];
   EXPECT_EQ(test, std::count(atlas->parts().begin(), atlas->parts().end(), Part::test));
   EXPECT_EQ(train + test, 300);
   EXPECT_EQ(std::count(one.unseen.begin(), one.unseen.end(), true), 0);
@@ -63,9 +71,13 @@ TEST_F(KindsTest, AreClassesOrTheCombinationsThatOccur) {
   auto const both = kinds_of(*atlas, {"cell_type", "condition"}, {types.names[2] + "/" + states.names[1]});
   EXPECT_EQ(both.count(), 6);
   for (std::size_t row = 0; row < both.of_row.size(); ++row)
-    EXPECT_EQ(both.names[static_cast<std::size_t>(both.of_row[row])], types.names[static_cast<std::size_t>(types.codes[row])] + "/" + states.names[static_cast<std::size_t>(states.codes[row])]);
+    EXPECT_EQ(both.names[static_cast<std::size_t>(both.of_row[row])],
+              types.names[static_cast<std::size_t>(types.codes[row])] + "/" +
+                  states.names[static_cast<std::size_t>(states.codes[row])]);
   EXPECT_EQ(both.unseen, (std::vector<bool>{false, false, false, false, false, true}));
-  EXPECT_NE(failure_of(ExitCode::usage, [&] { kinds_of(*atlas, {"cell_type"}, {"no such type"}); }).find("'no such type'"), std::string::npos);
+  EXPECT_NE(
+      failure_of(ExitCode::usage, [&] { kinds_of(*atlas, {"cell_type"}, {"no such type"}); }).find("'no such type'"),
+      std::string::npos);
   failure_of(ExitCode::bad_input, [&] { kinds_of(*atlas, {"no such column"}); });
 }
 
@@ -85,7 +97,9 @@ TEST_F(KindsTest, GenesOfAFileAreMatchedByName) {
   EXPECT_TRUE(at::equal(testing_cells::dense(counts.cells), all.index_select(1, columns)));
   EXPECT_EQ(counts.kinds[1], kinds.of_row[250]);
   // Expression is normalised over all genes, not over those three.
-  EXPECT_TRUE(at::equal(testing_cells::dense(real_cells(*atlas, kinds, rows, {CellValues::log_normalised, {2, 7, 30}, {}}).cells), logs.index_select(1, columns)));
+  EXPECT_TRUE(at::equal(
+      testing_cells::dense(real_cells(*atlas, kinds, rows, {CellValues::log_normalised, {2, 7, 30}, {}}).cells),
+      logs.index_select(1, columns)));
 }
 
 TEST_F(KindsTest, SetsWithoutLabelsAreOfTheClassesThatTheyName) {
@@ -98,30 +112,47 @@ TEST_F(KindsTest, SetsWithoutLabelsAreOfTheClassesThatTheyName) {
   nlohmann::json const uns{{"retort", {{"label", "cell_type"}, {"classes", {types.names[1], types.names[2]}}}}};
   EXPECT_EQ(read_generated(written(set, uns), *atlas, kinds).terms.covers, (std::vector<bool>{false, true, true}));
   auto const file = written(set, uns);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_generated(file, *atlas, kinds_of(*atlas, {"condition"})); }).find("Set evaluate_generated.label"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_generated(file, *atlas, kinds_of(*atlas, {"condition"})); })
+                .find("Set evaluate_generated.label"),
+            std::string::npos);
 }
 
 TEST_F(KindsTest, ExpressionMayBeBelowZero) {
   auto set = small_set();
   set.x[1] = -0.5F;
-  auto const read = read_generated(written(set, {{"retort", {{"values", "log_normalised"}}}}), *atlas, kinds_of(*atlas, {"cell_type"}));
+  auto const read = read_generated(written(set, {{"retort", {{"values", "log_normalised"}}}}), *atlas,
+                                   kinds_of(*atlas, {"cell_type"}));
   EXPECT_EQ(read.terms.values, CellValues::log_normalised);
   EXPECT_EQ(testing_cells::dense(read.cells.cells)[0][0].item<float>(), -0.5F);
 }
 
 TEST_F(KindsTest, RefusesWhatCannotBeCompared) {
-  EXPECT_NE(refused([](CellSet& set) { set.gene_names[1] = "NEW1"; }).find("has the gene 'NEW1', which the atlas lacks"), std::string::npos);
+  EXPECT_NE(
+      refused([](CellSet& set) { set.gene_names[1] = "NEW1"; }).find("has the gene 'NEW1', which the atlas lacks"),
+      std::string::npos);
   EXPECT_NE(refused([](CellSet& set) { set.gene_names[1] = set.gene_names[0]; }).find("twice"), std::string::npos);
-  EXPECT_NE(refused([](CellSet& set) { set.x[3] = std::numeric_limits<float>::quiet_NaN(); }).find("row 1 holds nan of gene"), std::string::npos);
-  EXPECT_NE(refused([](CellSet& set) { set.x[3] = std::numeric_limits<float>::infinity(); }).find("holds inf"), std::string::npos);
+  EXPECT_NE(
+      refused([](CellSet& set) { set.x[3] = std::numeric_limits<float>::quiet_NaN(); }).find("row 1 holds nan of gene"),
+      std::string::npos);
+  EXPECT_NE(refused([](CellSet& set) { set.x[3] = std::numeric_limits<float>::infinity(); }).find("holds inf"),
+            std::string::npos);
   EXPECT_NE(refused([](CellSet& set) { set.x[1] = -1; }).find("holds -1 of gene"), std::string::npos);
-  EXPECT_NE(refused([](CellSet& set) { set.columns[0].codes[1] = 0; }).find("row 1 is 'unused', and the atlas has no such cells"), std::string::npos);
+  EXPECT_NE(refused([](CellSet& set) {
+              set.columns[0].codes[1] = 0;
+            }).find("row 1 is 'unused', and the atlas has no such cells"),
+            std::string::npos);
   EXPECT_NE(refused([](CellSet& set) { set.columns[0].codes[1] = -1; }).find("row 1 has no label"), std::string::npos);
   auto half = small_set();
   half.columns.pop_back();
   auto const file = written(half);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_generated(file, *atlas, kinds_of(*atlas, {"cell_type", "condition"})); }).find("no obs column 'condition'"), std::string::npos);
-  EXPECT_NE(refused([](CellSet&) {}, {{"retort", {{"values", "tpm"}}}}).find("uns/retort/values is 'tpm'"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input,
+                       [&] {
+                         read_generated(file, *atlas, kinds_of(*atlas, {"cell_type", "condition"}));
+                       })
+                .find("no obs column 'condition'"),
+            std::string::npos);
+  EXPECT_NE(refused([](CellSet&) {}, {{"retort", {{"values", "tpm"}}}}).find("uns/retort/values is 'tpm'"),
+            std::string::npos);
   EXPECT_NE(refused([](CellSet& set) {
               set.cells = 0;
               set.x.clear();

@@ -18,8 +18,14 @@ TEST(Neighbours, AgreeWithScikitLearn) {
   at::Tensor const x = normal(300, 4, 1), y = normal(280, 4, 2) * 0.8 + 0.4;  // more than a block of rows
   auto const accuracy = nearest_neighbour_accuracy(x, y);
   auto const l2 = precision_and_recall(x, y), l1 = precision_and_recall(x, y, 5, Balls::open_l1);
-  EXPECT_TRUE(numpy_agrees("neighbours", {{"x", x}, {"y", y}, {"accuracy", at::tensor({accuracy.overall, accuracy.of_real, accuracy.of_generated}, at::kDouble)},
-    {"l2", at::tensor({l2.precision, l2.recall}, at::kDouble)}, {"l1", at::tensor({l1.precision, l1.recall}, at::kDouble)}}, R"py(
+  EXPECT_TRUE(
+      numpy_agrees("neighbours",
+                   {{"x", x},
+                    {"y", y},
+                    {"accuracy", at::tensor({accuracy.overall, accuracy.of_real, accuracy.of_generated}, at::kDouble)},
+                    {"l2", at::tensor({l2.precision, l2.recall}, at::kDouble)},
+                    {"l1", at::tensor({l1.precision, l1.recall}, at::kDouble)}},
+                   R"py(
 from sklearn.neighbors import NearestNeighbors
 from sklearn.metrics import pairwise_distances
 x, y = c['x'], c['y']; z = np.r_[x, y]; real = np.arange(len(z)) < len(x)
@@ -39,7 +45,8 @@ TEST(Neighbours, OfCopiesAreOfTheOtherSet) {
   auto const alike = nearest_neighbour_accuracy(at::zeros({10, 3}), at::zeros({10, 3}));
   EXPECT_NEAR(alike.overall, 9.0 / 19, 1e-12);  // all are equally near
   EXPECT_EQ(nearest_neighbour_accuracy(x, x + 100).overall, 1);
-  EXPECT_EQ(nearest_neighbour_accuracy(x.narrow(0, 0, 1), x.narrow(0, 1, 1)).overall, 0);  // the only other cell is not of the own set
+  EXPECT_EQ(nearest_neighbour_accuracy(x.narrow(0, 0, 1), x.narrow(0, 1, 1)).overall,
+            0);  // the only other cell is not of the own set
   // Twice a cell here, once there: the ones here are as near to each other as to the copy.
   at::Tensor const twice = at::zeros({2, 1}, at::kDouble), once = at::zeros({1, 1}, at::kDouble);
   auto const shared = nearest_neighbour_accuracy(twice, once);
@@ -68,10 +75,13 @@ TEST(Overlap, KnowsItsBorders) {
 TEST(Neighbours, RefuseWhatTheyCannotTake) {
   at::Tensor const x = normal(4, 3, 6), broken = normal(4, 3, 6);
   broken[0][2] = std::nan("");
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { nearest_neighbour_accuracy(broken, x); }).find("the real cells hold nan in row 0, column 2"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { nearest_neighbour_accuracy(broken, x); })
+                .find("the real cells hold nan in row 0, column 2"),
+            std::string::npos);
   failure_of(ExitCode::bad_input, [&] { precision_and_recall(x, broken); });
   failure_of(ExitCode::bad_input, [&] { nearest_neighbour_accuracy(x, normal(4, 2, 6)); });
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { precision_and_recall(x, x.narrow(0, 0, 3)); }).find("it needs 4"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { precision_and_recall(x, x.narrow(0, 0, 3)); }).find("it needs 4"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -37,8 +37,11 @@ TEST(Reconstruction, IsTheMeanOverCellsInBatchesOf128) {
     auto const counts = std::make_shared<CsrBlock const>(atlas.read(20 + begin, 20 + begin + n));
     auto const decoded = vae.decode(vae.embed(*counts));
     error += vae.reconstruction_error(counts, decoded).sum().item<double>();
-    auto const logs = [](at::Tensor const& x) { return (x / x.sum(1, true).clamp_min(1) * 1e4).log1p().to(at::kDouble); };
-    auto const truth = logs(testing_cells::dense(*counts)), sample = logs(sample_counts(decoded, libraries(*counts), 9, begin));
+    auto const logs = [](at::Tensor const& x) {
+      return (x / x.sum(1, true).clamp_min(1) * 1e4).log1p().to(at::kDouble);
+    };
+    auto const truth = logs(testing_cells::dense(*counts)),
+               sample = logs(sample_counts(decoded, libraries(*counts), 9, begin));
     squares += (truth - sample).square().sum().item<double>();
     if (n > 1) correlation += gene_correlation(truth, sample) * static_cast<double>(n);
   }

@@ -15,13 +15,25 @@ at::Tensor normal(std::int64_t rows, std::int64_t width, std::uint64_t seed) {
 
 TEST(Wasserstein2, AgreesWithScipy) {
   if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
-  at::Tensor const x = normal(300, 5, 1), y = normal(300, 5, 2) * 1.5 + 0.3, few = normal(45, 5, 3), some = normal(30, 5, 4), odd = normal(31, 5, 5);
+  at::Tensor const x = normal(300, 5, 1), y = normal(300, 5, 2) * 1.5 + 0.3, few = normal(45, 5, 3),
+                   some = normal(30, 5, 4), odd = normal(31, 5, 5);
   // Whole numbers: many transports cost the same, and many distances are zero.
   at::Tensor const ties = normal(120, 2, 6).round(), more_ties = normal(80, 2, 7).round();
-  EXPECT_TRUE(numpy_agrees("transport", {{"x", x}, {"y", y}, {"few", few}, {"some", some}, {"odd", odd}, {"ties", ties}, {"more_ties", more_ties},
-    {"equal", number(wasserstein2(x, y))}, {"divided", number(wasserstein2(few, some))}, {"turned", number(wasserstein2(some, few))},
-    {"prime", number(wasserstein2(odd, some))}, {"tied", number(wasserstein2(ties, more_ties))}, {"one", number(wasserstein2(few.narrow(0, 0, 1), some))}},
-    R"py(
+  EXPECT_TRUE(numpy_agrees("transport",
+                           {{"x", x},
+                            {"y", y},
+                            {"few", few},
+                            {"some", some},
+                            {"odd", odd},
+                            {"ties", ties},
+                            {"more_ties", more_ties},
+                            {"equal", number(wasserstein2(x, y))},
+                            {"divided", number(wasserstein2(few, some))},
+                            {"turned", number(wasserstein2(some, few))},
+                            {"prime", number(wasserstein2(odd, some))},
+                            {"tied", number(wasserstein2(ties, more_ties))},
+                            {"one", number(wasserstein2(few.narrow(0, 0, 1), some))}},
+                           R"py(
 from scipy.spatial.distance import cdist
 from scipy.optimize import linear_sum_assignment, linprog
 import scipy.sparse as sp
@@ -41,7 +53,7 @@ TEST(Wasserstein2, OfEqualSetsIsZeroInAnyOrder) {
   at::Tensor const x = normal(200, 7, 8);
   EXPECT_EQ(wasserstein2(x, x.flip(0)), 0);
   EXPECT_NEAR(wasserstein2(x, at::cat({x, x, x}).flip(0)), 0, 1e-7);  // each cell divided in three
-  EXPECT_NEAR(wasserstein2(x, x + 2), 2 * std::sqrt(7), 1e-12);         // a shift is moved straight
+  EXPECT_NEAR(wasserstein2(x, x + 2), 2 * std::sqrt(7), 1e-12);       // a shift is moved straight
   EXPECT_EQ(wasserstein2(x.narrow(0, 0, 1), x.narrow(0, 0, 1)), 0);
 }
 
@@ -56,7 +68,8 @@ TEST(Wasserstein1, AgreesWithScipy) {
   if (!has_python()) GTEST_SKIP() << "RETORT_PYTHON is not set";
   at::Tensor const x = normal(40, 50, 11).clamp_min(0), y = (normal(70, 50, 12) + 0.2).clamp_min(0);
   EXPECT_TRUE(numpy_agrees("transport_values", {{"x", x}, {"y", y}, {"got", number(wasserstein1_of_values(x, y))}},
-    "from scipy.stats import wasserstein_distance\nnear(c['got'], wasserstein_distance(c['x'].ravel(), c['y'].ravel()))\n"));
+                           "from scipy.stats import wasserstein_distance\nnear(c['got'], "
+                           "wasserstein_distance(c['x'].ravel(), c['y'].ravel()))\n"));
   EXPECT_EQ(wasserstein1_of_values(x, x.flip(0)), 0);
   EXPECT_NEAR(wasserstein1_of_values(x.to(at::kFloat), x.to(at::kFloat) + 1), 1, 1e-6);
 }
@@ -64,10 +77,16 @@ TEST(Wasserstein1, AgreesWithScipy) {
 TEST(Wasserstein, RefusesWhatHasNoDistance) {
   at::Tensor const x = normal(4, 3, 13), broken = normal(4, 3, 13);
   broken[2][1] = std::nan("");
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein2(x, broken); }).find("the generated cells hold nan in row 2, column 1"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein1_of_values(broken, x); }).find("the real cells hold nan"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein2(x, normal(4, 2, 1)); }).find("3 values and the generated ones 2"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein2(x.narrow(0, 0, 0), x); }).find("0 real cells"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein2(x, broken); })
+                .find("the generated cells hold nan in row 2, column 1"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein1_of_values(broken, x); }).find("the real cells hold nan"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein2(x, normal(4, 2, 1)); })
+                .find("3 values and the generated ones 2"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { wasserstein2(x.narrow(0, 0, 0), x); }).find("0 real cells"),
+            std::string::npos);
   failure_of(ExitCode::bad_input, [&] { wasserstein2(x.to(at::kLong), x); });
   failure_of(ExitCode::bad_input, [&] { transport_cost(at::full({2, 2}, HUGE_VAL, at::kDouble)); });
 }

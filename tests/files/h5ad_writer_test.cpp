@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "retort/files/hdf5.hpp"
 #include "../shared_folder.hpp"
+#include "retort/files/hdf5.hpp"
 
 namespace retort {
 namespace {
@@ -20,8 +20,18 @@ CellSet small_set() {
 }
 
 nlohmann::json told() {
-  return {{"retort", {{"variant", "scdd"}, {"spc", 10}, {"rate", 0.25}, {"seeds", {1, 2, 3}}, {"losses", {0.5, 1.0}}, {"classes", {"B", "T/NK"}}, {"relu", true},
-                      {"per_class", {{"T/NK", 7}}}, {"nothing", nullptr}, {"rows", {{{"a", 1}}, {{"a", 2}}}}, {"empty", nlohmann::json::array()}}}};
+  return {{"retort",
+           {{"variant", "scdd"},
+            {"spc", 10},
+            {"rate", 0.25},
+            {"seeds", {1, 2, 3}},
+            {"losses", {0.5, 1.0}},
+            {"classes", {"B", "T/NK"}},
+            {"relu", true},
+            {"per_class", {{"T/NK", 7}}},
+            {"nothing", nullptr},
+            {"rows", {{{"a", 1}}, {{"a", 2}}}},
+            {"empty", nlohmann::json::array()}}}};
 }
 
 TEST(CellSet, reads_back_and_has_the_same_bytes) {
@@ -81,7 +91,8 @@ TEST(CellSet, refuses_what_does_not_fit) {
     std::int8_t const code = 2;
     file.dataset("obs/cell_type/codes").write(1, std::span(&code, 1));
   }
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_cell_set(folder / "a.h5ad"); }).find("code 2 in row 1"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_cell_set(folder / "a.h5ad"); }).find("code 2 in row 1"),
+            std::string::npos);
   failure_of(ExitCode::cannot_write, [&] { write_cell_set(folder / "no" / "a.h5ad", set, {}); });
   set.x.pop_back();
   failure_of(ExitCode::failed, [&] { write_cell_set(folder / "b.h5ad", set, {}); });

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "retort/ranks/share.hpp"
 #include "../shared_folder.hpp"
+#include "retort/ranks/share.hpp"
 
 namespace retort {
 namespace {
@@ -97,7 +97,8 @@ TEST(Hdf5, reads_one_field_of_records) {
     H5Tinsert(type.id(), "weight", HOFFSET(Record, weight), H5T_NATIVE_FLOAT);
     hsize_t const two = 2;
     Hdf5Handle const space(H5Screate_simple(1, &two, nullptr), H5Sclose);
-    Hdf5Handle const set(H5Dcreate2(file.id(), "obs", type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose);
+    Hdf5Handle const set(H5Dcreate2(file.id(), "obs", type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                         H5Dclose);
     Record const records[2] = {{"cell_on", 7, 0.5f}, {"two", -1, 2.0f}};
     EXPECT_GE(H5Dwrite(set.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, records), 0);
   }
@@ -108,7 +109,8 @@ TEST(Hdf5, reads_one_field_of_records) {
   EXPECT_EQ(obs.read_field_strings("index"), (std::vector<std::string>{"cell_on", "two"}));
   EXPECT_EQ(obs.read_field<std::int64_t>("code"), (std::vector<std::int64_t>{7, -1}));
   EXPECT_EQ(obs.read_field<double>("weight"), (std::vector<double>{0.5, 2.0}));
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { obs.read_field<std::int32_t>("weight"); }).find("whole numbers"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { obs.read_field<std::int32_t>("weight"); }).find("whole numbers"),
+            std::string::npos);
 }
 
 TEST(Hdf5, refuses_what_a_stranger_may_bring) {
@@ -126,12 +128,15 @@ TEST(Hdf5, refuses_what_a_stranger_may_bring) {
     Hdf5Handle const space(H5Screate_simple(1, &many, nullptr), H5Sclose);
     Hdf5Handle const list(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_chunk(list.id(), 1, &chunk);
-    Hdf5Handle const set(H5Dcreate2(file.id(), "huge", H5T_NATIVE_INT64, space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), H5Dclose);
+    Hdf5Handle const set(
+        H5Dcreate2(file.id(), "huge", H5T_NATIVE_INT64, space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), H5Dclose);
     Hdf5Handle const other(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     hsize_t const ten = 10;
     Hdf5Handle const small(H5Screate_simple(1, &ten, nullptr), H5Sclose);
     H5Pset_external(other.id(), "/etc/passwd", 0, 10);
-    Hdf5Handle const elsewhere(H5Dcreate2(file.id(), "elsewhere", H5T_NATIVE_UINT8, small.id(), H5P_DEFAULT, other.id(), H5P_DEFAULT), H5Dclose);
+    Hdf5Handle const elsewhere(
+        H5Dcreate2(file.id(), "elsewhere", H5T_NATIVE_UINT8, small.id(), H5P_DEFAULT, other.id(), H5P_DEFAULT),
+        H5Dclose);
   }
   auto const bad = ExitCode::bad_input;
   {
@@ -145,9 +150,20 @@ TEST(Hdf5, refuses_what_a_stranger_may_bring) {
     EXPECT_NE(failure_of(bad, [&] { file.group("floats"); }).find("data set"), std::string::npos);
     EXPECT_NE(failure_of(bad, [&] { file.dataset("floats").read<std::int32_t>(); }).find("float32"), std::string::npos);
     EXPECT_NE(failure_of(bad, [&] { file.dataset("floats").read_strings(); }).find("no text"), std::string::npos);
-    EXPECT_NE(failure_of(bad, [&] { file.dataset("floats").read<float>(99999, 2); }).find("100000 rows"), std::string::npos);
-    EXPECT_NE(failure_of(bad, [&] { file.dataset("names").read_strings({100, 1000}); }).find("text 1 has 300 bytes"), std::string::npos);
-    EXPECT_NE(failure_of(bad, [&] { file.dataset("names").read_strings({1000, 200}); }).find("more than 200"), std::string::npos);
+    EXPECT_NE(failure_of(bad, [&] { file.dataset("floats").read<float>(99999, 2); }).find("100000 rows"),
+              std::string::npos);
+    EXPECT_NE(failure_of(bad,
+                         [&] {
+                           file.dataset("names").read_strings({100, 1000});
+                         })
+                  .find("text 1 has 300 bytes"),
+              std::string::npos);
+    EXPECT_NE(failure_of(bad,
+                         [&] {
+                           file.dataset("names").read_strings({1000, 200});
+                         })
+                  .find("more than 200"),
+              std::string::npos);
   }
   failure_of(ExitCode::missing_input, [&] { Hdf5File::open(folder.path / "absent.h5"); });
   failure_of(ExitCode::cannot_write, [&] { Hdf5File::create(folder.path / "no" / "folder.h5"); });
@@ -164,7 +180,8 @@ TEST(Hdf5, ranks_write_one_file_together) {
   constexpr std::int64_t rows = 1000;
   auto const share = share_of(rows, ranks.rank(), ranks.size());
   std::vector<std::int32_t> mine(static_cast<std::size_t>(share.size() * 2));
-  for (std::size_t i = 0; i < mine.size(); ++i) mine[i] = static_cast<std::int32_t>(share.begin * 2) + static_cast<std::int32_t>(i);
+  for (std::size_t i = 0; i < mine.size(); ++i)
+    mine[i] = static_cast<std::int32_t>(share.begin * 2) + static_cast<std::int32_t>(i);
   {
     auto file = Hdf5File::create(ranks, path);
     auto group = file.create_group("obsm");
@@ -173,7 +190,8 @@ TEST(Hdf5, ranks_write_one_file_together) {
       alone.write(share.begin, std::span<std::int32_t const>(mine));  // converted, each rank by itself
       auto set = group.create_dataset("together", NumberType::i64, {rows, 2});
       bool const has_some = ranks.rank() == 0;  // the others take part with nothing
-      set.write(has_some ? 0 : share.begin, std::span<std::int32_t const>(mine.data(), has_some ? mine.size() : 0), true);
+      set.write(has_some ? 0 : share.begin, std::span<std::int32_t const>(mine.data(), has_some ? mine.size() : 0),
+                true);
     }
   }
   ranks.barrier();

@@ -15,7 +15,8 @@ namespace {
 
 // Files of this process, removed when it ends.
 struct Scratch {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / fmt::format("retort_safetensors_{}", ::getpid());
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / fmt::format("retort_safetensors_{}", ::getpid());
   Scratch() { std::filesystem::create_directories(path); }
   ~Scratch() { std::filesystem::remove_all(path); }
 };
@@ -48,7 +49,11 @@ void expect_refused(std::string const& header, std::string const& data, char con
 
 TEST(Safetensors, RoundTrip) {
   auto const file = scratch("round");
-  Safetensors out{{{"b.weight", torch::randn({3, 5})}, {"a", torch::randn({7}).t()}, {"steps", torch::scalar_tensor(42, at::kLong)}, {"none", torch::empty({0, 4})}}, {{"model", "test"}}};
+  Safetensors out{{{"b.weight", torch::randn({3, 5})},
+                   {"a", torch::randn({7}).t()},
+                   {"steps", torch::scalar_tensor(42, at::kLong)},
+                   {"none", torch::empty({0, 4})}},
+                  {{"model", "test"}}};
   out.tensors["turned"] = torch::randn({2, 6}).t();  // not contiguous
   write_safetensors(file, out);
   auto const in = read_safetensors(file);
@@ -77,7 +82,9 @@ TEST(Safetensors, RefusesHostileFiles) {
   expect_refused(R"({"x":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", "", "larger");
   expect_refused(R"({"x":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", std::string(8, 'a'), "F64");
   expect_refused(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", std::string(8, 'a'), "gap");
-  expect_refused(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", std::string(4, 'a'), "overlap");
+  expect_refused(
+      R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+      std::string(4, 'a'), "overlap");
   expect_refused(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", std::string(9, 'a'), "longer");
   expect_refused(R"({"x":{"shape":[1],"data_offsets":[0,4]}})", std::string(4, 'a'), "dtype");
   expect_refused(R"([1])", "", "JSON");

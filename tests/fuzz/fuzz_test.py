@@ -1,6 +1,7 @@
 """Structure-aware mutants of real files, read under AddressSanitizer and UndefinedBehaviorSanitizer.
 
 usage: fuzz_test.py PROGRAM COUNT    exits 77 where the program was not built (tools/check builds it)"""
+
 import os
 import subprocess
 import sys
@@ -36,7 +37,15 @@ with tempfile.TemporaryDirectory(prefix="retort_fuzz_") as folder:
         seed = real.copy()
         seed.X = matrix
         seed.write_h5ad(os.path.join(folder, f"{name}.h5ad"), compression="gzip" if name == "csc" else None)
-    done = subprocess.run([PROGRAM, folder, COUNT], capture_output=True, text=True,
-                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"})
+    done = subprocess.run(
+        [PROGRAM, folder, COUNT],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        },
+    )
     print(done.stdout + done.stderr[-3000:])
     sys.exit(done.returncode != 0)

@@ -10,7 +10,8 @@
 #include "retort/run/error.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* bytes, std::size_t size) {
-  static auto const file = std::filesystem::temp_directory_path() / ("retort_fuzzer_" + std::to_string(getpid()) + ".h5ad");
+  static auto const file =
+      std::filesystem::temp_directory_path() / ("retort_fuzzer_" + std::to_string(getpid()) + ".h5ad");
   std::ofstream(file, std::ios::binary).write(reinterpret_cast<char const*>(bytes), static_cast<std::streamsize>(size));
   try {
     retort::read_stranger(file);

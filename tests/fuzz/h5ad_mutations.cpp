@@ -1,7 +1,7 @@
 // Mutates real h5ad files at the level of HDF5's objects and reads each as ingest does, in this process.
 // usage: h5ad_mutations FOLDER_OF_SEEDS COUNT [SEED]   prints how many were refused and how many read
-// Built with the preset sanitize, so that a read past an array ends it. A file that lies about its bytes (HDF5's own structures
-// damaged) is HDF5's to refuse and is not made here, but for files that were cut short.
+// Built with the preset sanitize, so that a read past an array ends it. A file that lies about its bytes (HDF5's own
+// structures damaged) is HDF5's to refuse and is not made here, but for files that were cut short.
 #include <hdf5.h>
 #include <unistd.h>
 
@@ -41,8 +41,24 @@ Objects objects_of(hid_t file) {
 }
 
 double extreme(Draw& draw) {
-  double const values[] = {-1, 0, 1, 2, 3.5, -0.5, 255, 256, 65535, 65536, 2147483647.0, -2147483648.0, 4294967296.0, 9.2e18, -9.2e18, 1e300,
-                           std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()};
+  double const values[] = {-1,
+                           0,
+                           1,
+                           2,
+                           3.5,
+                           -0.5,
+                           255,
+                           256,
+                           65535,
+                           65536,
+                           2147483647.0,
+                           -2147483648.0,
+                           4294967296.0,
+                           9.2e18,
+                           -9.2e18,
+                           1e300,
+                           std::numeric_limits<double>::infinity(),
+                           std::numeric_limits<double>::quiet_NaN()};
   return values[below(draw, std::size(values))];
 }
 
@@ -71,10 +87,13 @@ void change_values(hid_t file, std::string const& name, Draw& draw) {
 void change_attribute(hid_t file, std::string const& name, Draw& draw) {
   hid_t const object = H5Oopen(file, name.c_str(), H5P_DEFAULT);
   std::vector<std::string> names;
-  H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, nullptr, [](hid_t, char const* attribute, H5A_info_t const*, void* into) -> herr_t {
-    static_cast<std::vector<std::string>*>(into)->push_back(attribute);
-    return 0;
-  }, &names);
+  H5Aiterate2(
+      object, H5_INDEX_NAME, H5_ITER_INC, nullptr,
+      [](hid_t, char const* attribute, H5A_info_t const*, void* into) -> herr_t {
+        static_cast<std::vector<std::string>*>(into)->push_back(attribute);
+        return 0;
+      },
+      &names);
   if (!names.empty()) {
     auto const& chosen = names[below(draw, names.size())];
     H5Adelete(object, chosen.c_str());
@@ -83,11 +102,14 @@ void change_attribute(hid_t file, std::string const& name, Draw& draw) {
       std::vector<double> numbers;
       for (hsize_t i = 0; i < count; ++i) numbers.push_back(extreme(draw));
       hid_t const space = H5Screate_simple(1, &count, nullptr);
-      hid_t const attribute = H5Acreate2(object, chosen.c_str(), below(draw, 2) ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT);
+      hid_t const attribute = H5Acreate2(object, chosen.c_str(), below(draw, 2) ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE,
+                                         space, H5P_DEFAULT, H5P_DEFAULT);
       H5Awrite(attribute, H5T_NATIVE_DOUBLE, numbers.data());
       H5Aclose(attribute), H5Sclose(space);
     } else if (how == 2) {
-      char const* const texts[] = {"csr_matrix", "csc_matrix", "array", "categorical", "dataframe", "nullable-integer", "string-array", "", "\xff\xfe", "_index", "obs"};
+      char const* const texts[] = {"csr_matrix", "csc_matrix",       "array",        "categorical",
+                                   "dataframe",  "nullable-integer", "string-array", "",
+                                   "\xff\xfe",   "_index",           "obs"};
       char const* const text = texts[below(draw, std::size(texts))];
       hid_t const type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
       H5Tset_size(type, H5T_VARIABLE);
@@ -105,14 +127,18 @@ void replace(hid_t file, std::string const& name, Draw& draw) {
   auto const size = static_cast<hsize_t>(std::max<hssize_t>(0, H5Sget_simple_extent_npoints(space)));
   H5Sclose(space), H5Dclose(set);
   H5Ldelete(file, name.c_str(), H5P_DEFAULT);
-  hid_t const types[] = {H5T_NATIVE_INT8, H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_INT64, H5T_NATIVE_UINT64, H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE};
-  hsize_t const shapes[][2] = {{size, 1}, {size, 3}, {size + 1, 1}, {size ? size - 1 : 0, 1}, {0, 1}, {1, size}, {size / 2, 2}};
+  hid_t const types[] = {H5T_NATIVE_INT8,   H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_INT64,
+                         H5T_NATIVE_UINT64, H5T_NATIVE_FLOAT,  H5T_NATIVE_DOUBLE};
+  hsize_t const shapes[][2] = {{size, 1}, {size, 3}, {size + 1, 1}, {size ? size - 1 : 0, 1},
+                               {0, 1},    {1, size}, {size / 2, 2}};
   auto const& shape = shapes[below(draw, std::size(shapes))];
   int const axes = below(draw, 4) == 0 ? 2 : 1;
   std::vector<double> values(shape[0] * shape[1]);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = below(draw, 8) ? static_cast<double>(i % 7) : extreme(draw);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = below(draw, 8) ? static_cast<double>(i % 7) : extreme(draw);
   hid_t const made_space = H5Screate_simple(axes, shape, nullptr);
-  hid_t const made = H5Dcreate2(file, name.c_str(), types[below(draw, std::size(types))], made_space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t const made = H5Dcreate2(file, name.c_str(), types[below(draw, std::size(types))], made_space, H5P_DEFAULT,
+                                H5P_DEFAULT, H5P_DEFAULT);
   if (made >= 0) H5Dwrite(made, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), H5Dclose(made);
   H5Sclose(made_space);
 }
@@ -132,11 +158,19 @@ void mutate(fs::path const& path, Draw& draw) {
     auto const& other = objects.datasets[below(draw, objects.datasets.size())];
     switch (below(draw, 8)) {
       case 0:
-      case 1: change_values(file, set, draw); break;
+      case 1:
+        change_values(file, set, draw);
+        break;
       case 2:
-      case 3: change_attribute(file, any, draw); break;
-      case 4: replace(file, set, draw); break;
-      case 5: H5Ldelete(file, any.c_str(), H5P_DEFAULT); break;
+      case 3:
+        change_attribute(file, any, draw);
+        break;
+      case 4:
+        replace(file, set, draw);
+        break;
+      case 5:
+        H5Ldelete(file, any.c_str(), H5P_DEFAULT);
+        break;
       case 6:
         H5Ldelete(file, set.c_str(), H5P_DEFAULT);
         below(draw, 2) ? H5Lcreate_soft(("/" + other).c_str(), file, set.c_str(), H5P_DEFAULT, H5P_DEFAULT)
@@ -177,7 +211,8 @@ int main(int argc, char** argv) {
     } catch (retort::Failure const& failure) {
       ++refused;
       ++codes[static_cast<int>(failure.code)];
-      if (std::string(failure.what()).find("retort_mutant") == std::string::npos) return std::fprintf(stderr, "refused without the file's name: %s\n", failure.what()), 1;
+      if (std::string(failure.what()).find("retort_mutant") == std::string::npos)
+        return std::fprintf(stderr, "refused without the file's name: %s\n", failure.what()), 1;
     }
     alarm(0);
   }

@@ -32,7 +32,8 @@ TEST(Conditions, TwoCombinationsOfOneName) {
   Conditions const slashed({{"type", {"a", "a/b"}}, {"state", {"b/c", "c"}}});
   EXPECT_EQ(slashed.name(1), "a/c");
   EXPECT_EQ(slashed.of_name("a/b/b/c"), 2);
-  EXPECT_NE(failure_of(ExitCode::usage, [&] { slashed.of_name("a/b/c"); }).find("name of 2 combinations"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::usage, [&] { slashed.of_name("a/b/c"); }).find("name of 2 combinations"),
+            std::string::npos);
 }
 
 TEST(Conditions, LabelsAsTheNetworkHearsThem) {
@@ -49,13 +50,15 @@ TEST(Conditions, LabelsAsTheNetworkHearsThem) {
     EXPECT_EQ(attributes[1].classes, (std::vector<std::string>{"no", "yes"}));
     EXPECT_EQ(both.labels(3, conditioning), (std::vector<std::int64_t>{1, 1}));
   }
-  for (auto const conditioning : {Conditioning::joint, Conditioning::summed, Conditioning::additive}) EXPECT_EQ(conditioning_of(name_of(conditioning)), conditioning);
+  for (auto const conditioning : {Conditioning::joint, Conditioning::summed, Conditioning::additive})
+    EXPECT_EQ(conditioning_of(name_of(conditioning)), conditioning);
   failure_of(ExitCode::usage, [] { conditioning_of("product"); });
 }
 
 TEST(Conditions, MoreThanCanBeCounted) {
   std::vector<std::string> const classes(100'000, "one");
-  EXPECT_EQ(Conditions(std::vector<Attribute>(5, {"many", classes})).combinations(), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(Conditions(std::vector<Attribute>(5, {"many", classes})).combinations(),
+            std::numeric_limits<std::int64_t>::max());
 }
 
 TEST(Conditions, OfAnAtlas) {
@@ -75,13 +78,20 @@ TEST(Conditions, OfAnAtlas) {
   EXPECT_EQ(found.conditions.combinations(), conditions.classes() * types.classes());
   ASSERT_EQ(std::ssize(found.combination), atlas.cells());
   for (std::size_t row = 0; row < found.combination.size(); ++row)
-    EXPECT_EQ(found.conditions.name(found.combination[row]), conditions.names[static_cast<std::size_t>(conditions.codes[row])] + "/" + types.names[static_cast<std::size_t>(types.codes[row])]);
+    EXPECT_EQ(found.conditions.name(found.combination[row]),
+              conditions.names[static_cast<std::size_t>(conditions.codes[row])] + "/" +
+                  types.names[static_cast<std::size_t>(types.codes[row])]);
   failure_of(ExitCode::bad_input, [&] { conditions_of(atlas, {"colour"}); });
 }
 
 ScldmGenerator some_generator(Conditioning conditioning) {
-  ScldmGenerator generator{nullptr, both, conditioning, {std::vector<SizeFactors::LogNormal>(6, {7, 0.5, 3}), {7, 0.6, 18}}, "encoder 1", "atlas 1", {1, 4}};
-  generator.network = std::make_unique<ScldmTransformer>(ScldmTransformerShape{.tokens = 3, .latent = 5, .width = 16, .blocks = 2, .heads = 4, .attributes = both.attributes(conditioning)}, 3);
+  ScldmGenerator generator{
+      nullptr,     both,      conditioning, {std::vector<SizeFactors::LogNormal>(6, {7, 0.5, 3}), {7, 0.6, 18}},
+      "encoder 1", "atlas 1", {1, 4}};
+  generator.network = std::make_unique<ScldmTransformer>(
+      ScldmTransformerShape{
+          .tokens = 3, .latent = 5, .width = 16, .blocks = 2, .heads = 4, .attributes = both.attributes(conditioning)},
+      3);
   return generator;
 }
 
@@ -128,7 +138,8 @@ TEST(ScldmGenerator, RefusesBrokenFolders) {
     return failure_of(ExitCode::bad_input, [&] { ScldmGenerator::load(folder / "generator"); });
   };
   for (auto const* name : {"tokens", "latent", "width", "blocks", "heads"})
-    for (auto const value : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1} << 62}) refused([&](nlohmann::json& config) { config[name] = value; });
+    for (auto const value : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1} << 62})
+      refused([&](nlohmann::json& config) { config[name] = value; });
   refused([](nlohmann::json& config) { config["heads"] = 3; });
   refused([](nlohmann::json& config) { config["width"] = 15; });
   refused([](nlohmann::json& config) { config["conditioning"] = "product"; });
@@ -136,7 +147,8 @@ TEST(ScldmGenerator, RefusesBrokenFolders) {
   refused([](nlohmann::json& config) { config["columns"][0]["classes"] = nlohmann::json::array(); });
   refused([](nlohmann::json& config) { config["columns"][0]["classes"].push_back("d"); });
   refused([](nlohmann::json& config) { config["size_factors"]["classes"].erase(2); });
-  for (auto const& unseen : {nlohmann::json{6}, nlohmann::json{-1}, nlohmann::json("all")}) refused([&](nlohmann::json& config) { config["unseen"] = unseen; });
+  for (auto const& unseen : {nlohmann::json{6}, nlohmann::json{-1}, nlohmann::json("all")})
+    refused([&](nlohmann::json& config) { config["unseen"] = unseen; });
   refused([](nlohmann::json& config) { config.erase("encoder"); });
   refused([](nlohmann::json& config) { config["model"] = "scdg"; });
   std::ofstream(file) << whole.substr(0, 100);

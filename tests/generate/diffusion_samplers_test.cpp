@@ -1,4 +1,5 @@
-// DDPM and DDIM against the loops of scRDiT's code in PyTorch with the same noise, and what they promise about visits, ends and blocks.
+// DDPM and DDIM against the loops of scRDiT's code in PyTorch with the same noise, and what they promise about visits,
+// ends and blocks.
 #include "retort/generate/diffusion_samplers.hpp"
 
 #include <gtest/gtest.h>
@@ -12,7 +13,9 @@ namespace {
 constexpr std::int64_t width = 24;
 constexpr std::uint64_t seed = 11;
 
-at::Tensor some_noise(at::Tensor const& x, at::Tensor const& index) { return at::tanh(0.7 * x + 0.1 * index.unsqueeze(1)); }
+at::Tensor some_noise(at::Tensor const& x, at::Tensor const& index) {
+  return at::tanh(0.7 * x + 0.1 * index.unsqueeze(1));
+}
 
 TEST(NoiseSchedule, ScrditsGoldenValues) {
   NoiseSchedule const schedule = scrdit_schedule();
@@ -51,7 +54,9 @@ TEST(DiffusionSamplers, AreScrditsLoops) {
   check.tensors["noise"] = at::stack(noise);
   check.tensors["ddpm"] = sample_ddpm(some_noise, schedule, rows, width, seed);
   for (std::int64_t const stride : {1, 2, 5})
-    for (double const eta : {0.0, 0.5, 1.0}) check.tensors[fmt::format("ddim {} {}", stride, eta)] = sample_ddim(some_noise, schedule, {stride, eta}, rows, width, seed);
+    for (double const eta : {0.0, 0.5, 1.0})
+      check.tensors[fmt::format("ddim {} {}", stride, eta)] =
+          sample_ddim(some_noise, schedule, {stride, eta}, rows, width, seed);
   write_safetensors(folder / "check.safetensors", check);
   EXPECT_TRUE(python_agrees(folder.path, R"py(
 import torch
@@ -99,14 +104,19 @@ TEST(DiffusionSamplers, EndAtTheOnlyCell) {
   EXPECT_LT((sample_ddpm(predict, schedule, {0, 3}, width, seed) - cell).abs().max().item<float>(), 0.1);
   EXPECT_EQ(calls, 999);
   for (std::int64_t const stride : {10, 20})
-    for (double const eta : {0.0, 1.0}) EXPECT_LT((sample_ddim(predict, schedule, {stride, eta}, {0, 3}, width, seed) - cell).abs().max().item<float>(), 0.1) << stride << " " << eta;
+    for (double const eta : {0.0, 1.0})
+      EXPECT_LT((sample_ddim(predict, schedule, {stride, eta}, {0, 3}, width, seed) - cell).abs().max().item<float>(),
+                0.1)
+          << stride << " " << eta;
   EXPECT_EQ(calls, 999 + 2 * 150);
 }
 
 TEST(DiffusionSamplers, ACellIsTheSameInAnyBlock) {
   NoiseSchedule const schedule(40, 1e-4, 0.3);
   auto const sampled = [&](GeneratedRows const& rows) {
-    return at::cat({sample_ddpm(some_noise, schedule, rows, width, seed), sample_ddim(some_noise, schedule, {4, 1}, rows, width, seed)}, 1);
+    return at::cat({sample_ddpm(some_noise, schedule, rows, width, seed),
+                    sample_ddim(some_noise, schedule, {4, 1}, rows, width, seed)},
+                   1);
   };
   at::Tensor const whole = sampled({3, 8});
   EXPECT_TRUE(at::equal(whole, at::cat({sampled({3, 1}), sampled({4, 5}), sampled({9, 2})})));

@@ -19,7 +19,9 @@ double const decayed = std::exp((1 - std::cos(3.0)) / 3 - 1);
 
 at::Tensor some_start() { return at::linspace(-2, 3, 12, at::kDouble).view({3, 4}); }
 
-double error_of(FlowSettings const& settings) { return (flow(decaying, some_start(), settings).state - decayed * some_start()).abs().max().item<double>(); }
+double error_of(FlowSettings const& settings) {
+  return (flow(decaying, some_start(), settings).state - decayed * some_start()).abs().max().item<double>();
+}
 
 TEST(FlowSolver, Names) {
   EXPECT_EQ(flow_solver_of("euler"), FlowSolver::euler);
@@ -35,8 +37,11 @@ TEST(Flow, OrdersOfConvergence) {
     EXPECT_EQ(flow(decaying, some_start(), {solver, 40, 0}).calls, 40 * order);
   }
   // Its error goes with the tolerance; its calls with the fifth root of it.
-  for (double const tolerance : {1e-3, 1e-5, 1e-7, 1e-9}) EXPECT_LT(error_of({FlowSolver::dopri5, 0, tolerance}), tolerance);
-  auto const calls = [](double tolerance) { return static_cast<double>(flow(decaying, some_start(), {FlowSolver::dopri5, 0, tolerance}).calls); };
+  for (double const tolerance : {1e-3, 1e-5, 1e-7, 1e-9})
+    EXPECT_LT(error_of({FlowSolver::dopri5, 0, tolerance}), tolerance);
+  auto const calls = [](double tolerance) {
+    return static_cast<double>(flow(decaying, some_start(), {FlowSolver::dopri5, 0, tolerance}).calls);
+  };
   EXPECT_NEAR(std::log10(calls(1e-11) / calls(1e-7)) / 4, 0.2, 0.06);
 }
 
@@ -64,7 +69,8 @@ TEST(Flow, AStraightFieldEndsAtItsCell) {
   at::Tensor const cell = at::linspace(-3, 5, 6);
   for (at::Tensor const& noise : {at::randn({4, 6}), at::zeros({4, 6})})
     for (auto const solver : {FlowSolver::euler, FlowSolver::heun, FlowSolver::dopri5}) {
-      auto const result = flow([&](at::Tensor const& z, double) { return (cell - noise).expand_as(z); }, noise, {solver, 50, 1e-5});
+      auto const result =
+          flow([&](at::Tensor const& z, double) { return (cell - noise).expand_as(z); }, noise, {solver, 50, 1e-5});
       EXPECT_LT((result.state - cell).abs().max().item<float>(), 1e-5F);
     }
 }
@@ -74,11 +80,15 @@ TEST(Flow, Dopri5IsAsGoodAsScipys) {
   Communicator const alone = Communicator::serial();
   SharedFolder const folder(alone, "flow_samplers");
   // Not linear, and with a bend that a fixed step would miss.
-  auto const velocity = [](at::Tensor const& z, double t) { return at::sin(3 * z.roll(1, 1)) - 40 * (t - 0.5) * std::exp(-200 * (t - 0.5) * (t - 0.5)) * z; };
+  auto const velocity = [](at::Tensor const& z, double t) {
+    return at::sin(3 * z.roll(1, 1)) - 40 * (t - 0.5) * std::exp(-200 * (t - 0.5) * (t - 0.5)) * z;
+  };
   Safetensors check;
   for (auto const type : {at::kFloat, at::kDouble}) {
-    auto const result = flow(velocity, some_start().to(type), {FlowSolver::dopri5, 0, type == at::kFloat ? 1e-5 : 1e-8});
-    check.tensors[type == at::kFloat ? "float" : "double"] = at::stack({result.state, result.state - result.state.to(at::kFloat)}).to(at::kFloat);  // files hold no float64
+    auto const result =
+        flow(velocity, some_start().to(type), {FlowSolver::dopri5, 0, type == at::kFloat ? 1e-5 : 1e-8});
+    check.tensors[type == at::kFloat ? "float" : "double"] =
+        at::stack({result.state, result.state - result.state.to(at::kFloat)}).to(at::kFloat);  // files hold no float64
     check.tensors[type == at::kFloat ? "float calls" : "double calls"] = at::tensor(result.calls);
   }
   write_safetensors(folder / "check.safetensors", check);
@@ -106,24 +116,48 @@ TEST(Flow, RefusesWhatIsNotFinite) {
   for (float const value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
     for (auto const solver : {FlowSolver::euler, FlowSolver::heun, FlowSolver::dopri5})
       for (double const since : {0.0, 0.4}) {
-        Velocity const exploding = [&](at::Tensor const& z, double t) { return t < since ? at::zeros_like(z) : at::full_like(z, value); };
-        EXPECT_NE(failure_of(ExitCode::failed, [&] { flow(exploding, at::ones({2, 3}), {solver, 10, 1e-5}); }).find("no finite numbers"), std::string::npos);
+        Velocity const exploding = [&](at::Tensor const& z, double t) {
+          return t < since ? at::zeros_like(z) : at::full_like(z, value);
+        };
+        EXPECT_NE(failure_of(ExitCode::failed,
+                             [&] {
+                               flow(exploding, at::ones({2, 3}), {solver, 10, 1e-5});
+                             })
+                      .find("no finite numbers"),
+                  std::string::npos);
       }
   // It jumps at every number: no step is small enough.
-  Velocity const rough = [jump = 1.0](at::Tensor const& z, double) mutable { return at::full_like(z, 1e6 * (jump = -jump)); };
-  EXPECT_NE(failure_of(ExitCode::failed, [&] { flow(rough, at::ones({2, 3}), {}); }).find("too rough"), std::string::npos);
+  Velocity const rough = [jump = 1.0](at::Tensor const& z, double) mutable {
+    return at::full_like(z, 1e6 * (jump = -jump));
+  };
+  EXPECT_NE(failure_of(ExitCode::failed,
+                       [&] {
+                         flow(rough, at::ones({2, 3}), {});
+                       })
+                .find("too rough"),
+            std::string::npos);
 }
 
 class Guided : public testing::Test {
  protected:
   Guided() { shake(network.parameters(), 0.1); }
 
-  at::Tensor asked(std::vector<std::int64_t> const& pair) const { return network.velocity(z, at::full({3}, 0.3), at::tensor(pair, at::kLong).view({1, 2}).expand({3, 2})); }
-  at::Tensor guided_by(std::vector<double> const& weights, Guidance guidance) const { return guided(network, labels, weights, guidance)(z, 0.3); }
+  at::Tensor asked(std::vector<std::int64_t> const& pair) const {
+    return network.velocity(z, at::full({3}, 0.3), at::tensor(pair, at::kLong).view({1, 2}).expand({3, 2}));
+  }
+  at::Tensor guided_by(std::vector<double> const& weights, Guidance guidance) const {
+    return guided(network, labels, weights, guidance)(z, 0.3);
+  }
   static double apart(at::Tensor const& a, at::Tensor const& b) { return (a - b).abs().max().item<double>(); }
 
   c10::InferenceMode const no_graph;
-  ScldmTransformer const network{{.tokens = 4, .latent = 6, .width = 32, .blocks = 1, .heads = 4, .attributes = {{"type", {"a", "b", "c"}}, {"stimulus", {"no", "yes"}}}}, 3};
+  ScldmTransformer const network{{.tokens = 4,
+                                  .latent = 6,
+                                  .width = 32,
+                                  .blocks = 1,
+                                  .heads = 4,
+                                  .attributes = {{"type", {"a", "b", "c"}}, {"stimulus", {"no", "yes"}}}},
+                                 3};
   at::Tensor const z = at::randn({3, 4, 6});
   at::Tensor const labels = at::tensor({2, 1}, at::kLong).view({1, 2}).expand({3, 2}).contiguous();
 };
@@ -136,10 +170,14 @@ TEST_F(Guided, WeightsOfOneAndZeroAreTheNetworksOwn) {
 }
 
 TEST(AsksForUnlabelled, WhereAWeightIsNotOne) {
-  for (auto const& weights : {std::vector<double>{1}, {1, 1}, {0.5, 1.5}}) EXPECT_FALSE(asks_for_unlabelled(weights, Guidance::joint));
-  for (auto const& weights : {std::vector<double>{0}, {2}, {1, 2}, {0, 1}}) EXPECT_TRUE(asks_for_unlabelled(weights, Guidance::joint));
-  for (auto const& weights : {std::vector<double>{1}, {0, 1}, {1, 0}}) EXPECT_FALSE(asks_for_unlabelled(weights, Guidance::additive));
-  for (auto const& weights : {std::vector<double>{0, 0}, {1, 1}, {2, 0}, {0.5, 0.5}}) EXPECT_TRUE(asks_for_unlabelled(weights, Guidance::additive));
+  for (auto const& weights : {std::vector<double>{1}, {1, 1}, {0.5, 1.5}})
+    EXPECT_FALSE(asks_for_unlabelled(weights, Guidance::joint));
+  for (auto const& weights : {std::vector<double>{0}, {2}, {1, 2}, {0, 1}})
+    EXPECT_TRUE(asks_for_unlabelled(weights, Guidance::joint));
+  for (auto const& weights : {std::vector<double>{1}, {0, 1}, {1, 0}})
+    EXPECT_FALSE(asks_for_unlabelled(weights, Guidance::additive));
+  for (auto const& weights : {std::vector<double>{0, 0}, {1, 1}, {2, 0}, {0.5, 0.5}})
+    EXPECT_TRUE(asks_for_unlabelled(weights, Guidance::additive));
 }
 
 TEST_F(Guided, Formulas) {
@@ -156,7 +194,10 @@ TEST_F(Guided, EachCellHasItsOwnLabels) {
   at::Tensor const mixed = at::tensor({0, 0, 2, 1, 1, 0}, at::kLong).view({3, 2});
   for (auto const guidance : {Guidance::joint, Guidance::additive}) {
     at::Tensor const found = guided(network, mixed, {2, 3}, guidance)(z, 0.3);
-    for (std::int64_t i = 0; i < 3; ++i) EXPECT_LT(apart(found[i], guided(network, mixed[i].unsqueeze(0).expand({3, 2}).contiguous(), {2, 3}, guidance)(z, 0.3)[i]), 1e-5);
+    for (std::int64_t i = 0; i < 3; ++i)
+      EXPECT_LT(apart(found[i],
+                      guided(network, mixed[i].unsqueeze(0).expand({3, 2}).contiguous(), {2, 3}, guidance)(z, 0.3)[i]),
+                1e-5);
   }
 }
 

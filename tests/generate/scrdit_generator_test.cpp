@@ -14,10 +14,12 @@ namespace {
 ScrditGenerator some_generator(ScrditShape const& shape) {
   std::vector<std::string> names;
   for (int gene = 0; gene < 24; ++gene) names.push_back(fmt::format("g{}", gene));
-  return {ScrditNetwork(shape, 3), names, {-4, std::vector<double>(24, 1.0 / 3), 2.5}, "cell_type", {"B", "T"}, "atlas 1"};
+  return {
+      ScrditNetwork(shape, 3), names, {-4, std::vector<double>(24, 1.0 / 3), 2.5}, "cell_type", {"B", "T"}, "atlas 1"};
 }
 
-ScrditShape const transformer = ScrditTransformerShape{.genes = 24, .patch = 6, .width = 16, .depth = 2, .heads = 4}, unet = ScrditUnetShape{.genes = 24, .channels = 8};
+ScrditShape const transformer = ScrditTransformerShape{.genes = 24, .patch = 6, .width = 16, .depth = 2, .heads = 4},
+                  unet = ScrditUnetShape{.genes = 24, .channels = 8};
 
 TEST(ScrditGenerator, IsReadAsItWasWritten) {
   Communicator const alone = Communicator::serial();
@@ -67,18 +69,21 @@ TEST(ScrditGenerator, RefusesBrokenFolders) {
       return failure_of(ExitCode::bad_input, load);
     };
     for (auto const* name : is_unet ? std::vector{"channels"} : std::vector{"patch", "width", "blocks", "heads"})
-      for (auto const value : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1} << 62}) refused([&](nlohmann::json& config) { config[name] = value; });
+      for (auto const value : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1} << 62})
+        refused([&](nlohmann::json& config) { config[name] = value; });
     refused([&](nlohmann::json& config) { config["network"] = is_unet ? "transformer" : "unet"; });
     refused([](nlohmann::json& config) { config["network"] = "mlp"; });
     refused([](nlohmann::json& config) { config["genes"].erase(3); });
     refused([](nlohmann::json& config) { config["genes"] = nlohmann::json::array(); });
     refused([](nlohmann::json& config) { config["genes"][0] = 7; });
     refused([](nlohmann::json& config) { config["zero_value"] = 1; });
-    for (auto const* scale : {"0", "-1", "null", "\"2\""}) refused([&](nlohmann::json& config) { config["scale"] = nlohmann::json::parse(scale); });
+    for (auto const* scale : {"0", "-1", "null", "\"2\""})
+      refused([&](nlohmann::json& config) { config["scale"] = nlohmann::json::parse(scale); });
     refused([](nlohmann::json& config) { config["mean"].erase(0); });
     refused([](nlohmann::json& config) { config["mean"][3] = nullptr; });
     refused([](nlohmann::json& config) { config.erase("atlas"); });
-    EXPECT_NE(refused([](nlohmann::json& config) { config["model"] = "scldm"; }).find("\"scldm\" (scrdit is needed)"), std::string::npos);
+    EXPECT_NE(refused([](nlohmann::json& config) { config["model"] = "scldm"; }).find("\"scldm\" (scrdit is needed)"),
+              std::string::npos);
     std::ofstream(file) << whole.substr(0, 60);
     failure_of(ExitCode::bad_input, load);
     std::ofstream(file) << whole;

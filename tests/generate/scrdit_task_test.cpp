@@ -1,4 +1,5 @@
-// What scRDiT is trained on, on any number of ranks: its genes, its cells and, against a formula in double precision, its loss.
+// What scRDiT is trained on, on any number of ranks: its genes, its cells and, against a formula in double precision,
+// its loss.
 #include "retort/generate/scrdit_task.hpp"
 
 #include <ATen/ATen.h>
@@ -29,7 +30,11 @@ struct Stage {
   Session session;
   std::optional<Atlas> atlas;
 
-  Stage(Communicator const& all, std::string const& name) : ranks(all), shared(all, name), folder(shared.path, "train-test", all.is_root()), session(ranks, folder, table, run) {
+  Stage(Communicator const& all, std::string const& name)
+      : ranks(all),
+        shared(all, name),
+        folder(shared.path, "train-test", all.is_root()),
+        session(ranks, folder, table, run) {
     run.seed = seed;
     SimulateOptions options;
     options.cells = 200, options.genes = 90, options.types = 3, options.nonzeros = 20;
@@ -45,14 +50,19 @@ at::Tensor expression(Atlas const& atlas) {
 }
 
 // The loss of a shard at a step by methods 2.2, its cell, index and noise drawn as the task's header has it.
-double loss_of(ScrditGenerator const& generator, Atlas const& atlas, ShardPlan const& plan, std::int64_t step, int shard, std::int64_t n) {
+double loss_of(ScrditGenerator const& generator, Atlas const& atlas, ShardPlan const& plan, std::int64_t step,
+               int shard, std::int64_t n) {
   std::vector<std::int64_t> rows, columns;
   for (auto const row : rows_of_part(atlas, Part::fit)) {
     auto const labels = atlas.labels("cell_type");
     auto const& name = labels.names[static_cast<std::size_t>(labels.codes[static_cast<std::size_t>(row)])];
-    if (generator.classes.empty() || std::find(generator.classes.begin(), generator.classes.end(), name) != generator.classes.end()) rows.push_back(row);
+    if (generator.classes.empty() ||
+        std::find(generator.classes.begin(), generator.classes.end(), name) != generator.classes.end())
+      rows.push_back(row);
   }
-  for (auto const& name : generator.gene_names) columns.push_back(std::find(atlas.gene_names().begin(), atlas.gene_names().end(), name) - atlas.gene_names().begin());
+  for (auto const& name : generator.gene_names)
+    columns.push_back(std::find(atlas.gene_names().begin(), atlas.gene_names().end(), name) -
+                      atlas.gene_names().begin());
   auto const own = rows_of_shard(rows, shard, plan.shards());
   Random random(seed, purpose::diffusion, static_cast<std::uint64_t>(step), static_cast<std::uint32_t>(shard));
   std::vector<std::int64_t> cells, times;
@@ -63,11 +73,13 @@ double loss_of(ScrditGenerator const& generator, Atlas const& atlas, ShardPlan c
   std::vector<double> numbers;
   for (std::int64_t i = 0; i < n * std::ssize(columns); ++i) numbers.push_back(random.normal());
   at::Tensor const t = at::tensor(times, at::kLong), noise = at::tensor(numbers, at::kDouble).view({n, -1});
-  at::Tensor x = expression(atlas).index_select(0, at::tensor(cells, at::kLong)).index_select(1, at::tensor(columns, at::kLong));
+  at::Tensor x =
+      expression(atlas).index_select(0, at::tensor(cells, at::kLong)).index_select(1, at::tensor(columns, at::kLong));
   auto const& values = generator.values;
   x = at::where(x == 0, values.zero_value, x);
   if (!values.mean.empty()) x = (x - at::tensor(values.mean, at::kDouble)) / values.scale;
-  at::Tensor const signal = (1 - at::linspace(1e-4, 0.02, 1000, at::kDouble)).cumprod(0).index_select(0, t).unsqueeze(1);
+  at::Tensor const signal =
+      (1 - at::linspace(1e-4, 0.02, 1000, at::kDouble)).cumprod(0).index_select(0, t).unsqueeze(1);
   at::NoGradGuard const no_graph;
   auto const made = generator.network.predict((signal.sqrt() * x + (1 - signal).sqrt() * noise).to(at::kFloat), t);
   return (made.to(at::kDouble) - noise).square().mean().item<double>();
@@ -83,15 +95,21 @@ TEST(ScrditTask, LossIsThatOfTheFormula) {
   auto const ranks = Communicator::world();
   Stage const stage(ranks, "scrdit_task");
   ShardPlan const plan(4, ranks.rank(), ranks.size());
-  ScrditShape const transformer = ScrditTransformerShape{.patch = 7, .width = 16, .depth = 1, .heads = 2}, unet = ScrditUnetShape{.channels = 4};
-  for (ScrditTraining const& training : {ScrditTraining{.shape = transformer, .genes = 60}, ScrditTraining{.shape = transformer, .zero_value = 0}, ScrditTraining{.shape = unet, .genes = 50, .zero_value = -3},
-                                         ScrditTraining{.shape = transformer, .standardise = true, .label = "cell_type", .classes = {"t2", "t0"}}}) {
+  ScrditShape const transformer = ScrditTransformerShape{.patch = 7, .width = 16, .depth = 1, .heads = 2},
+                    unet = ScrditUnetShape{.channels = 4};
+  for (ScrditTraining const& training :
+       {ScrditTraining{.shape = transformer, .genes = 60}, ScrditTraining{.shape = transformer, .zero_value = 0},
+        ScrditTraining{.shape = unet, .genes = 50, .zero_value = -3},
+        ScrditTraining{.shape = transformer, .standardise = true, .label = "cell_type", .classes = {"t2", "t0"}}}) {
     ScrditTask task(stage.session, *stage.atlas, training, plan);
     shake(task.parameters());
     if (ranks.is_root()) task.save(stage.shared / "denoiser");
     ranks.barrier();
     auto const generator = ScrditGenerator::load(stage.shared / "denoiser");
-    EXPECT_EQ(generator.genes(), training.genes == 60 ? 56 : training.genes == 50 ? 48 : 84) << "less what does not fill a patch";
+    EXPECT_EQ(generator.genes(), training.genes == 60   ? 56
+                                 : training.genes == 50 ? 48
+                                                        : 84)
+        << "less what does not fill a patch";
     EXPECT_EQ(generator.values.zero_value, training.zero_value);
     EXPECT_EQ(generator.values.mean.empty(), !training.standardise);
     EXPECT_EQ(generator.classes, training.classes);
@@ -99,7 +117,9 @@ TEST(ScrditTask, LossIsThatOfTheFormula) {
     for (int shard = plan.begin(); shard < plan.end(); ++shard)
       for (std::int64_t const step : {0, 7}) {
         at::Tensor const loss = task.loss(task.draw(step, shard, 1, 40), 0);
-        EXPECT_NEAR(loss.item<double>(), loss_of(generator, *stage.atlas, plan, step, shard, 40), 1e-4 * loss.item<double>()) << task.description() << " step " << step << " shard " << shard;
+        EXPECT_NEAR(loss.item<double>(), loss_of(generator, *stage.atlas, plan, step, shard, 40),
+                    1e-4 * loss.item<double>())
+            << task.description() << " step " << step << " shard " << shard;
         EXPECT_TRUE(loss.requires_grad());
       }
     ranks.barrier();
@@ -109,13 +129,20 @@ TEST(ScrditTask, LossIsThatOfTheFormula) {
 TEST(ScrditTask, StandardisedCellsHaveNoMeanAndUnitScale) {
   auto const ranks = Communicator::world();
   Stage const stage(ranks, "scrdit_standardised");
-  ScrditTask const task(stage.session, *stage.atlas, {.shape = ScrditUnetShape{.channels = 4}, .genes = 40, .zero_value = -3, .standardise = true}, ShardPlan(4, ranks.rank(), ranks.size()));
+  ScrditTask const task(stage.session, *stage.atlas,
+                        {.shape = ScrditUnetShape{.channels = 4}, .genes = 40, .zero_value = -3, .standardise = true},
+                        ShardPlan(4, ranks.rank(), ranks.size()));
   if (ranks.is_root()) task.save(stage.shared / "denoiser");
   ranks.barrier();
   auto const generator = ScrditGenerator::load(stage.shared / "denoiser");
   std::vector<std::int64_t> columns;
-  for (auto const& name : generator.gene_names) columns.push_back(std::find(stage.atlas->gene_names().begin(), stage.atlas->gene_names().end(), name) - stage.atlas->gene_names().begin());
-  auto const fit = expression(*stage.atlas).index_select(0, at::tensor(rows_of_part(*stage.atlas, Part::fit), at::kLong)).index_select(1, at::tensor(columns, at::kLong)).to(at::kFloat);
+  for (auto const& name : generator.gene_names)
+    columns.push_back(std::find(stage.atlas->gene_names().begin(), stage.atlas->gene_names().end(), name) -
+                      stage.atlas->gene_names().begin());
+  auto const fit = expression(*stage.atlas)
+                       .index_select(0, at::tensor(rows_of_part(*stage.atlas, Part::fit), at::kLong))
+                       .index_select(1, at::tensor(columns, at::kLong))
+                       .to(at::kFloat);
   auto const shown = generator.values.shown(fit);
   EXPECT_LT(shown.mean(0).abs().max().item<double>(), 1e-4);
   EXPECT_NEAR(shown.square().mean().item<double>(), 1, 1e-4);
@@ -128,7 +155,9 @@ TEST(ScrditTask, GenesAreChosenOnTheFitPart) {
   Stage const stage(ranks, "scrdit_genes");
   auto const fit = stage.atlas->read(rows_of_part(*stage.atlas, Part::fit));
   EXPECT_EQ(scrdit_genes(*stage.atlas, 30), variable_genes(fit, {.count = 30}).genes);
-  EXPECT_NE(scrdit_genes(*stage.atlas, 30), variable_genes(stage.atlas->read(0, stage.atlas->cells()), {.count = 30}).genes) << "the test cannot tell the parts";
+  EXPECT_NE(scrdit_genes(*stage.atlas, 30),
+            variable_genes(stage.atlas->read(0, stage.atlas->cells()), {.count = 30}).genes)
+      << "the test cannot tell the parts";
   EXPECT_EQ(std::ssize(scrdit_genes(*stage.atlas, 90)), 90);
 }
 
@@ -140,7 +169,10 @@ TEST(ScrditTask, GenesOfLogValuesAreThoseOfLargestVariance) {
   std::vector<std::uint32_t> genes(cells.indices.begin(), cells.indices.end()), values;
   for (float const value : cells.values) values.push_back(std::bit_cast<std::uint32_t>(value));
   for (std::size_t row = 0; row < 50; ++row) nonzeros.push_back(cells.indptr[row + 1] - cells.indptr[row]);
-  AtlasRows rows{.names = {}, .source_rows = std::vector<std::int64_t>(50), .parts = std::vector<Part>(50, Part::fit), .columns = {{"cell_type", {"one"}, std::vector<std::int32_t>(50)}}};
+  AtlasRows rows{.names = {},
+                 .source_rows = std::vector<std::int64_t>(50),
+                 .parts = std::vector<Part>(50, Part::fit),
+                 .columns = {{"cell_type", {"one"}, std::vector<std::int32_t>(50)}}};
   AtlasGenes names;
   for (int gene = 0; gene < 40; ++gene) names.names.push_back(fmt::format("g{}", gene));
   AtlasWriter writer(alone, folder / "atlas.h5ad", {.cells = 50, .genes = 40, .whole = false}, {0, 50}, nonzeros);
@@ -156,10 +188,14 @@ TEST(ScrditTask, RefusesWhatCannotBeTrained) {
   auto const ranks = Communicator::world();
   Stage const stage(ranks, "scrdit_refuse");
   ShardPlan const plan(4, ranks.rank(), ranks.size());
-  auto const refused = [&](ExitCode code, ScrditTraining const& training) { return failure_of(code, [&] { ScrditTask(stage.session, *stage.atlas, training, plan); }); };
+  auto const refused = [&](ExitCode code, ScrditTraining const& training) {
+    return failure_of(code, [&] { ScrditTask(stage.session, *stage.atlas, training, plan); });
+  };
   EXPECT_NE(refused(ExitCode::usage, {.genes = 5}).find("fewer than the 10"), std::string::npos);
-  EXPECT_NE(refused(ExitCode::usage, {.label = "cell_type", .classes = {"t9"}}).find("'t9' (known are t0, t1, t2)"), std::string::npos);
-  EXPECT_NE(refused(ExitCode::usage, {.shape = ScrditTransformerShape{.patch = 0}}).find("diffusion.patch"), std::string::npos);
+  EXPECT_NE(refused(ExitCode::usage, {.label = "cell_type", .classes = {"t9"}}).find("'t9' (known are t0, t1, t2)"),
+            std::string::npos);
+  EXPECT_NE(refused(ExitCode::usage, {.shape = ScrditTransformerShape{.patch = 0}}).find("diffusion.patch"),
+            std::string::npos);
   refused(ExitCode::bad_input, {.label = "colour", .classes = {"red"}});
 }
 

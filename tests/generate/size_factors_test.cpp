@@ -116,11 +116,17 @@ TEST(SizeFactors, AreReadAsTheyWereWritten) {
   SizeFactors const factors{{{5.1, 0.2, 10}, {1.0 / 3, 0, 1}}, {7, 1.5, 11}};
   auto const text = json_of(factors).dump();
   EXPECT_EQ(json_of(size_factors_of(nlohmann::json::parse(text), 2, "config.json")).dump(), text);
-  auto const refused = [](std::string const& broken, std::int64_t classes = 1) { return failure_of(ExitCode::bad_input, [&] { size_factors_of(nlohmann::json::parse(broken), classes, "config.json"); }); };
+  auto const refused = [](std::string const& broken, std::int64_t classes = 1) {
+    return failure_of(ExitCode::bad_input,
+                      [&] { size_factors_of(nlohmann::json::parse(broken), classes, "config.json"); });
+  };
   EXPECT_NE(refused(text, 3).find("2 classes (it has 3)"), std::string::npos);
-  for (auto const* one : {"{}", "[]", "7", "null", R"({"classes": [[1, 1, 1]]})", R"({"all": [1, 1, 1]})", R"({"classes": [[1, 1]], "all": [1, 1, 1]})", R"({"classes": [["a", 1, 1]], "all": [1, 1, 1]})",
-                          R"({"classes": [[1, -1, 1]], "all": [1, 1, 1]})", R"({"classes": [[1, 1, 1]], "all": [1e3, 1, 1]})", R"({"classes": [[1, null, 1]], "all": [1, 1, 1]})",
-                          R"({"classes": [[1, 1e9, 1]], "all": [1, 1, 1]})", R"({"classes": {"a": 1}, "all": [1, 1, 1]})"})
+  for (auto const* one :
+       {"{}", "[]", "7", "null", R"({"classes": [[1, 1, 1]]})", R"({"all": [1, 1, 1]})",
+        R"({"classes": [[1, 1]], "all": [1, 1, 1]})", R"({"classes": [["a", 1, 1]], "all": [1, 1, 1]})",
+        R"({"classes": [[1, -1, 1]], "all": [1, 1, 1]})", R"({"classes": [[1, 1, 1]], "all": [1e3, 1, 1]})",
+        R"({"classes": [[1, null, 1]], "all": [1, 1, 1]})", R"({"classes": [[1, 1e9, 1]], "all": [1, 1, 1]})",
+        R"({"classes": {"a": 1}, "all": [1, 1, 1]})"})
     EXPECT_NE(refused(one).find("'config.json'"), std::string::npos) << one;
 }
 

@@ -60,7 +60,8 @@ TEST(CheckedRows, EveryTypeOfNumberGivesTheSame) {
 
 TEST(CheckedRows, LargeCountsStayExact) {
   CheckedRows rows;
-  check_rows(sparse<double>(NumberType::f64, {4294967295.0, 1, 0, 16777217, 4194305, 9}), identity, ValueKind::counts, "x", 0, rows);
+  check_rows(sparse<double>(NumberType::f64, {4294967295.0, 1, 0, 16777217, 4194305, 9}), identity, ValueKind::counts,
+             "x", 0, rows);
   EXPECT_EQ(rows.values, (std::vector<std::uint32_t>{1, 4294967295u, 9, 4194305, 16777217}));
 }
 
@@ -74,9 +75,12 @@ TEST(CheckedRows, NamesTheFirstFault) {
   for (auto const& [value, kind, problem] :
        {Case{-1, ValueKind::counts, "is negative"}, Case{1.5f, ValueKind::counts, "is not a whole count"},
         Case{0.25f, ValueKind::counts, "is not a whole count"}, Case{NAN, ValueKind::counts, "is not a finite number"},
-        Case{NAN, ValueKind::log, "is not a finite number"}, Case{std::numeric_limits<float>::infinity(), ValueKind::real, "is not a finite number"},
-        Case{31, ValueKind::log, "is too large for a log value"}, Case{-0.5f, ValueKind::log, "is negative"}, Case{5e9f, ValueKind::counts, "is too large for a count"}}) {
-    auto const fault = check_rows(sparse<float>(NumberType::f32, {5, 1, 3, 2, value, 9}), identity, kind, "x", 10, rows);
+        Case{NAN, ValueKind::log, "is not a finite number"},
+        Case{std::numeric_limits<float>::infinity(), ValueKind::real, "is not a finite number"},
+        Case{31, ValueKind::log, "is too large for a log value"}, Case{-0.5f, ValueKind::log, "is negative"},
+        Case{5e9f, ValueKind::counts, "is too large for a count"}}) {
+    auto const fault =
+        check_rows(sparse<float>(NumberType::f32, {5, 1, 3, 2, value, 9}), identity, kind, "x", 10, rows);
     EXPECT_TRUE(fault);
     if (!fault) continue;
     EXPECT_EQ(fault->row, 12);

@@ -1,14 +1,13 @@
 """Every broken file ends with its exit code and one line that says what is wrong, on all ranks, without a hang."""
+
 import os
 import re
 import shutil
 import sys
 
-import anndata as ad
 import h5py
 import numpy as np
 import scipy.sparse as sp
-
 from ingest_runs import Runs, arguments, counts, data
 
 LABEL = ("--ingest.label", "type")
@@ -31,6 +30,7 @@ def edited(runs, name, edit, storage="csr", **more):
 def put(path, row, value):
     def edit(f):
         f[path][row] = value
+
     return edit
 
 
@@ -42,6 +42,7 @@ def replace(path, values):
         f[path] = made
         for key, value in attributes.items():
             f[path].attrs[key] = value
+
     return edit
 
 
@@ -119,8 +120,10 @@ def cases(runs):
     yield "no genes left", 65, [good], (*LABEL, "--ingest.min_cells", "100000"), "no gene"
     yield "memory", 2, [good], (*LABEL, "--cells.memory_limit", "1MB"), "memory_limit"
     for storage in ("csr", "csc"):
+
         def broken(name, edit, **more):
             return [edited(runs, f"{storage}_{name}", edit, storage, **more)]
+
         yield f"{storage} NaN", 65, broken("nan", put("X/data", 100, np.nan)), LABEL, "row"
         yield f"{storage} infinite", 65, broken("inf", put("X/data", 100, np.inf)), LABEL, "finite"
         yield f"{storage} negative", 65, broken("negative", put("X/data", 400, -3)), LABEL, "-3"
@@ -131,21 +134,57 @@ def cases(runs):
         yield f"{storage} indptr from 1", 65, broken("first", put("X/indptr", 0, 1)), LABEL, "indptr"
         yield f"{storage} indptr too far", 65, broken("far", put("X/indptr", 20, 10**9)), LABEL, "indptr"
         yield f"{storage} indptr ends late", 65, broken("late", put("X/indptr", -1, 10**9)), LABEL, "indptr"
-        yield f"{storage} indptr short", 65, broken("short", replace("X/indptr", lambda f: f["X/indptr"][:-2])), LABEL, "indptr"
+        yield (
+            f"{storage} indptr short",
+            65,
+            broken("short", replace("X/indptr", lambda f: f["X/indptr"][:-2])),
+            LABEL,
+            "indptr",
+        )
         yield f"{storage} data short", 65, broken("data", replace("X/data", lambda f: f["X/data"][:-2])), LABEL, "data"
-        yield f"{storage} float indices", 65, broken("float", replace("X/indices", lambda f: f["X/indices"][:].astype(float))), LABEL, "indices"
+        yield (
+            f"{storage} float indices",
+            65,
+            broken("float", replace("X/indices", lambda f: f["X/indices"][:].astype(float))),
+            LABEL,
+            "indices",
+        )
     yield "dense NaN", 65, [edited(runs, "dense_nan", put("X", (50, 3), np.nan), "dense")], LABEL, "row 50"
-    yield "shape disagrees", 65, [edited(runs, "shape", lambda f: f["X"].attrs.__setitem__("shape", np.array([90, 41])))], LABEL, "shape"
+    yield (
+        "shape disagrees",
+        65,
+        [edited(runs, "shape", lambda f: f["X"].attrs.__setitem__("shape", np.array([90, 41])))],
+        LABEL,
+        "shape",
+    )
     yield "absurd shape", 65, [edited(runs, "absurd_shape", absurd_shape)], LABEL, "shape"
     yield "absurd data", 65, [edited(runs, "absurd_data", absurd_data)], LABEL, "data"
     yield "damaged chunk", 65, [damaged(runs)], LABEL, "data"
     yield "text data", 65, [edited(runs, "text_data", replace("X/data", np.array([b"x"] * 5)))], LABEL, "data"
     yield "external link", 65, [edited(runs, "external", external_link)], LABEL, "link"
     yield "soft link", 65, [edited(runs, "soft", soft_link)], LABEL, "link"
-    yield "references as codes", 65, [edited(runs, "reference", replace("obs/type/codes", lambda f: np.array([f["X"].ref] * 90, dtype=h5py.ref_dtype)))], LABEL, "codes"
+    yield (
+        "references as codes",
+        65,
+        [
+            edited(
+                runs,
+                "reference",
+                replace("obs/type/codes", lambda f: np.array([f["X"].ref] * 90, dtype=h5py.ref_dtype)),
+            )
+        ],
+        LABEL,
+        "codes",
+    )
     yield "code too large", 65, [edited(runs, "code", put("obs/type/codes", 7, 99))], LABEL, "99"
     yield "code below -1", 65, [edited(runs, "code_below", put("obs/type/codes", 7, -2))], LABEL, "-2"
-    yield "codes short", 65, [edited(runs, "codes_short", replace("obs/type/codes", lambda f: f["obs/type/codes"][:-1]))], LABEL, "codes"
+    yield (
+        "codes short",
+        65,
+        [edited(runs, "codes_short", replace("obs/type/codes", lambda f: f["obs/type/codes"][:-1]))],
+        LABEL,
+        "codes",
+    )
     yield "long gene name", 65, [edited(runs, "long_name", long_name)], LABEL, "var"
     yield "no obs", 65, [edited(runs, "no_obs", lambda f: f.__delitem__("obs"))], LABEL, "obs"
     yield "no var", 65, [edited(runs, "no_var", lambda f: f.__delitem__("var"))], LABEL, "var"
@@ -179,7 +218,10 @@ def main():
             if not problem and os.path.exists(atlas):
                 problem = "an atlas was left"
             failed += bool(problem)
-            print(f"{'FAILED ' if problem else 'ok     '} {name} on {ranks} ranks {problem or [x for x in done.stderr.splitlines() if 'error:' in x][0]}", flush=True)
+            print(
+                f"{'FAILED ' if problem else 'ok     '} {name} on {ranks} ranks {problem or [x for x in done.stderr.splitlines() if 'error:' in x][0]}",
+                flush=True,
+            )
     shutil.rmtree(runs.folder, ignore_errors=True)
     sys.exit(1 if failed else 0)
 

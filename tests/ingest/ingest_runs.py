@@ -1,4 +1,5 @@
 """Runs retort-ingest as a user does, and says what the atlas should hold; shared by the ingest tests."""
+
 import argparse
 import hashlib
 import os
@@ -44,11 +45,22 @@ class Runs:
         """Returns the finished process, with the `peak` bytes of its largest rank, and the path of the atlas."""
         self.count += 1
         folder = folder or self.path(f"run{self.count}")
-        command = [self.given.mpirun, "-n", str(ranks), "--oversubscribe", self.given.program, "--run.folder", folder, *more]
+        command = [
+            self.given.mpirun,
+            "-n",
+            str(ranks),
+            "--oversubscribe",
+            self.given.program,
+            "--run.folder",
+            folder,
+            *more,
+        ]
         if inputs:
             command += ["--ingest.input", ",".join(inputs)]
         peak = self.path("peak")
-        done = subprocess.run([sys.executable, "-S", "-c", WATCHED, peak, *command], capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", WATCHED, peak, *command], capture_output=True, text=True, timeout=200
+        )
         with open(peak) as file:
             done.peak = int(file.read())
         return done, os.path.join(folder, "atlas.h5ad")
@@ -64,9 +76,9 @@ def counts(cells, genes, seed=0, density=0.15, largest=200):
     """A CSR matrix of whole counts, with poor cells and rare genes for the filters to drop."""
     random = np.random.default_rng(seed)
     x = random.integers(1, largest, (cells, genes)) * (random.random((cells, genes)) < density)
-    x[:: max(7, cells // 6)] = 0                  # cells without counts
-    x[1 :: max(9, cells // 5), 1:] = 0            # cells with few
-    x[:, genes // 2 : genes // 2 + 3] = 0         # genes seen nowhere, once, twice
+    x[:: max(7, cells // 6)] = 0  # cells without counts
+    x[1 :: max(9, cells // 5), 1:] = 0  # cells with few
+    x[:, genes // 2 : genes // 2 + 3] = 0  # genes seen nowhere, once, twice
     x[2, genes // 2 + 1] = 5
     x[2:4, genes // 2 + 2] = 5
     return sp.csr_matrix(x.astype(np.float32))

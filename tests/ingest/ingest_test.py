@@ -1,4 +1,5 @@
 """retort-ingest against anndata and scanpy: files of every storage, value by value."""
+
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import scipy.sparse as sp
-
 from ingest_runs import arguments, counts, data, digest, filtered, main, same
 
 LABEL = ("--ingest.label", "type")
@@ -118,7 +118,11 @@ def several_files(runs, ranks):
         out.write("\n".join(names) + "\n")
     atlas, _ = runs.atlas(ranks, files, *LABEL, "--ingest.vocabulary", vocabulary)
     outer = ad.concat(parts, join="outer", fill_value=0, index_unique="-")
-    outer = ad.concat([outer, ad.AnnData(sp.csr_matrix((outer.n_obs, 1)), obs=outer.obs[[]], var=pd.DataFrame(index=["absent"]))], axis=1, merge="first")
+    outer = ad.concat(
+        [outer, ad.AnnData(sp.csr_matrix((outer.n_obs, 1)), obs=outer.obs[[]], var=pd.DataFrame(index=["absent"]))],
+        axis=1,
+        merge="first",
+    )
     same(atlas, filtered(outer[:, names].copy(), min_cells=0))
 
 
@@ -265,7 +269,9 @@ def plans_and_reruns(runs, ranks):
     file, folder = runs.path(f"plan{ranks}.h5ad"), runs.path(f"plan_run{ranks}")
     adata.write_h5ad(file)
     done, atlas = runs.run(ranks, [file], *LABEL, "--dry-run", folder=folder)
-    assert done.returncode == 0 and "70 cells x 30 genes" in done.stdout and "memory" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "70 cells x 30 genes" in done.stdout and "memory" in done.stdout, (
+        done.stdout + done.stderr
+    )
     assert not os.path.exists(folder), "a plan writes nothing"
     done, atlas = runs.run(ranks, [file], *LABEL, folder=folder)
     with open(os.path.join(folder, "ingest", "summary.json")) as f:
@@ -280,5 +286,20 @@ def plans_and_reruns(runs, ranks):
 
 
 if __name__ == "__main__":
-    main([small_memory, plans_and_reruns, storages, parts_and_types, layers_and_raw, several_files, duplicate_symbols, encodings, more_ranks_than_cells,
-          scanpys_own_file, kidney, same_bytes], arguments())
+    main(
+        [
+            small_memory,
+            plans_and_reruns,
+            storages,
+            parts_and_types,
+            layers_and_raw,
+            several_files,
+            duplicate_symbols,
+            encodings,
+            more_ranks_than_cells,
+            scanpys_own_file,
+            kidney,
+            same_bytes,
+        ],
+        arguments(),
+    )

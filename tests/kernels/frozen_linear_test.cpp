@@ -13,13 +13,15 @@ TEST(FrozenLinear, EqualsLinearAndItsGradient) {
     for (std::int64_t in : {1, 17, 128}) {
       for (std::int64_t out : {1, 15, 64, 65, 130}) {
         at::Tensor const weight = at::randn({out, in}), bias = at::randn({out}), upstream = at::randn({rows, out});
-        at::Tensor const x = at::randn({rows, in}).requires_grad_(true), y = x.detach().to(at::kDouble).requires_grad_(true);
+        at::Tensor const x = at::randn({rows, in}).requires_grad_(true),
+                         y = x.detach().to(at::kDouble).requires_grad_(true);
         FrozenLinear const layer(weight.t(), bias);
         at::Tensor const ours = layer(x), theirs = at::linear(y, weight.to(at::kDouble), bias.to(at::kDouble));
         (ours * upstream).sum().backward();
         (theirs * upstream).sum().backward();
         EXPECT_TRUE(at::allclose(ours.to(at::kDouble), theirs, 1e-5, 1e-4)) << rows << " x " << in << " x " << out;
-        EXPECT_TRUE(at::allclose(x.grad().to(at::kDouble), y.grad(), 1e-5, 1e-4)) << rows << " x " << in << " x " << out;
+        EXPECT_TRUE(at::allclose(x.grad().to(at::kDouble), y.grad(), 1e-5, 1e-4))
+            << rows << " x " << in << " x " << out;
       }
     }
   }

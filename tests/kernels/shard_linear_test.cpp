@@ -11,7 +11,8 @@ struct Layer {
   Layer(std::int64_t in, std::int64_t out) : weight(at::randn({out, in})), bias(at::randn({out})) {
     for (auto* parameter : {&weight, &bias}) {
       parameter->requires_grad_(true);
-      parameter->mutable_grad() = at::full(parameter->sizes(), std::numeric_limits<float>::quiet_NaN());  // written over, never added to
+      parameter->mutable_grad() =
+          at::full(parameter->sizes(), std::numeric_limits<float>::quiet_NaN());  // written over, never added to
     }
   }
 };
@@ -27,7 +28,9 @@ Gradients pass(Layer const& layer, at::Tensor const& rows, at::Tensor const& ups
   return {result.detach(), input.grad().clone(), layer.weight.grad().clone(), layer.bias.grad().clone()};
 }
 
-double distance(at::Tensor const& a, at::Tensor const& b) { return ((a - b).abs().max() / b.abs().max()).item<double>(); }
+double distance(at::Tensor const& a, at::Tensor const& b) {
+  return ((a - b).abs().max() / b.abs().max()).item<double>();
+}
 
 struct Shape {
   std::int64_t rows, in, out, shards;
@@ -35,12 +38,16 @@ struct Shape {
 
 TEST(ShardLinear, IsLinearByAutogradAtOddSizes) {
   at::manual_seed(1);
-  for (auto const& [n, in, out, shards] : {Shape{1, 1, 1, 1}, Shape{6, 5, 3, 2}, Shape{8, 64, 64, 8}, Shape{7, 63, 65, 1}, Shape{28, 130, 49, 4}, Shape{12, 1030, 97, 2}, Shape{20, 77, 1100, 4}, Shape{60, 77, 101, 4}, Shape{121, 130, 200, 1}, Shape{256, 64, 96, 8}}) {
+  for (auto const& [n, in, out, shards] :
+       {Shape{1, 1, 1, 1}, Shape{6, 5, 3, 2}, Shape{8, 64, 64, 8}, Shape{7, 63, 65, 1}, Shape{28, 130, 49, 4},
+        Shape{12, 1030, 97, 2}, Shape{20, 77, 1100, 4}, Shape{60, 77, 101, 4}, Shape{121, 130, 200, 1},
+        Shape{256, 64, 96, 8}}) {
     Layer layer(in, out);
     at::Tensor const rows = at::randn({n, in}), upstream = at::randn({n, out});
     auto const own = pass(layer, rows, upstream, shards);
 
-    at::Tensor const input = rows.to(at::kDouble).requires_grad_(true), weight = layer.weight.detach().to(at::kDouble).requires_grad_(true),
+    at::Tensor const input = rows.to(at::kDouble).requires_grad_(true),
+                     weight = layer.weight.detach().to(at::kDouble).requires_grad_(true),
                      bias = layer.bias.detach().to(at::kDouble).requires_grad_(true);
     at::Tensor const result = at::linear(input, weight, bias);
     result.backward(upstream.to(at::kDouble));
@@ -78,7 +85,8 @@ TEST(ShardLinear, CutsOfTheShardsGiveTheSameBits) {
   for (std::int64_t blocks = 2; blocks <= shards; blocks *= 2) {
     std::vector<at::Tensor> weights, biases;
     for (std::int64_t b = 0; b < blocks; ++b) {
-      auto const part = pass(layer, rows.narrow(0, b * n / blocks, n / blocks), upstream.narrow(0, b * n / blocks, n / blocks), shards / blocks);
+      auto const part = pass(layer, rows.narrow(0, b * n / blocks, n / blocks),
+                             upstream.narrow(0, b * n / blocks, n / blocks), shards / blocks);
       weights.push_back(part.weight);
       biases.push_back(part.bias);
     }

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "../small_cells.hpp"
 #include "retort/cells/csr_rows.hpp"
 #include "retort/run/error.hpp"
-#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;
@@ -22,9 +22,11 @@ TEST_P(SparseLinearWidths, AgreesWithDenseAutograd) {
   auto const result = sparse_linear(cells, weight, bias);
   auto const gradients = torch::autograd::grad({result}, {weight, bias}, {upstream});
 
-  auto const dense_weight = weight.detach().to(at::kDouble).requires_grad_(), dense_bias = bias.detach().to(at::kDouble).requires_grad_();
+  auto const dense_weight = weight.detach().to(at::kDouble).requires_grad_(),
+             dense_bias = bias.detach().to(at::kDouble).requires_grad_();
   auto const expected = torch::mm(dense(cells).to(at::kDouble), dense_weight) + dense_bias;
-  auto const expected_gradients = torch::autograd::grad({expected}, {dense_weight, dense_bias}, {upstream.to(at::kDouble)});
+  auto const expected_gradients =
+      torch::autograd::grad({expected}, {dense_weight, dense_bias}, {upstream.to(at::kDouble)});
   EXPECT_LT(largest_difference(result, expected), 1e-4);
   EXPECT_LT(largest_difference(gradients[0], expected_gradients[0]), 1e-4);
   EXPECT_LT(largest_difference(gradients[1], expected_gradients[1]), 1e-4);
@@ -51,7 +53,9 @@ TEST(SparseLinear, FollowsFiniteDifferences) {
   auto const gradient = torch::autograd::grad({sparse_linear(cells, weight, bias)}, {weight}, {upstream})[0];
   auto const direction = torch::randn({40, 17});
   torch::NoGradGuard no_grad;
-  auto const value = [&](double step) { return (sparse_linear(cells, weight + step * direction, bias) * upstream).to(at::kDouble).sum().item<double>(); };
+  auto const value = [&](double step) {
+    return (sparse_linear(cells, weight + step * direction, bias) * upstream).to(at::kDouble).sum().item<double>();
+  };
   double const slope = (value(0.5) - value(-0.5));  // the product is linear, so any step serves
   EXPECT_NEAR(slope, (gradient * direction).to(at::kDouble).sum().item<double>(), 1e-3 * std::abs(slope) + 1e-3);
 }
@@ -88,7 +92,8 @@ TEST(SparseLinear, HalfWeightsAreThoseOfBfloat16) {
     auto rounded_cells = cells;
     for (float& value : rounded_cells.values) value = static_cast<float>(c10::BFloat16(value));
     auto const expected = torch::empty({37, out}), result = torch::empty({37, out});
-    sparse_product(rounded_cells, {5, 42}, rounded.data_ptr<float>(), bias.data_ptr<float>(), out, expected.data_ptr<float>());
+    sparse_product(rounded_cells, {5, 42}, rounded.data_ptr<float>(), bias.data_ptr<float>(), out,
+                   expected.data_ptr<float>());
     half.product(cells, {5, 42}, bias.data_ptr<float>(), result.data_ptr<float>());
     EXPECT_TRUE(torch::allclose(result, expected, 1e-6, 1e-5)) << (result - expected).abs().max();
   }

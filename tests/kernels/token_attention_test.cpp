@@ -1,4 +1,5 @@
-// Attention of shared queries to ragged tokens against the softmax written out by autograd in double precision; the vector exponential and logarithm.
+// Attention of shared queries to ragged tokens against the softmax written out by autograd in double precision; the
+// vector exponential and logarithm.
 #include "retort/kernels/token_attention.hpp"
 
 #include <gtest/gtest.h>
@@ -20,9 +21,12 @@ std::shared_ptr<CellTokens> some_tokens(std::int64_t cells, std::int64_t most = 
   Random random(3, purpose::simulate);
   auto tokens = std::make_shared<CellTokens>();
   for (std::int64_t c = 0; c < cells; ++c) {
-    for (std::int64_t i = 0, n = c == 0 ? 1 : 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(most))); i < n; ++i) {
+    for (std::int64_t i = 0,
+                      n = c == 0 ? 1 : 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(most)));
+         i < n; ++i) {
       tokens->rows.push_back(static_cast<std::int32_t>(random.below(rows)));
-      tokens->logit_offsets.push_back(static_cast<float>(i % 5 ? 0 : std::log(1 + static_cast<double>(random.below(900)))));
+      tokens->logit_offsets.push_back(
+          static_cast<float>(i % 5 ? 0 : std::log(1 + static_cast<double>(random.below(900)))));
     }
     tokens->indptr.push_back(std::ssize(tokens->rows));
   }
@@ -32,12 +36,14 @@ std::shared_ptr<CellTokens> some_tokens(std::int64_t cells, std::int64_t most = 
 // What is given, as token_attention takes it; the last four may be none.
 using Inputs = std::vector<at::Tensor>;
 
-Inputs some_inputs(CellTokens const& tokens, std::int64_t heads, std::int64_t queries, std::int64_t width, bool scales, bool slopes, double spread = 1) {
+Inputs some_inputs(CellTokens const& tokens, std::int64_t heads, std::int64_t queries, std::int64_t width, bool scales,
+                   bool slopes, double spread = 1) {
   at::manual_seed(6);
   auto const count = std::ssize(tokens.rows);
   Inputs inputs{spread * at::randn({rows, heads, queries}), at::randn({rows, heads, width}), {}, {}, {}, {}};
   if (scales) inputs[2] = at::rand({count}) + 0.1;
-  if (slopes) inputs[3] = at::randn({count}), inputs[4] = at::randn({heads, queries}), inputs[5] = at::randn({heads, width});
+  if (slopes)
+    inputs[3] = at::randn({count}), inputs[4] = at::randn({heads, queries}), inputs[5] = at::randn({heads, width});
   return inputs;
 }
 
@@ -45,20 +51,24 @@ Inputs some_inputs(CellTokens const& tokens, std::int64_t heads, std::int64_t qu
 at::Tensor formula(CellTokens const& tokens, Inputs const& in) {
   auto const index = at::tensor(tokens.rows, at::kInt).to(at::kLong);
   auto const wide = [](at::Tensor const& x) { return x.view({-1, 1, 1}); };
-  auto logits = in[0].index_select(0, index), values = in[1].index_select(0, index);  // [tokens, heads, queries or width]
+  auto logits = in[0].index_select(0, index),
+       values = in[1].index_select(0, index);  // [tokens, heads, queries or width]
   if (in[2].defined()) logits = wide(in[2]) * logits, values = wide(in[2]) * values;
   if (in[3].defined()) logits = logits + wide(in[3]) * in[4], values = values + wide(in[3]) * in[5];
   logits = logits + wide(at::tensor(tokens.logit_offsets, at::kFloat)).to(logits.dtype());
   std::vector<at::Tensor> cells;
   for (std::size_t c = 0; c + 1 < tokens.indptr.size(); ++c) {
     auto const begin = tokens.indptr[c], count = tokens.indptr[c + 1] - begin;
-    cells.push_back(at::einsum("thq,thw->qhw", {logits.narrow(0, begin, count).softmax(0), values.narrow(0, begin, count)}).flatten(1));
+    cells.push_back(
+        at::einsum("thq,thw->qhw", {logits.narrow(0, begin, count).softmax(0), values.narrow(0, begin, count)})
+            .flatten(1));
   }
   return at::stack(cells);  // [cells, queries, heads * width]
 }
 
 // The result and the gradients of the inputs that there are.
-std::vector<at::Tensor> differentiated(Inputs inputs, at::ScalarType type, std::function<at::Tensor(Inputs const&)> const& attention) {
+std::vector<at::Tensor> differentiated(Inputs inputs, at::ScalarType type,
+                                       std::function<at::Tensor(Inputs const&)> const& attention) {
   std::vector<at::Tensor> given;
   for (auto& input : inputs)
     if (input.defined()) given.push_back(input = input.detach().to(type).clone().requires_grad_());
@@ -70,12 +80,15 @@ std::vector<at::Tensor> differentiated(Inputs inputs, at::ScalarType type, std::
 }
 
 void expect_agreement(std::shared_ptr<CellTokens const> const& tokens, Inputs const& inputs, double tolerance) {
-  auto const found = differentiated(inputs, at::kFloat, [&](Inputs const& in) { return token_attention(tokens, in[0], in[1], in[2], in[3], in[4], in[5]); });
+  auto const found = differentiated(inputs, at::kFloat, [&](Inputs const& in) {
+    return token_attention(tokens, in[0], in[1], in[2], in[3], in[4], in[5]);
+  });
   auto const wanted = differentiated(inputs, at::kDouble, [&](Inputs const& in) { return formula(*tokens, in); });
   ASSERT_EQ(found.size(), wanted.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
     ASSERT_EQ(found[i].sizes(), wanted[i].sizes());
-    EXPECT_LT(testing_cells::largest_difference(found[i], wanted[i]), tolerance * wanted[i].abs().max().item<double>()) << "result or gradient " << i;
+    EXPECT_LT(testing_cells::largest_difference(found[i], wanted[i]), tolerance * wanted[i].abs().max().item<double>())
+        << "result or gradient " << i;
   }
 }
 
@@ -104,7 +117,9 @@ TEST(TokenAttention, ATokenThatStandsForMany) {
     tokens->indptr.push_back(std::ssize(tokens->rows));
   }
   auto const in = some_inputs(five, 4, 6, 8, false, false);
-  EXPECT_LT(testing_cells::largest_difference(token_attention(std::make_shared<CellTokens>(five), in[0], in[1]), token_attention(std::make_shared<CellTokens>(one), in[0], in[1])), 1e-6);
+  EXPECT_LT(testing_cells::largest_difference(token_attention(std::make_shared<CellTokens>(five), in[0], in[1]),
+                                              token_attention(std::make_shared<CellTokens>(one), in[0], in[1])),
+            1e-6);
 }
 
 TEST(TokenAttention, ACellDependsOnItselfAlone) {
@@ -112,12 +127,15 @@ TEST(TokenAttention, ACellDependsOnItselfAlone) {
   auto const in = some_inputs(*tokens, 4, 6, 8, true, true);
   auto const all = token_attention(tokens, in[0], in[1], in[2], in[3], in[4], in[5]);
   for (std::int64_t c = 0; c < 5; ++c) {
-    auto const begin = tokens->indptr[static_cast<std::size_t>(c)], end = tokens->indptr[static_cast<std::size_t>(c) + 1];
+    auto const begin = tokens->indptr[static_cast<std::size_t>(c)],
+               end = tokens->indptr[static_cast<std::size_t>(c) + 1];
     auto const alone = std::make_shared<CellTokens>();
     alone->indptr.push_back(end - begin);
     alone->rows.assign(tokens->rows.begin() + begin, tokens->rows.begin() + end);
     alone->logit_offsets.assign(tokens->logit_offsets.begin() + begin, tokens->logit_offsets.begin() + end);
-    EXPECT_TRUE(at::equal(token_attention(alone, in[0], in[1], in[2].narrow(0, begin, end - begin), in[3].narrow(0, begin, end - begin), in[4], in[5])[0], all[c]));
+    EXPECT_TRUE(at::equal(token_attention(alone, in[0], in[1], in[2].narrow(0, begin, end - begin),
+                                          in[3].narrow(0, begin, end - begin), in[4], in[5])[0],
+                          all[c]));
   }
 }
 
@@ -146,12 +164,20 @@ double worst_units(std::vector<float> const& inputs, Approximate const& approxim
 TEST(VectorMath, IsExactToAFewUnits) {
   std::vector<float> exponents, positives;
   Random random(1, purpose::simulate);
-  for (int i = 0; i < 400'000; ++i) exponents.push_back(static_cast<float>(-87 + 175 * random.uniform())), positives.push_back(static_cast<float>(std::exp(-87 + 175 * random.uniform())));
-  for (int i = 0; i < 400'000; ++i) exponents.push_back(static_cast<float>(1e-3 * random.normal())), positives.push_back(static_cast<float>(1 + 0.4 * (random.uniform() - 0.5)));
+  for (int i = 0; i < 400'000; ++i)
+    exponents.push_back(static_cast<float>(-87 + 175 * random.uniform())),
+        positives.push_back(static_cast<float>(std::exp(-87 + 175 * random.uniform())));
+  for (int i = 0; i < 400'000; ++i)
+    exponents.push_back(static_cast<float>(1e-3 * random.normal())),
+        positives.push_back(static_cast<float>(1 + 0.4 * (random.uniform() - 0.5)));
   for (float const edge : {0.0F, -0.0F, 1.0F, -87.0F, 88.0F, 0.34657359F, -0.34657359F}) exponents.push_back(edge);
   for (float const edge : {1.0F, 0.70710678F, 1.41421356F, 2.0F, 1.17549435e-38F, 3e38F}) positives.push_back(edge);
-  EXPECT_LT(worst_units(exponents, [](float x) { return vector_exp(x); }, [](double x) { return std::exp(x); }), 2);
-  EXPECT_LT(worst_units(positives, [](float x) { return vector_log(x); }, [](double x) { return std::log(x); }), 2);
+  EXPECT_LT(worst_units(
+                exponents, [](float x) { return vector_exp(x); }, [](double x) { return std::exp(x); }),
+            2);
+  EXPECT_LT(worst_units(
+                positives, [](float x) { return vector_log(x); }, [](double x) { return std::log(x); }),
+            2);
   EXPECT_EQ(vector_exp(0), 1);
   EXPECT_EQ(vector_log(1), 0);
   // Beyond its range.

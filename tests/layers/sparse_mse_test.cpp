@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "../small_cells.hpp"
 #include "retort/kernels/accumulating_linear.hpp"
 #include "retort/run/error.hpp"
-#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;
@@ -33,7 +33,8 @@ TEST(SparseMse, FollowsFiniteDifferences) {
   torch::NoGradGuard no_grad;
   auto const direction = torch::randn({4, 30});
   auto const value = [&](double step) { return sparse_mse(reconstruction + step * direction, cells).item<double>(); };
-  EXPECT_NEAR(value(0.25) - value(-0.25), 0.5 * (gradient * direction).sum().item<double>(), 2e-6);  // quadratic: central differences are exact
+  EXPECT_NEAR(value(0.25) - value(-0.25), 0.5 * (gradient * direction).sum().item<double>(),
+              2e-6);  // quadratic: central differences are exact
 }
 
 TEST(SparseMse, IsZeroAtTheTarget) {
@@ -49,7 +50,8 @@ TEST(SparseMse, RefusesOtherShapes) {
 
 TEST(AccumulatingLinear, IsLinearWithItsGradientAdded) {
   for (std::int64_t out : {3, 1000, 2100}) {  // 2100 x 300 floats are three pieces
-    auto const input = torch::randn({33, 300}).requires_grad_(), weight = torch::randn({out, 300}).requires_grad_(), bias = torch::randn({out}).requires_grad_();
+    auto const input = torch::randn({33, 300}).requires_grad_(), weight = torch::randn({out, 300}).requires_grad_(),
+               bias = torch::randn({out}).requires_grad_();
     auto const upstream = torch::randn({33, out});
     auto const expected = torch::autograd::grad({at::linear(input, weight, bias)}, {input, weight, bias}, {upstream});
     auto const into = torch::ones({out, 300});
@@ -63,7 +65,8 @@ TEST(AccumulatingLinear, IsLinearWithItsGradientAdded) {
 }
 
 TEST(AccumulatingLinear, AddsASumThatWasFormedFirst) {
-  auto const input = torch::randn({64, 512}), weight = torch::randn({700, 512}).requires_grad_(), bias = torch::zeros({700});
+  auto const input = torch::randn({64, 512}), weight = torch::randn({700, 512}).requires_grad_(),
+             bias = torch::zeros({700});
   auto const upstream = torch::randn({64, 700});
   auto const alone = torch::zeros({700, 512}), before = torch::randn({700, 512});
   accumulating_linear(input, weight, bias, alone).backward(upstream);

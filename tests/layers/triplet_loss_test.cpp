@@ -20,7 +20,13 @@ at::Tensor unit_points(std::uint64_t seed) {
   return torch::nn::functional::normalize(torch::randn({static_cast<std::int64_t>(labels.size()), 19}));
 }
 
-double squared(at::Tensor const& z, std::size_t a, std::size_t b) { return (z[static_cast<std::int64_t>(a)] - z[static_cast<std::int64_t>(b)]).to(at::kDouble).square().sum().item<double>(); }
+double squared(at::Tensor const& z, std::size_t a, std::size_t b) {
+  return (z[static_cast<std::int64_t>(a)] - z[static_cast<std::int64_t>(b)])
+      .to(at::kDouble)
+      .square()
+      .sum()
+      .item<double>();
+}
 
 at::Tensor loss_of(at::Tensor const& z, std::size_t a, std::size_t p, std::size_t n) {
   auto const row = [&](std::size_t i) { return z[static_cast<std::int64_t>(i)]; };
@@ -30,7 +36,8 @@ at::Tensor loss_of(at::Tensor const& z, std::size_t a, std::size_t p, std::size_
 void expect_same(at::Tensor const& z, TripletLoss const& got, at::Tensor const& expected, std::int64_t triplets) {
   EXPECT_EQ(got.triplets, triplets);
   EXPECT_NEAR(got.loss.item<double>(), expected.item<double>(), 1e-6);
-  auto const gradient = torch::autograd::grad({got.loss}, {z})[0], expected_gradient = torch::autograd::grad({expected}, {z})[0];
+  auto const gradient = torch::autograd::grad({got.loss}, {z})[0],
+             expected_gradient = torch::autograd::grad({expected}, {z})[0];
   EXPECT_GT(expected_gradient.abs().max().item<double>(), 1e-3);
   EXPECT_LT((gradient - expected_gradient).abs().max().item<double>(), 1e-6);
 }
@@ -49,7 +56,8 @@ TEST(TripletLoss, BatchHardIsTheBruteForce) {
     if (far && near) losses.push_back(loss_of(z, a, *far, *near));
   }
   EXPECT_EQ(losses.size(), 10u);  // the lone cell of label 3 has no positive
-  expect_same(z, triplet_loss(z, labels, Mining::batch_hard, margin, Random(1, purpose::triplet)), torch::stack(losses).mean(), 10);
+  expect_same(z, triplet_loss(z, labels, Mining::batch_hard, margin, Random(1, purpose::triplet)),
+              torch::stack(losses).mean(), 10);
 }
 
 TEST(TripletLoss, AllIsTheBruteForce) {
@@ -64,7 +72,8 @@ TEST(TripletLoss, AllIsTheBruteForce) {
       }
     }
   }
-  expect_same(z, triplet_loss(z, labels, Mining::all, margin, Random(1, purpose::triplet)), torch::stack(losses).mean(), static_cast<std::int64_t>(losses.size()));
+  expect_same(z, triplet_loss(z, labels, Mining::all, margin, Random(1, purpose::triplet)), torch::stack(losses).mean(),
+              static_cast<std::int64_t>(losses.size()));
 }
 
 TEST(TripletLoss, SemiHardDrawsAllowedNegativesAlike) {
@@ -94,14 +103,17 @@ TEST(TripletLoss, SemiHardDrawsAllowedNegativesAlike) {
   std::set<float> values;
   constexpr int draws = 2000;
   for (int i = 0; i < draws; ++i) {
-    auto const got = triplet_loss(z, labels, Mining::semi_hard, margin, Random(7, purpose::triplet, static_cast<std::uint64_t>(i)));
+    auto const got =
+        triplet_loss(z, labels, Mining::semi_hard, margin, Random(7, purpose::triplet, static_cast<std::uint64_t>(i)));
     EXPECT_EQ(got.triplets, pairs);
     mean += got.loss.item<double>() / draws;
     values.insert(got.loss.item<float>());
   }
   EXPECT_NEAR(mean, mean_of_candidates, 0.02 * mean_of_candidates);
   EXPECT_GT(values.size(), 3u);
-  auto const again = [&] { return triplet_loss(z, labels, Mining::semi_hard, margin, Random(7, purpose::triplet, 5)).loss.item<float>(); };
+  auto const again = [&] {
+    return triplet_loss(z, labels, Mining::semi_hard, margin, Random(7, purpose::triplet, 5)).loss.item<float>();
+  };
   EXPECT_EQ(again(), again());
 }
 
@@ -113,14 +125,18 @@ TEST(TripletLoss, FollowsFiniteDifferences) {
     torch::NoGradGuard no_grad;
     auto const direction = gradient / gradient.norm();
     constexpr double step = 2e-3;
-    auto const value = [&](double s) { return triplet_loss(z + s * direction, labels, mining, margin, draw).loss.item<double>(); };
-    EXPECT_NEAR((value(step) - value(-step)) / (2 * step), gradient.norm().item<double>(), 0.02 * gradient.norm().item<double>());
+    auto const value = [&](double s) {
+      return triplet_loss(z + s * direction, labels, mining, margin, draw).loss.item<double>();
+    };
+    EXPECT_NEAR((value(step) - value(-step)) / (2 * step), gradient.norm().item<double>(),
+                0.02 * gradient.norm().item<double>());
   }
 }
 
 TEST(TripletLoss, OneLabelOrNoPairGivesZero) {
   auto const z = torch::nn::functional::normalize(torch::randn({4, 8})).requires_grad_();
-  for (std::vector<std::int32_t> const& same : {std::vector<std::int32_t>{1, 1, 1, 1}, std::vector<std::int32_t>{0, 1, 2, 3}}) {
+  for (std::vector<std::int32_t> const& same :
+       {std::vector<std::int32_t>{1, 1, 1, 1}, std::vector<std::int32_t>{0, 1, 2, 3}}) {
     auto const got = triplet_loss(z, same, Mining::batch_hard, margin, Random(1, purpose::triplet));
     EXPECT_EQ(got.triplets, 0);
     EXPECT_EQ(got.loss.item<double>(), 0);
@@ -130,7 +146,8 @@ TEST(TripletLoss, OneLabelOrNoPairGivesZero) {
 
 TEST(TripletLoss, EqualPointsGiveNoNaN) {
   auto const z = torch::ones({4, 8}).requires_grad_();
-  auto const got = triplet_loss(z, std::vector<std::int32_t>{0, 0, 1, 1}, Mining::batch_hard, margin, Random(1, purpose::triplet));
+  auto const got =
+      triplet_loss(z, std::vector<std::int32_t>{0, 0, 1, 1}, Mining::batch_hard, margin, Random(1, purpose::triplet));
   EXPECT_NEAR(got.loss.item<double>(), margin, 1e-6);
   EXPECT_TRUE(torch::isfinite(torch::autograd::grad({got.loss}, {z})[0]).all().item<bool>());
 }

@@ -21,7 +21,9 @@ inline CsrBlock some_cells(std::int64_t cells, std::uint64_t key = 1) {
   block.genes = genes;
   for (std::int64_t c = 0; c < cells; ++c) {
     for (std::int64_t g = 0; g < genes; ++g)
-      if (c + 1 == cells ? g == 3 : random.uniform() < 0.3 || g == c) block.indices.push_back(static_cast<std::int32_t>(g)), block.values.push_back(static_cast<float>(1 + random.below(20)));
+      if (c + 1 == cells ? g == 3 : random.uniform() < 0.3 || g == c)
+        block.indices.push_back(static_cast<std::int32_t>(g)),
+            block.values.push_back(static_cast<float>(1 + random.below(20)));
     block.indptr.push_back(std::ssize(block.indices));
   }
   return block;
@@ -31,7 +33,8 @@ inline at::Tensor dense(CsrBlock const& block) {
   at::Tensor x = at::zeros({block.rows(), block.genes});
   for (std::int64_t c = 0; c < block.rows(); ++c)
     for (auto k = block.indptr[static_cast<std::size_t>(c)]; k < block.indptr[static_cast<std::size_t>(c) + 1]; ++k)
-      x.index_put_({at::tensor(c), at::tensor(std::int64_t{block.indices[static_cast<std::size_t>(k)]})}, block.values[static_cast<std::size_t>(k)]);
+      x.index_put_({at::tensor(c), at::tensor(std::int64_t{block.indices[static_cast<std::size_t>(k)]})},
+                   block.values[static_cast<std::size_t>(k)]);
   return x;
 }
 
@@ -42,7 +45,8 @@ inline VaeOrigin some_origin() {
 }
 
 // What loading says of a folder after `change` to its config.json; it is put back afterwards.
-inline std::string failure_of_config(std::filesystem::path const& folder, std::function<void(nlohmann::json&)> const& change) {
+inline std::string failure_of_config(std::filesystem::path const& folder,
+                                     std::function<void(nlohmann::json&)> const& change) {
   auto const file = folder / "config.json";
   auto const before = bytes_of_file(file);
   auto config = nlohmann::json::parse(before);

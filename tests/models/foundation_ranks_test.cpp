@@ -13,7 +13,8 @@ using namespace retort::testing_cells;
 
 namespace {
 
-constexpr std::int64_t genes = 400, batch = 96, units = 8, steps = 6;  // a batch is the same eight units of 12 cells, however it is cut
+constexpr std::int64_t genes = 400, batch = 96, units = 8,
+                       steps = 6;  // a batch is the same eight units of 12 cells, however it is cut
 
 CsrBlock cells_of_shard(std::int64_t step, int shard, std::int64_t shards) {
   CsrBlock cells;

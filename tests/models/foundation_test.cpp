@@ -7,9 +7,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "../small_cells.hpp"
 #include "retort/models/foundation_training.hpp"
 #include "retort/run/error.hpp"
-#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;
@@ -25,7 +25,8 @@ void fill(torch::nn::Linear const& to, at::Tensor const& weight, at::Tensor cons
 }
 
 // Linear, BatchNorm, PReLU, ... Linear, from layers of ours.
-torch::nn::Sequential modules_of(std::vector<HiddenLayer> const& layers, at::Tensor const& weight, at::Tensor const& bias, bool first_by_gene) {
+torch::nn::Sequential modules_of(std::vector<HiddenLayer> const& layers, at::Tensor const& weight,
+                                 at::Tensor const& bias, bool first_by_gene) {
   torch::NoGradGuard no_grad;
   torch::nn::Sequential net;
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -50,8 +51,12 @@ torch::nn::Sequential modules_of(std::vector<HiddenLayer> const& layers, at::Ten
   return net;
 }
 
-torch::nn::Sequential encoder_of(Foundation const& m) { return modules_of(m.encoder_layers, m.encoder_weight, m.encoder_bias, true); }
-torch::nn::Sequential decoder_of(Foundation const& m) { return modules_of(m.decoder_layers, m.decoder_weight, m.decoder_bias, false); }
+torch::nn::Sequential encoder_of(Foundation const& m) {
+  return modules_of(m.encoder_layers, m.encoder_weight, m.encoder_bias, true);
+}
+torch::nn::Sequential decoder_of(Foundation const& m) {
+  return modules_of(m.decoder_layers, m.decoder_weight, m.decoder_bias, false);
+}
 
 // Away from the start, where BatchNorm would be the identity.
 void disturb(Foundation& model) {
@@ -73,7 +78,9 @@ void disturb(Foundation& model) {
 TEST(Foundation, HasSCimilaritysParameters) {
   Foundation const model({28231, {1024, 1024, 1024}, 128}, 0);
   std::int64_t encoder = model.encoder_weight.numel() + model.encoder_bias.numel(), all = 0;
-  for (auto const& layer : model.encoder_layers) encoder += layer.weight.numel() + layer.bias.numel() + layer.scale.numel() + layer.shift.numel() + layer.slope.numel();
+  for (auto const& layer : model.encoder_layers)
+    encoder +=
+        layer.weight.numel() + layer.bias.numel() + layer.scale.numel() + layer.shift.numel() + layer.slope.numel();
   for (auto const& parameter : model.parameters()) all += parameter.numel();
   EXPECT_EQ(encoder, 31'146'115);
   EXPECT_EQ(all - encoder, 31'174'218);
@@ -124,7 +131,8 @@ TEST(Foundation, DerivativesAreThoseOfModules) {
   auto const z = torch::randn({5, 12}).requires_grad_();
   auto const upstream = torch::randn({5, 12});
   auto const ours = torch::autograd::grad({model.encode(torch::relu(model.decode(z)))}, {z}, {upstream})[0];
-  auto const theirs = torch::autograd::grad({torch::nn::functional::normalize(encoder->forward(torch::relu(decoder->forward(z))))}, {z}, {upstream})[0];
+  auto const theirs = torch::autograd::grad(
+      {torch::nn::functional::normalize(encoder->forward(torch::relu(decoder->forward(z))))}, {z}, {upstream})[0];
   EXPECT_LT(largest_difference(ours, theirs), 1e-5 * std::max(1.0, theirs.abs().max().item<double>()));
 }
 
@@ -153,7 +161,8 @@ TEST(Foundation, SavedModelsComeBack) {
   EXPECT_TRUE(model.decoder_state().contains("network.0.0.weight"));
 
   Foundation(small_shape(), 7).save(folder.string() + "_other", names, {});
-  std::filesystem::copy_file(folder.string() + "_other/encoder.safetensors", folder / "encoder.safetensors", std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(folder.string() + "_other/encoder.safetensors", folder / "encoder.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
   EXPECT_THROW(Foundation::load(folder), Failure);  // an encoder of another training
   std::filesystem::remove_all(folder);
   std::filesystem::remove_all(folder.string() + "_other");
@@ -172,12 +181,14 @@ TEST(FoundationTraining, IsThatOfModules) {
   std::vector<std::int32_t> labels;
   for (int i = 0; i < 24; ++i) labels.push_back(i % 5);
   auto const statistics = torch::zeros({training.statistics()});
-  for (auto& parameter : model.parameters()) parameter.mutable_grad() = torch::zeros_like(parameter);  // as the arena does: layers write to it themselves
+  for (auto& parameter : model.parameters())
+    parameter.mutable_grad() = torch::zeros_like(parameter);  // as the arena does: layers write to it themselves
   auto const loss = training.block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, 0, 0, 0, statistics);
   loss.backward();
 
   auto const z = torch::nn::functional::normalize(encoder->forward(dense(cells)));
-  auto const expected = 0.9 * torch::mse_loss(decoder->forward(z), dense(cells)) + 0.1 * triplet_loss(z, labels, Mining::batch_hard, 0.2, Random(0, purpose::triplet)).loss;
+  auto const expected = 0.9 * torch::mse_loss(decoder->forward(z), dense(cells)) +
+                        0.1 * triplet_loss(z, labels, Mining::batch_hard, 0.2, Random(0, purpose::triplet)).loss;
   expected.backward();
   EXPECT_NEAR(loss.item<double>(), expected.item<double>(), 1e-5);
   auto const ours = model.parameters();
@@ -185,7 +196,9 @@ TEST(FoundationTraining, IsThatOfModules) {
   for (auto const& net : {encoder, decoder}) {
     for (auto const& parameter : net->parameters()) {
       auto const mine = i == 0 ? ours[i].grad().t() : ours[i].grad();
-      EXPECT_LT(largest_difference(mine, parameter.grad()), 2e-5 * std::max(1.0, parameter.grad().abs().max().item<double>())) << i;
+      EXPECT_LT(largest_difference(mine, parameter.grad()),
+                2e-5 * std::max(1.0, parameter.grad().abs().max().item<double>()))
+          << i;
       ++i;
     }
   }
@@ -193,7 +206,8 @@ TEST(FoundationTraining, IsThatOfModules) {
 
   auto const losses = training.update_running(statistics, 1);
   EXPECT_NEAR(losses.loss, expected.item<double>(), 1e-5);
-  auto const norm = std::dynamic_pointer_cast<torch::nn::BatchNorm1dImpl>(encoder->ptr(1)), last = std::dynamic_pointer_cast<torch::nn::BatchNorm1dImpl>(decoder->ptr(7));
+  auto const norm = std::dynamic_pointer_cast<torch::nn::BatchNorm1dImpl>(encoder->ptr(1)),
+             last = std::dynamic_pointer_cast<torch::nn::BatchNorm1dImpl>(decoder->ptr(7));
   EXPECT_LT(largest_difference(model.encoder_layers[0].running_mean, norm->running_mean), 1e-5);
   EXPECT_LT(largest_difference(model.encoder_layers[0].running_variance, norm->running_var), 1e-5);
   EXPECT_LT(largest_difference(model.decoder_layers[2].running_mean, last->running_mean), 1e-5);
@@ -206,7 +220,8 @@ TEST(FoundationTraining, InputDropoutKeepsItsShareAndTheMean) {
   auto const kept = draw(0);
   double const share = static_cast<double>(kept.nonzeros()) / static_cast<double>(cells.nonzeros());
   EXPECT_NEAR(share, 0.7, 0.01);
-  EXPECT_NEAR(dense(kept).sum().item<double>(), dense(cells).sum().item<double>(), 0.01 * dense(cells).sum().item<double>());
+  EXPECT_NEAR(dense(kept).sum().item<double>(), dense(cells).sum().item<double>(),
+              0.01 * dense(cells).sum().item<double>());
   EXPECT_EQ(kept.indices, draw(0).indices);
   EXPECT_NE(kept.indices, draw(1).indices);
   auto const ratio = dense(kept) / dense(cells);
@@ -220,7 +235,10 @@ TEST(FoundationTraining, DropoutIsDrawnByStepAndShard) {
   auto const cells = random_cells(16, 150, 0.3, 6);
   std::vector<std::int32_t> const labels{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
   auto const loss = [&](std::uint64_t seed, std::int64_t step, int shard) {
-    return training.block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, seed, step, shard, torch::zeros({training.statistics()})).item<float>();
+    return training
+        .block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, seed, step, shard,
+                    torch::zeros({training.statistics()}))
+        .item<float>();
   };
   EXPECT_EQ(loss(0, 3, 1), loss(0, 3, 1));
   EXPECT_NE(loss(0, 3, 1), loss(0, 3, 2));

@@ -21,7 +21,8 @@ TEST(GeneAlignment, IsTheDensePermutation) {
   EXPECT_EQ(aligned.genes, 7);
   EXPECT_TRUE(at::equal(dense(aligned), expected));
   for (std::int64_t i = 0; i < aligned.rows(); ++i) {
-    for (auto k = aligned.indptr[static_cast<std::size_t>(i)] + 1; k < aligned.indptr[static_cast<std::size_t>(i) + 1]; ++k) {
+    for (auto k = aligned.indptr[static_cast<std::size_t>(i)] + 1; k < aligned.indptr[static_cast<std::size_t>(i) + 1];
+         ++k) {
       EXPECT_LT(aligned.indices[static_cast<std::size_t>(k) - 1], aligned.indices[static_cast<std::size_t>(k)]);
     }
   }

@@ -31,7 +31,8 @@ CsrBlock grouped_cells() {
 at::Tensor components_of(CsrBlock const& block, at::Tensor const& start, Communicator const& ranks) {
   ShardPlan const plan(4, ranks.rank(), ranks.size());
   std::vector<CsrBlock> counts;
-  for (int shard = plan.begin(); shard < plan.end(); ++shard) counts.push_back(cut_to_rows(block, share_of(block.rows(), shard, plan.shards())));
+  for (int shard = plan.begin(); shard < plan.end(); ++shard)
+    counts.push_back(cut_to_rows(block, share_of(block.rows(), shard, plan.shards())));
   return gene_components(ranks, plan, counts, start);
 }
 
@@ -47,20 +48,24 @@ TEST(GeneComponents, AreTheDirectionsOfTheDenseMatrix) {
   CsrBlock logs = block;
   log_normalise(logs);
   at::Tensor const x = testing_cells::dense(logs).to(at::kDouble), centred = x - x.mean(0);
-  at::Tensor const deviation = centred.square().mean(0).sqrt(), z = at::where(deviation > 0, centred / deviation.clamp_min(1e-9), at::zeros_like(centred));
+  at::Tensor const deviation = centred.square().mean(0).sqrt(),
+                   z = at::where(deviation > 0, centred / deviation.clamp_min(1e-9), at::zeros_like(centred));
   at::Tensor const right = std::get<2>(at::linalg_svd(z, false));  // [.., genes]
   for (std::int64_t k = 0; k + 1 < width; ++k) {
     at::Tensor const ours = found.select(1, k + 1), theirs = right[k];
-    EXPECT_GT(std::abs((ours * theirs).sum().item<double>()) / ours.norm().item<double>(), k < 2 ? 0.9999 : 0.99) << "component " << k;
+    EXPECT_GT(std::abs((ours * theirs).sum().item<double>()) / ours.norm().item<double>(), k < 2 ? 0.9999 : 0.99)
+        << "component " << k;
   }
-  at::Tensor const totals = testing_cells::dense(block).to(at::kDouble).sum(0).log1p(), expected = (totals - totals.mean()) / totals.std(0, false);
+  at::Tensor const totals = testing_cells::dense(block).to(at::kDouble).sum(0).log1p(),
+                   expected = (totals - totals.mean()) / totals.std(0, false);
   EXPECT_LT(testing_cells::largest_difference(found.select(1, 0), expected), 1e-5);
   EXPECT_LT(testing_cells::largest_difference(found.std(0, false), at::ones({width})), 1e-5);
 }
 
 TEST(GeneComponents, HaveTheSameBitsOnAnyNumberOfRanks) {
   auto const block = grouped_cells();
-  EXPECT_TRUE(at::equal(components_of(block, random_start(), Communicator::world()), components_of(block, random_start(), Communicator::serial())));
+  EXPECT_TRUE(at::equal(components_of(block, random_start(), Communicator::world()),
+                        components_of(block, random_start(), Communicator::serial())));
 }
 
 TEST(GeneComponents, WhatTheCellsDoNotDecideStays) {
@@ -69,12 +74,15 @@ TEST(GeneComponents, WhatTheCellsDoNotDecideStays) {
   EXPECT_FALSE(at::equal(found.select(1, 1), start.select(1, 1)));
   for (std::int64_t k = 2; k < width; ++k) EXPECT_TRUE(at::equal(found.select(1, k), start.select(1, k))) << k;
 
-  at::Tensor const narrow = start.narrow(1, 0, 1), wide = at::randn({all_genes, all_genes + 20});  // no component; more than genes
+  at::Tensor const narrow = start.narrow(1, 0, 1),
+                   wide = at::randn({all_genes, all_genes + 20});  // no component; more than genes
   EXPECT_TRUE(at::isfinite(components_of(two, narrow, Communicator::world())).all().item<bool>());
   EXPECT_TRUE(at::isfinite(components_of(two, wide, Communicator::world())).all().item<bool>());
 }
 
-TEST(GeneComponents, RefuseCellsOfOtherGenes) { EXPECT_THROW(components_of(grouped_cells(), at::randn({5, width}), Communicator::world()), Failure); }
+TEST(GeneComponents, RefuseCellsOfOtherGenes) {
+  EXPECT_THROW(components_of(grouped_cells(), at::randn({5, width}), Communicator::world()), Failure);
+}
 
 }  // namespace
 }  // namespace retort

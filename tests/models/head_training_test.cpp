@@ -26,28 +26,35 @@ Cells clouds(std::int64_t cells, std::int64_t classes, std::int64_t width, doubl
 }
 
 // torch.optim.SGD on torch Linears from the same initial weights and over the same batches.
-Head by_autograd(Cells const& cells, std::int64_t classes, HeadOptions const& options, std::uint64_t seed, std::uint64_t index) {
+Head by_autograd(Cells const& cells, std::int64_t classes, HeadOptions const& options, std::uint64_t seed,
+                 std::uint64_t index) {
   auto const width = cells.features.size(1), count = cells.features.size(0);
   auto const layers = layers_of(initial_head(classes, width, seed, index, options.hidden));
   std::vector<at::Tensor> parameters;
-  for (auto const& layer : layers) parameters.insert(parameters.end(), {layer.weight.requires_grad_(true), layer.bias.requires_grad_(true)});
-  torch::optim::SGD optimiser(parameters, torch::optim::SGDOptions(options.rate).momentum(options.momentum).weight_decay(options.weight_decay));
+  for (auto const& layer : layers)
+    parameters.insert(parameters.end(), {layer.weight.requires_grad_(true), layer.bias.requires_grad_(true)});
+  torch::optim::SGD optimiser(
+      parameters, torch::optim::SGDOptions(options.rate).momentum(options.momentum).weight_decay(options.weight_decay));
   auto const scaled = options.scale_features ? cells.features * std::sqrt(static_cast<double>(width)) : cells.features;
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
-    if (2 * epoch >= options.epochs) static_cast<torch::optim::SGDOptions&>(optimiser.param_groups()[0].options()).lr(options.rate * 0.1);
+    if (2 * epoch >= options.epochs)
+      static_cast<torch::optim::SGDOptions&>(optimiser.param_groups()[0].options()).lr(options.rate * 0.1);
     std::vector<std::int64_t> order(static_cast<std::size_t>(count));
     std::iota(order.begin(), order.end(), 0);
     Random(seed, purpose::head_order, index, static_cast<std::uint32_t>(epoch)).shuffle(order);
     for (auto const& batch : at::tensor(order, at::kLong).split(options.batch)) {
       optimiser.zero_grad();
-      at::Tensor scores = torch::nn::functional::linear(scaled.index_select(0, batch), layers[0].weight, layers[0].bias);
-      for (std::size_t i = 1; i < layers.size(); ++i) scores = torch::nn::functional::linear(scores.relu(), layers[i].weight, layers[i].bias);
+      at::Tensor scores =
+          torch::nn::functional::linear(scaled.index_select(0, batch), layers[0].weight, layers[0].bias);
+      for (std::size_t i = 1; i < layers.size(); ++i)
+        scores = torch::nn::functional::linear(scores.relu(), layers[i].weight, layers[i].bias);
       torch::nn::functional::cross_entropy(scores, cells.labels.index_select(0, batch)).backward();
       optimiser.step();
     }
   }
   Head head{layers.back().weight.detach(), layers.back().bias.detach()};
-  for (std::size_t i = 0; i + 1 < layers.size(); ++i) head.hidden.push_back({layers[i].weight.detach(), layers[i].bias.detach()});
+  for (std::size_t i = 0; i + 1 < layers.size(); ++i)
+    head.hidden.push_back({layers[i].weight.detach(), layers[i].bias.detach()});
   return head;
 }
 
@@ -77,7 +84,8 @@ TEST(HeadTraining, EqualsPytorchSgdWithHiddenLayers) {
       options.epochs = 10;
       options.batch = batch;
       options.hidden = hidden;
-      auto const ours = train_head(cells.features, cells.labels, 7, options, 11, 2), theirs = by_autograd(cells, 7, options, 11, 2), start = initial_head(7, 32, 11, 2, hidden);
+      auto const ours = train_head(cells.features, cells.labels, 7, options, 11, 2),
+                 theirs = by_autograd(cells, 7, options, 11, 2), start = initial_head(7, 32, 11, 2, hidden);
       auto const a = layers_of(ours), b = layers_of(theirs), c = layers_of(start);
       ASSERT_EQ(a.size(), hidden.size() + 1);
       for (std::size_t i = 0; i < a.size(); ++i) {
@@ -158,7 +166,8 @@ TEST(Predict, TiesGoToTheLowerClass) {
 }
 
 TEST(Score, EqualsByHand) {
-  // class 0: 2 of 3 found, 1 false; class 1: 1 of 1 found, 1 false; class 2 has no cells; class 3: 1 of 2 found, none false.
+  // class 0: 2 of 3 found, 1 false; class 1: 1 of 1 found, 1 false; class 2 has no cells; class 3: 1 of 2 found, none
+  // false.
   auto const truth = at::tensor(std::vector<std::int64_t>{0, 0, 0, 1, 3, 3});
   auto const given = at::tensor(std::vector<std::int64_t>{0, 0, 1, 1, 3, 0});
   auto const scores = score(given, truth, 4);
@@ -169,7 +178,9 @@ TEST(Score, EqualsByHand) {
   EXPECT_TRUE(std::isnan(scores.recall[2]));
   EXPECT_EQ(scores.recall[3], 50);
   // A prediction of a class without cells counts against the others alone.
-  EXPECT_NEAR(score(at::tensor(std::vector<std::int64_t>{2, 1}), at::tensor(std::vector<std::int64_t>{0, 1}), 3).macro_f1, 50, 1e-12);
+  EXPECT_NEAR(
+      score(at::tensor(std::vector<std::int64_t>{2, 1}), at::tensor(std::vector<std::int64_t>{0, 1}), 3).macro_f1, 50,
+      1e-12);
 }
 
 }  // namespace

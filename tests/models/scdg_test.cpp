@@ -1,8 +1,8 @@
 // The schedule's golden values (methods 5.1), the denoiser's size, and its result against PyTorch's layers.
 #include "retort/models/scdg.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -42,7 +42,8 @@ TEST(Scdg, ParameterCount) {
 TEST(Scdg, HalvesEqualTheWhole) {
   Scdg const model({.latent = 16, .classes = 3, .hidden = {32, 24, 8}}, 1);
   at::manual_seed(3);
-  at::Tensor const x = at::randn({6, 16}), t = at::tensor({1, 5, 100, 400, 999, 1000}), classes = at::tensor({0, 1, 2, 0, 1, 2});
+  at::Tensor const x = at::randn({6, 16}), t = at::tensor({1, 5, 100, 400, 999, 1000}),
+                   classes = at::tensor({0, 1, 2, 0, 1, 2});
   at::Tensor const whole = model.denoise(x, t, classes);
   EXPECT_TRUE(at::equal(whole, model.denoise(x, model.condition(t, classes))));
   // Time and class must matter.
@@ -56,7 +57,8 @@ TEST(Scdg, ABlockOfShardsIsItsShards) {
   auto parameters = model.parameters();
   at::manual_seed(3);
   std::int64_t const n = 5, shards = 4;
-  at::Tensor const x = at::randn({n * shards, 13}), t = at::randint(1, 1001, {n * shards}, at::kLong), classes = at::randint(0, 3, {n * shards}, at::kLong);
+  at::Tensor const x = at::randn({n * shards, 13}), t = at::randint(1, 1001, {n * shards}, at::kLong),
+                   classes = at::randint(0, 3, {n * shards}, at::kLong);
   at::Tensor const upstream = at::randn({n * shards, 13});
   auto const pass = [&](std::int64_t begin, std::int64_t width) {
     for (auto& parameter : parameters) parameter.mutable_grad() = at::zeros_like(parameter);
@@ -70,7 +72,8 @@ TEST(Scdg, ABlockOfShardsIsItsShards) {
   auto const block = pass(0, shards);
   std::vector<std::vector<at::Tensor>> alone;
   for (std::int64_t s = 0; s < shards; ++s) alone.push_back(pass(s, 1));
-  for (std::int64_t s = 0; s < shards; ++s) EXPECT_TRUE(at::equal(block[0].narrow(0, s * n, n), alone[static_cast<std::size_t>(s)][0])) << s;
+  for (std::int64_t s = 0; s < shards; ++s)
+    EXPECT_TRUE(at::equal(block[0].narrow(0, s * n, n), alone[static_cast<std::size_t>(s)][0])) << s;
   for (std::size_t i = 1; i < block.size(); ++i)
     EXPECT_TRUE(at::equal(block[i], (alone[0][i] + alone[1][i]) + (alone[2][i] + alone[3][i]))) << i;
 
@@ -91,7 +94,8 @@ TEST(Scdg, SavedWeightsGiveTheSameInPyTorch) {
   model.save(folder, {"a", "b", "c", "d", "e"}, "hash", "cells");
   model.freeze();
   at::manual_seed(4);
-  at::Tensor const x = at::randn({9, 128}), t = at::randint(1, 1001, {9}, at::kLong), classes = at::randint(0, 5, {9}, at::kLong);
+  at::Tensor const x = at::randn({9, 128}), t = at::randint(1, 1001, {9}, at::kLong),
+                   classes = at::randint(0, 5, {9}, at::kLong);
   Safetensors check;
   check.tensors = {{"x", x}, {"t", t}, {"classes", classes}, {"result", model.denoise(x, t, classes).contiguous()}};
   write_safetensors(folder / "check.safetensors", check);
@@ -116,7 +120,8 @@ apart = float((h - c['result']).abs().max())
 print('largest difference', apart, 'of', float(h.abs().max()))
 sys.exit(0 if apart < 2e-5 else 1)
 )py";
-  EXPECT_EQ(std::system((std::string(python) + " " + (folder / "check.py").string() + " " + folder.string()).c_str()), 0);
+  EXPECT_EQ(std::system((std::string(python) + " " + (folder / "check.py").string() + " " + folder.string()).c_str()),
+            0);
   Scdg again = Scdg::load(folder);
   again.freeze();
   EXPECT_TRUE(at::equal(again.denoise(x, t, classes), check.tensors.at("result")));

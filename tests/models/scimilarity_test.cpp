@@ -8,17 +8,17 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "../small_cells.hpp"
 #include "retort/files/safetensors.hpp"
 #include "retort/run/error.hpp"
-#include "../small_cells.hpp"
 
 using namespace retort;
 using namespace retort::testing_cells;
 
 namespace {
 
-// Names, layers and files of scimilarity/nn_models.py and training_models.py (methods 1.2); cells come in and embeddings
-// and reconstructions go out as raw float32.
+// Names, layers and files of scimilarity/nn_models.py and training_models.py (methods 1.2); cells come in and
+// embeddings and reconstructions go out as raw float32.
 char const* const writer = R"(
 import json, os, sys, numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 folder, genes, latent, hidden = sys.argv[1], 211, 16, [64, 48, 32]
@@ -55,24 +55,30 @@ with torch.no_grad():
 at::Tensor read_floats(std::filesystem::path const& file, std::int64_t columns) {
   std::ifstream stream(file, std::ios::binary);
   std::vector<char> bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  return at::from_blob(bytes.data(), {static_cast<std::int64_t>(bytes.size() / 4) / columns, columns}, at::kFloat).clone();
+  return at::from_blob(bytes.data(), {static_cast<std::int64_t>(bytes.size() / 4) / columns, columns}, at::kFloat)
+      .clone();
 }
 
-void copy_file_over(std::filesystem::path const& from, std::filesystem::path const& to) { std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing); }
+void copy_file_over(std::filesystem::path const& from, std::filesystem::path const& to) {
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing);
+}
 
 }  // namespace
 
 TEST(Scimilarity, EmbeddingsAreThoseOfPyTorch) {
   char const* const python = std::getenv("RETORT_PYTHON");
-  if (!python || !std::filesystem::exists(python)) GTEST_SKIP() << "RETORT_PYTHON is not set: no Python torch to compare with";
+  if (!python || !std::filesystem::exists(python))
+    GTEST_SKIP() << "RETORT_PYTHON is not set: no Python torch to compare with";
   auto const folder = std::filesystem::temp_directory_path() / fmt::format("retort_scimilarity_{}", ::getpid());
   std::filesystem::create_directories(folder);
   auto const cells = random_cells(70, 211, 0.25, 12);
   auto const x = dense(cells);
-  std::ofstream(folder / "cells.f32", std::ios::binary).write(static_cast<char const*>(x.const_data_ptr()), static_cast<std::streamsize>(x.nbytes()));
+  std::ofstream(folder / "cells.f32", std::ios::binary)
+      .write(static_cast<char const*>(x.const_data_ptr()), static_cast<std::streamsize>(x.nbytes()));
   std::ofstream(folder / "write.py") << writer;
   // torchrun's and mpirun's variables are the child's too; torch does not look at them.
-  ASSERT_EQ(std::system(fmt::format("'{}' '{}' '{}'", python, (folder / "write.py").string(), folder.string()).c_str()), 0);
+  ASSERT_EQ(std::system(fmt::format("'{}' '{}' '{}'", python, (folder / "write.py").string(), folder.string()).c_str()),
+            0);
 
   auto model = import_scimilarity(folder);
   EXPECT_EQ(model.shape().hidden, (std::vector<std::int64_t>{64, 48, 32}));

@@ -14,16 +14,27 @@ Attribute attribute(std::string const& name, std::int64_t classes) {
   return made;
 }
 
-ScldmTransformerShape small() { return {.tokens = 5, .latent = 6, .width = 48, .blocks = 2, .heads = 4, .attributes = {attribute("type", 3), attribute("stimulus", 2)}}; }
+ScldmTransformerShape small() {
+  return {.tokens = 5,
+          .latent = 6,
+          .width = 48,
+          .blocks = 2,
+          .heads = 4,
+          .attributes = {attribute("type", 3), attribute("stimulus", 2)}};
+}
 
 at::Tensor some_labels(at::IntArrayRef before) {
-  return at::stack({at::randint(0, 4, before, at::kLong), at::randint(0, 3, before, at::kLong)}, -1);  // the last of each is none()
+  return at::stack({at::randint(0, 4, before, at::kLong), at::randint(0, 3, before, at::kLong)},
+                   -1);  // the last of each is none()
 }
 
 TEST(ScldmTransformer, ParameterCounts) {
   // methods 5.1: the public base configuration on Dentate Gyrus' 14 classes.
   EXPECT_EQ(ScldmTransformer({.attributes = {attribute("type", 14)}}, 0).parameters().count(), 9'741'328);
-  EXPECT_NEAR(static_cast<double>(ScldmTransformer({.width = 512, .attributes = {attribute("type", 14)}}, 0).parameters().count()) / 1e6, 38.8, 0.05);
+  EXPECT_NEAR(static_cast<double>(
+                  ScldmTransformer({.width = 512, .attributes = {attribute("type", 14)}}, 0).parameters().count()) /
+                  1e6,
+              38.8, 0.05);
 }
 
 TEST(ScldmTransformer, PredictsNothingAtFirst) {
@@ -38,7 +49,8 @@ TEST(ScldmTransformer, AShakenOnePredictsByTimeLabelsAndSeed) {
   ScldmTransformer const network(small(), 3), same(small(), 3), other(small(), 4);
   for (auto const* one : {&network, &same, &other}) shake(one->parameters(), 0.1);
   at::manual_seed(2);
-  at::Tensor const z = at::randn({2, 5, 6}), t = at::tensor({0.2F, 0.7F}), labels = at::tensor({0, 0, 2, 1}, at::kLong).view({2, 2});
+  at::Tensor const z = at::randn({2, 5, 6}), t = at::tensor({0.2F, 0.7F}),
+                   labels = at::tensor({0, 0, 2, 1}, at::kLong).view({2, 2});
   at::Tensor const velocity = network.velocity(z, t, labels);
   EXPECT_TRUE(at::equal(velocity, same.velocity(z, t, labels)));
   EXPECT_FALSE(at::allclose(velocity, other.velocity(z, t, labels)));
@@ -59,10 +71,15 @@ TEST(ScldmTransformer, PredictsAsThePeerAtPublicSizes) {
   Parameters renamed(0, 0);
   ScldmTransformer const network({.attributes = {attribute("type", 14)}}, 5);
   shake(network.parameters(), 0.05);
-  for (auto const& [name, tensor] : network.parameters().named()) renamed.constant(name == "label.0.weight" ? "label.weight" : name, tensor.sizes().vec(), 0).detach().copy_(tensor.detach());
+  for (auto const& [name, tensor] : network.parameters().named())
+    renamed.constant(name == "label.0.weight" ? "label.weight" : name, tensor.sizes().vec(), 0)
+        .detach()
+        .copy_(tensor.detach());
   at::manual_seed(2);
-  at::Tensor const z = at::randn({4, 16, 16}), t = at::tensor({0.0F, 0.31F, 0.999F, 1.0F}), labels = at::tensor({0, 4, 14, 2}, at::kLong);
-  EXPECT_TRUE(peer_agrees(folder, renamed, "scldm_torch.py", "DiT(14, m=16, d=16, n=256, layers=8, heads=8)", {z, t, labels}, network.velocity(z, t, labels.unsqueeze(1)), 1e-5));
+  at::Tensor const z = at::randn({4, 16, 16}), t = at::tensor({0.0F, 0.31F, 0.999F, 1.0F}),
+                   labels = at::tensor({0, 4, 14, 2}, at::kLong);
+  EXPECT_TRUE(peer_agrees(folder, renamed, "scldm_torch.py", "DiT(14, m=16, d=16, n=256, layers=8, heads=8)",
+                          {z, t, labels}, network.velocity(z, t, labels.unsqueeze(1)), 1e-5));
 }
 
 TEST(ScldmTransformer, TenLossesAreThoseOfPyTorch) {
@@ -73,8 +90,15 @@ TEST(ScldmTransformer, TenLossesAreThoseOfPyTorch) {
   shake(network.parameters(), 0.05);
   at::manual_seed(3);
   EXPECT_TRUE(ten_adamw_losses_agree(
-      folder, network.parameters(), {{"z", at::randn({10, 8, 5, 6})}, {"t", at::rand({10, 8})}, {"labels", some_labels({10, 8})}, {"wanted", at::randn({10, 8, 5, 6})}},
-      [&](LossBatch const& batch) { return at::mse_loss(network.velocity(batch.at("z"), batch.at("t"), batch.at("labels")), batch.at("wanted")); }, R"py(
+      folder, network.parameters(),
+      {{"z", at::randn({10, 8, 5, 6})},
+       {"t", at::rand({10, 8})},
+       {"labels", some_labels({10, 8})},
+       {"wanted", at::randn({10, 8, 5, 6})}},
+      [&](LossBatch const& batch) {
+        return at::mse_loss(network.velocity(batch.at("z"), batch.at("t"), batch.at("labels")), batch.at("wanted"));
+      },
+      R"py(
 def lin(w, n, x): return F.linear(x, w[n + '.weight'], w.get(n + '.bias'))
 def norm(x): return (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-8).sqrt()
 def loss(w, b):
@@ -98,8 +122,11 @@ def loss(w, b):
 }
 
 TEST(ScldmTransformer, RefusesSizesThatDoNotDivide) {
-  EXPECT_NE(failure_of(ExitCode::usage, [] { ScldmTransformer({.width = 100, .attributes = {}}, 0); }).find("8 heads"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::usage, [] { ScldmTransformer({.width = 15, .heads = 5, .attributes = {}}, 0); }).find("even"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::usage, [] { ScldmTransformer({.width = 100, .attributes = {}}, 0); }).find("8 heads"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::usage, [] { ScldmTransformer({.width = 15, .heads = 5, .attributes = {}}, 0); })
+                .find("even"),
+            std::string::npos);
   failure_of(ExitCode::usage, [] { ScldmTransformer({.blocks = 0, .attributes = {}}, 0); });
   failure_of(ExitCode::usage, [] { ScldmTransformer({.tokens = 0, .attributes = {}}, 0); });
 }

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "ten_adamw_losses.hpp"
 #include "counted_cells.hpp"
+#include "ten_adamw_losses.hpp"
 
 namespace retort {
 namespace {
@@ -19,7 +19,8 @@ ScldmVaeShape small(Fusion fusion, TokenGenes token_genes, std::int64_t length =
   return shape;
 }
 
-// The network as its authors' code has it, token by token; `tokens` all genes of a cell, a mask instead of a ragged list, pads counted.
+// The network as its authors' code has it, token by token; `tokens` all genes of a cell, a mask instead of a ragged
+// list, pads counted.
 char const* const network = R"py(
 def attend(q, k, v, heads, weight=None):
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
@@ -78,8 +79,10 @@ void write_ten_losses(SharedFolder const& folder, std::string const& name, Scldm
     auto const counts = std::make_shared<CsrBlock const>(cells[step++]);
     return vae.reconstruction_error(counts, vae.decode(vae.latents(vae.encode(*counts), batch.at("noise")))).mean();
   };
-  auto const settings = fmt::format("heads, cross_heads, blocks, length, all_genes, posterior = {}, {}, {}, {}, {}, {}\n", shape.heads, shape.cross_heads, shape.blocks, shape.length,
-                                    shape.token_genes == TokenGenes::all ? "True" : "False", shape.posterior ? "True" : "False");
+  auto const settings =
+      fmt::format("heads, cross_heads, blocks, length, all_genes, posterior = {}, {}, {}, {}, {}, {}\n", shape.heads,
+                  shape.cross_heads, shape.blocks, shape.length,
+                  shape.token_genes == TokenGenes::all ? "True" : "False", shape.posterior ? "True" : "False");
   write_ten_adamw_losses(folder / name, folder.ranks, vae.parameters(), batches, loss, settings + network);
 }
 
@@ -92,7 +95,8 @@ TEST(ScldmVae, TenLossesAsInPyTorch) {
     write_ten_losses(folder, name_of(fusion) + "_all", small(fusion, TokenGenes::all));
   }
   auto shape = small(Fusion::concat, TokenGenes::expressed);
-  for (auto const likelihood : {CellLikelihood::shared_dispersion, CellLikelihood::own_dispersion, CellLikelihood::gaussian}) {
+  for (auto const likelihood :
+       {CellLikelihood::shared_dispersion, CellLikelihood::own_dispersion, CellLikelihood::gaussian}) {
     shape.likelihood = likelihood;
     write_ten_losses(folder, name_of(likelihood), shape);
   }
@@ -149,30 +153,35 @@ TEST(ScldmVae, GenesHaveNoOrder) {
   // Renaming genes, in the cells and in the tables alike, leaves the latents and permutes what the decoder says.
   for (auto const fusion : {Fusion::log1p, Fusion::concat}) {
     c10::InferenceMode const no_graph;
-    ScldmVae const vae(small(fusion, TokenGenes::expressed, 30), 3), renamed(small(fusion, TokenGenes::expressed, 30), 3);
+    ScldmVae const vae(small(fusion, TokenGenes::expressed, 30), 3),
+        renamed(small(fusion, TokenGenes::expressed, 30), 3);
     auto const cells = some_cells(7);
     std::vector<std::int64_t> order(genes);
     for (std::size_t g = 0; g < order.size(); ++g) order[g] = static_cast<std::int64_t>(g);
     Random(1, purpose::shuffle).shuffle(order);
     auto const place = at::tensor(order, at::kLong);  // gene g of the renamed is gene order[g]
     for (auto const& [name, tensor] : renamed.parameters().named())
-      if (name == "gene.weight" || name == "log_theta.weight") tensor.detach().narrow(0, 1, genes).copy_(tensor.detach().narrow(0, 1, genes).index_select(0, place));
+      if (name == "gene.weight" || name == "log_theta.weight")
+        tensor.detach().narrow(0, 1, genes).copy_(tensor.detach().narrow(0, 1, genes).index_select(0, place));
     auto const x = dense(cells).index_select(1, place);
     CsrBlock other;
     other.genes = genes;
     for (std::int64_t c = 0; c < cells.rows(); ++c) {
       for (std::int64_t g = 0; g < genes; ++g)
-        if (float const count = x[c][g].item<float>(); count > 0) other.indices.push_back(static_cast<std::int32_t>(g)), other.values.push_back(count);
+        if (float const count = x[c][g].item<float>(); count > 0)
+          other.indices.push_back(static_cast<std::int32_t>(g)), other.values.push_back(count);
       other.indptr.push_back(std::ssize(other.indices));
     }
     auto const z = vae.encode(cells), again = renamed.encode(other);
     EXPECT_LT((z - again).abs().max().item<float>(), 1e-5F);
-    EXPECT_LT((vae.decode(z).logits.index_select(1, place) - renamed.decode(z).logits).abs().max().item<float>(), 1e-5F);
+    EXPECT_LT((vae.decode(z).logits.index_select(1, place) - renamed.decode(z).logits).abs().max().item<float>(),
+              1e-5F);
     EXPECT_LT(z.mean(2).abs().max().item<float>(), 1e-5F);
     EXPECT_LT((z.var(2, false) - 1).abs().max().item<float>(), 1e-4F);
 
     // One pad more is another cell to the softmax.
-    EXPECT_GT((ScldmVae(small(fusion, TokenGenes::expressed, 31), 3).encode(cells) - z).abs().max().item<float>(), 1e-3F);
+    EXPECT_GT((ScldmVae(small(fusion, TokenGenes::expressed, 31), 3).encode(cells) - z).abs().max().item<float>(),
+              1e-3F);
   }
 }
 
@@ -222,11 +231,18 @@ TEST(ScldmVae, RefusesBrokenFolders) {
       if (std::string(name) == "length" && value > 0) continue;  // pads without end are only a weight
       failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = value; });
     }
-  for (auto const* name : {"width", "tokens", "latent", "heads", "cross_heads"}) failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = 0; });
-  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["heads"] = 5; }).find("than the weights beside it hold"), std::string::npos);
-  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["blocks"] = 3; }).find("encoder.2"), std::string::npos);
-  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["fusion"] = "sum"; }).find("'sum'"), std::string::npos);
-  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["genes"].erase(3); }).find("gene.weight"), std::string::npos);
+  for (auto const* name : {"width", "tokens", "latent", "heads", "cross_heads"})
+    failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = 0; });
+  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["heads"] = 5; })
+                .find("than the weights beside it hold"),
+            std::string::npos);
+  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["blocks"] = 3; }).find("encoder.2"),
+            std::string::npos);
+  EXPECT_NE(failure_of_config(folder / "vae", [](nlohmann::json& config) { config["fusion"] = "sum"; }).find("'sum'"),
+            std::string::npos);
+  EXPECT_NE(
+      failure_of_config(folder / "vae", [](nlohmann::json& config) { config["genes"].erase(3); }).find("gene.weight"),
+      std::string::npos);
   failure_of_config(folder / "vae", [](nlohmann::json& config) { config["genes"] = nlohmann::json::array(); });
   failure_of_config(folder / "vae", [](nlohmann::json& config) { config["genes"] = 37; });
   failure_of_config(folder / "vae", [](nlohmann::json& config) { config.erase("posterior"); });

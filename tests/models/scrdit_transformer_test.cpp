@@ -44,7 +44,8 @@ TEST(ScrditTransformer, PredictsAsThePeerAtPublicSizes) {
   shake(network.parameters(), 0.05);
   at::Tensor const x = noisy_cells({3, 2000}), t = at::tensor({1, 500, 999}, at::kLong);
   // float32 rounds an angle of 999 by 3e-5.
-  EXPECT_TRUE(peer_agrees(folder, network.parameters(), "scrdit_torch.py", "DiT(2000, 768, 3, 8, 10)", {x, t}, network.predict(x, t), 3e-5));
+  EXPECT_TRUE(peer_agrees(folder, network.parameters(), "scrdit_torch.py", "DiT(2000, 768, 3, 8, 10)", {x, t},
+                          network.predict(x, t), 3e-5));
 }
 
 TEST(ScrditTransformer, TenLossesAreThoseOfPyTorch) {
@@ -54,8 +55,14 @@ TEST(ScrditTransformer, TenLossesAreThoseOfPyTorch) {
   ScrditTransformer const network(small, 6);
   shake(network.parameters(), 0.05);
   EXPECT_TRUE(ten_adamw_losses_agree(
-      folder, network.parameters(), {{"x", noisy_cells({10, 8, 100})}, {"t", at::randint(1, 1000, {10, 8}, at::kLong)}, {"noise", at::randn({10, 8, 100})}},
-      [&](LossBatch const& batch) { return at::mse_loss(network.predict(batch.at("x"), batch.at("t")), batch.at("noise")); }, R"py(
+      folder, network.parameters(),
+      {{"x", noisy_cells({10, 8, 100})},
+       {"t", at::randint(1, 1000, {10, 8}, at::kLong)},
+       {"noise", at::randn({10, 8, 100})}},
+      [&](LossBatch const& batch) {
+        return at::mse_loss(network.predict(batch.at("x"), batch.at("t")), batch.at("noise"));
+      },
+      R"py(
 def lin(w, n, x): return F.linear(x, w[n + '.weight'], w[n + '.bias'])
 def norm(x): return (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
 def loss(w, b):  # the patches by the paper's strided convolution, the attention written out
@@ -76,8 +83,10 @@ def loss(w, b):  # the patches by the paper's strided convolution, the attention
 }
 
 TEST(ScrditTransformer, RefusesSizesThatDoNotDivide) {
-  EXPECT_NE(failure_of(ExitCode::usage, [] { ScrditTransformer({.genes = 2005}, 0); }).find("2005 genes"), std::string::npos);
-  EXPECT_NE(failure_of(ExitCode::usage, [] { ScrditTransformer({.width = 100}, 0); }).find("8 heads"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::usage, [] { ScrditTransformer({.genes = 2005}, 0); }).find("2005 genes"),
+            std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::usage, [] { ScrditTransformer({.width = 100}, 0); }).find("8 heads"),
+            std::string::npos);
   failure_of(ExitCode::usage, [] { ScrditTransformer({.depth = 0}, 0); });
 }
 

@@ -18,7 +18,8 @@ TEST(ScrditUnet, PredictsAsThePeerAtPublicSizes) {
   shake(network.parameters(), 0.05);
   at::Tensor const x = 3 * at::randn({2, 2000}), t = at::tensor({1, 999}, at::kLong);
   // float32 rounds an angle of 999 by 3e-5, and no layer stands between the sinusoids and what each stage adds.
-  EXPECT_TRUE(peer_agrees(folder, network.parameters(), "scrdit_torch.py", "UNet()", {x, t}, network.predict(x, t), 2e-5));
+  EXPECT_TRUE(
+      peer_agrees(folder, network.parameters(), "scrdit_torch.py", "UNet()", {x, t}, network.predict(x, t), 2e-5));
 }
 
 TEST(ScrditUnet, TenLossesAreThoseOfPyTorch) {
@@ -28,8 +29,14 @@ TEST(ScrditUnet, TenLossesAreThoseOfPyTorch) {
   ScrditUnet const network({.genes = 64, .channels = 8}, 6);
   shake(network.parameters(), 0.05);
   EXPECT_TRUE(ten_adamw_losses_agree(
-      folder, network.parameters(), {{"x", 3 * at::randn({10, 8, 64})}, {"t", at::randint(1, 1000, {10, 8}, at::kLong)}, {"noise", at::randn({10, 8, 64})}},
-      [&](LossBatch const& batch) { return at::mse_loss(network.predict(batch.at("x"), batch.at("t")), batch.at("noise")); }, R"py(
+      folder, network.parameters(),
+      {{"x", 3 * at::randn({10, 8, 64})},
+       {"t", at::randint(1, 1000, {10, 8}, at::kLong)},
+       {"noise", at::randn({10, 8, 64})}},
+      [&](LossBatch const& batch) {
+        return at::mse_loss(network.predict(batch.at("x"), batch.at("t")), batch.at("noise"));
+      },
+      R"py(
 def lin(w, n, x): return F.linear(x, w[n + '.weight'], w[n + '.bias'])
 def norm(w, n, x): return F.layer_norm(x, x.shape[-1:], w[n + '.weight'], w[n + '.bias'])
 def all_norm(w, n, x):  # one group: over channels and genes

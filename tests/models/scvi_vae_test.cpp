@@ -1,10 +1,11 @@
-// scvi-tools' autoencoder against the same network in PyTorch, its BatchNorm's running statistics, and what it was saved as.
+// scvi-tools' autoencoder against the same network in PyTorch, its BatchNorm's running statistics, and what it was
+// saved as.
 #include "retort/models/scvi_vae.hpp"
 
 #include <gtest/gtest.h>
 
-#include "ten_adamw_losses.hpp"
 #include "counted_cells.hpp"
+#include "ten_adamw_losses.hpp"
 
 namespace retort {
 namespace {
@@ -20,7 +21,6 @@ at::Tensor noise_of(Random random, std::vector<std::int64_t> const& sizes) {
   for (std::int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<float>()[i] = static_cast<float>(random.normal());
   return noise;
 }
-
 
 char const* const network = R"py(
 def normed(w, n, x):
@@ -49,19 +49,23 @@ TEST(ScviVae, TenLossesAsInPyTorch) {
     std::vector<std::shared_ptr<CsrBlock const>> counts;
     std::vector<at::Tensor> rows, noise;
     for (std::int64_t step = 0; step < 10; ++step) {
-      rows.push_back(dense(*counts.emplace_back(std::make_shared<CsrBlock const>(some_cells(cells, static_cast<std::uint64_t>(step))))));
+      rows.push_back(dense(
+          *counts.emplace_back(std::make_shared<CsrBlock const>(some_cells(cells, static_cast<std::uint64_t>(step))))));
       noise.push_back(noise_of(stream_of(step), {cells, 5}));
     }
     std::int64_t step = 0;
     at::Tensor const statistics = at::zeros({vae.statistics()});
     auto const loss = [&](LossBatch const&) {
-      at::Tensor const found = vae.shard_loss(counts[static_cast<std::size_t>(step)], {stream_of(step), kl_weight}, statistics.zero_());
+      at::Tensor const found =
+          vae.shard_loss(counts[static_cast<std::size_t>(step)], {stream_of(step), kl_weight}, statistics.zero_());
       ++step;
       EXPECT_EQ(found.item<float>(), statistics[0].item<float>());
       EXPECT_NEAR((statistics[1] + kl_weight * statistics[2]).item<float>(), found.item<float>(), 1e-3);
       return found;
     };
-    write_ten_adamw_losses(folder / fmt::format("{} layers", layers), alone, vae.parameters(), {{"x", at::stack(rows)}, {"noise", at::stack(noise)}}, loss, fmt::format("layers = {}\n", layers) + network);
+    write_ten_adamw_losses(folder / fmt::format("{} layers", layers), alone, vae.parameters(),
+                           {{"x", at::stack(rows)}, {"noise", at::stack(noise)}}, loss,
+                           fmt::format("layers = {}\n", layers) + network);
   }
   EXPECT_TRUE(ten_adamw_losses_agree(folder));
 }
@@ -75,11 +79,14 @@ TEST(ScviVae, RunningStatisticsAreBatchNorms) {
   at::Tensor const mean = at::zeros({16}), variance = at::full({16}, 1 - 1e-3);
   for (std::int64_t step = 0; step < 4; ++step) {
     // Two shards a step: PyTorch's mean of what each of them would move it to.
-    at::Tensor const statistics = at::zeros({vae.statistics()}), moved_mean = at::zeros({16}), moved_variance = at::zeros({16});
+    at::Tensor const statistics = at::zeros({vae.statistics()}), moved_mean = at::zeros({16}),
+                     moved_variance = at::zeros({16});
     for (std::uint64_t shard = 0; shard < 2; ++shard) {
-      auto const counts = std::make_shared<CsrBlock const>(some_cells(cells, 2 * static_cast<std::uint64_t>(step) + shard));
+      auto const counts =
+          std::make_shared<CsrBlock const>(some_cells(cells, 2 * static_cast<std::uint64_t>(step) + shard));
       vae.shard_loss(counts, {stream_of(step), 0}, statistics);
-      at::Tensor const x = at::addmm(of["encoder.0.bias"], dense(*counts).log1p(), of["encoder.0.weight"]), m = mean.clone(), v = variance.clone();
+      at::Tensor const x = at::addmm(of["encoder.0.bias"], dense(*counts).log1p(), of["encoder.0.weight"]),
+                       m = mean.clone(), v = variance.clone();
       at::batch_norm(x, of["encoder_norm.0.weight"], of["encoder_norm.0.bias"], m, v, true, 0.01, 1e-3, false);
       moved_mean.add_(m, 0.5), moved_variance.add_(v, 0.5);
     }
@@ -116,13 +123,19 @@ TEST(ScviVae, FinishedItInfersAsBatchNormDid) {
   vae.finish();
   EXPECT_LT((vae.embed(unseen) - latents).abs().max().item<float>(), 1e-5F);
   EXPECT_LT((vae.decode(latents).logits - logits).abs().max().item<float>(), 1e-5F);
-  for (auto const& [name, tensor] : vae.running()) EXPECT_EQ(tensor.sub(name.starts_with("running_mean") ? 0.0 : 1 - 1e-3).abs().max().item<float>(), 0);
+  for (auto const& [name, tensor] : vae.running())
+    EXPECT_EQ(tensor.sub(name.starts_with("running_mean") ? 0.0 : 1 - 1e-3).abs().max().item<float>(), 0);
   // Written down in PyTorch's words, with what was folded in.
   std::map<std::string, at::Tensor> of;
   for (auto const& [name, tensor] : vae.parameters().named()) of[name] = tensor.detach();
-  auto const scaled = [&](at::Tensor const& x, std::string const& name) { return at::relu(x * of[name + ".weight"] + of[name + ".bias"]); };
-  at::Tensor const h = scaled(at::addmm(of["encoder.0.bias"], dense(unseen).log1p(), of["encoder.0.weight"]), "encoder_norm.0");
-  at::Tensor const plain = at::linear(scaled(at::linear(h, of["encoder.1.weight"], of["encoder.1.bias"]), "encoder_norm.1"), of["mean.weight"], of["mean.bias"]);
+  auto const scaled = [&](at::Tensor const& x, std::string const& name) {
+    return at::relu(x * of[name + ".weight"] + of[name + ".bias"]);
+  };
+  at::Tensor const h =
+      scaled(at::addmm(of["encoder.0.bias"], dense(unseen).log1p(), of["encoder.0.weight"]), "encoder_norm.0");
+  at::Tensor const plain =
+      at::linear(scaled(at::linear(h, of["encoder.1.weight"], of["encoder.1.bias"]), "encoder_norm.1"),
+                 of["mean.weight"], of["mean.bias"]);
   EXPECT_LT((plain - latents).abs().max().item<float>(), 1e-4F);
 }
 
@@ -130,7 +143,9 @@ TEST(ScviVae, DropsAShareOfTheHiddenInTrainingAlone) {
   c10::InferenceMode const no_graph;
   ScviVae with({genes, 16, 5, 1, 0.5}, 3), without({genes, 16, 5, 1, 0}, 3);
   auto const counts = std::make_shared<CsrBlock const>(some_cells(cells));
-  auto const loss = [&](ScviVae& vae, std::int64_t step) { return vae.shard_loss(counts, {stream_of(step), 0}, at::zeros({vae.statistics()})).item<float>(); };
+  auto const loss = [&](ScviVae& vae, std::int64_t step) {
+    return vae.shard_loss(counts, {stream_of(step), 0}, at::zeros({vae.statistics()})).item<float>();
+  };
   EXPECT_NE(loss(with, 1), loss(without, 1));
   EXPECT_EQ(loss(with, 1), loss(with, 1));
   EXPECT_NE(loss(with, 1), loss(with, 2));
@@ -143,7 +158,8 @@ TEST(ScviVae, ACellIsEmbeddedAlone) {
   at::Tensor const one = vae.embed(some_cells(1, 4));
   auto many = some_cells(1, 4);
   auto const others = some_cells(5, 6);
-  for (std::size_t row = 1; row < others.indptr.size(); ++row) many.indptr.push_back(many.indptr[1] + others.indptr[row]);
+  for (std::size_t row = 1; row < others.indptr.size(); ++row)
+    many.indptr.push_back(many.indptr[1] + others.indptr[row]);
   many.indices.insert(many.indices.end(), others.indices.begin(), others.indices.end());
   many.values.insert(many.values.end(), others.values.begin(), others.values.end());
   EXPECT_LT((vae.embed(many).narrow(0, 0, 1) - one).abs().max().item<float>(), 1e-6F);
@@ -173,8 +189,10 @@ TEST(ScviVae, RefusesBrokenFolders) {
   ScviVae({genes, 16, 5, 2, 0.1}, 3).save(folder / "vae", some_origin());
   expect_broken_files_refused(folder / "vae", "scvi_vae");
   for (auto const* name : {"hidden", "latent", "layers"})
-    for (auto const value : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{3}, std::int64_t{1} << 62}) failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = value; });
-  for (double const value : {-0.1, 1.0}) failure_of_config(folder / "vae", [&](nlohmann::json& config) { config["dropout"] = value; });
+    for (auto const value : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{3}, std::int64_t{1} << 62})
+      failure_of_config(folder / "vae", [&](nlohmann::json& config) { config[name] = value; });
+  for (double const value : {-0.1, 1.0})
+    failure_of_config(folder / "vae", [&](nlohmann::json& config) { config["dropout"] = value; });
   failure_of_config(folder / "vae", [](nlohmann::json& config) { config["genes"].erase(3); });
   failure_of_config(folder / "vae", [](nlohmann::json& config) { config.erase("atlas"); });
   failure_of_config(folder / "vae", [](nlohmann::json& config) { config["model"] = "scldm_vae"; });
@@ -186,7 +204,13 @@ TEST(ScviVae, RefusesSizesAndALoneCell) {
   failure_of(ExitCode::usage, [] { ScviVae({genes, 16, 5, 0, 0}, 3); });
   failure_of(ExitCode::usage, [] { ScviVae({genes, 16, 5, 1, 1}, 3); });
   ScviVae vae({genes, 16, 5, 1, 0}, 3);
-  EXPECT_NE(failure_of(ExitCode::usage, [&] { vae.shard_loss(std::make_shared<CsrBlock const>(some_cells(1)), {stream_of(0), 0}, at::zeros({vae.statistics()})); }).find("one cell"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::usage,
+                       [&] {
+                         vae.shard_loss(std::make_shared<CsrBlock const>(some_cells(1)), {stream_of(0), 0},
+                                        at::zeros({vae.statistics()}));
+                       })
+                .find("one cell"),
+            std::string::npos);
 }
 
 }  // namespace

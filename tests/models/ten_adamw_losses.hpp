@@ -1,4 +1,5 @@
-// Ten steps of training a generative network as programs train it, and the same ten in PyTorch from the same weights on the same batches.
+// Ten steps of training a generative network as programs train it, and the same ten in PyTorch from the same weights on
+// the same batches.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -33,11 +34,13 @@ inline Safetensors copied_weights(Parameters const& parameters) {
 
 using LossBatch = std::map<std::string, at::Tensor>;
 
-// Ten losses, one before each step of AdamW, written to `at` beside the first weights and what makes the same in PyTorch. `batches`
-// hold ten of each tensor, [10, ...]; `network` is Python that defines loss(w, b): w the weights by name and b a batch, all in
-// double precision but whole numbers. They are to agree to `tolerance` of their size.
-inline void write_ten_adamw_losses(std::filesystem::path const& at, Communicator const& ranks, Parameters const& parameters, LossBatch const& batches,
-                                   std::function<at::Tensor(LossBatch const&)> const& loss_of, std::string const& network, double rate = 1e-3, double tolerance = 1e-5) {
+// Ten losses, one before each step of AdamW, written to `at` beside the first weights and what makes the same in
+// PyTorch. `batches` hold ten of each tensor, [10, ...]; `network` is Python that defines loss(w, b): w the weights by
+// name and b a batch, all in double precision but whole numbers. They are to agree to `tolerance` of their size.
+inline void write_ten_adamw_losses(std::filesystem::path const& at, Communicator const& ranks,
+                                   Parameters const& parameters, LossBatch const& batches,
+                                   std::function<at::Tensor(LossBatch const&)> const& loss_of,
+                                   std::string const& network, double rate = 1e-3, double tolerance = 1e-5) {
   std::filesystem::create_directories(at);
   write_safetensors(at / "weights.safetensors", copied_weights(parameters));
   Safetensors check;
@@ -63,7 +66,8 @@ from safetensors.torch import load_file
 exact = lambda x: x.double() if x.is_floating_point() else x
 w = {name: value.double().requires_grad_(True) for name, value in load_file('weights.safetensors').items()}
 c = load_file('check.safetensors')
-)py" + network + fmt::format("\nrate, tolerance = {}, {}\n", rate, tolerance) + R"py(
+)py" + network + fmt::format("\nrate, tolerance = {}, {}\n", rate, tolerance) +
+                                             R"py(
 optimiser, theirs, ours = torch.optim.AdamW(w.values(), lr=rate), [], c['losses'].tolist()
 for step in range(10):
     found = loss(w, {name[6:]: exact(value[step]) for name, value in c.items() if name.startswith('batch.')})
@@ -78,7 +82,8 @@ assert max(theirs) / min(theirs) > 1.01, 'nothing was learned, so nothing was tr
 )py";
 }
 
-// Whether all that was written to folders in `folder` agrees: one Python for all, since it starts slower than it computes.
+// Whether all that was written to folders in `folder` agrees: one Python for all, since it starts slower than it
+// computes.
 inline bool ten_adamw_losses_agree(SharedFolder const& folder) {
   return python_agrees(folder.path, R"py(
 import os, torch
@@ -93,16 +98,18 @@ assert cases
 }
 
 // For a test of one network.
-inline bool ten_adamw_losses_agree(SharedFolder const& folder, Parameters const& parameters, LossBatch const& batches, std::function<at::Tensor(LossBatch const&)> const& loss_of,
+inline bool ten_adamw_losses_agree(SharedFolder const& folder, Parameters const& parameters, LossBatch const& batches,
+                                   std::function<at::Tensor(LossBatch const&)> const& loss_of,
                                    std::string const& network, double rate = 1e-3, double tolerance = 1e-5) {
   write_ten_adamw_losses(folder / "case", folder.ranks, parameters, batches, loss_of, network, rate, tolerance);
   return ten_adamw_losses_agree(folder);
 }
 
-// Whether the peer's network (scripts in RETORT_SHARED/peers) takes exactly these weights and predicts the same, to `tolerance` of the
-// largest number; the peer reckons in double precision, so that only our rounding counts. `peer` is its file, `made` a Python
-// expression of its network, `inputs` its arguments in order.
-inline bool peer_agrees(SharedFolder const& folder, Parameters const& parameters, std::string const& peer, std::string const& made, std::vector<at::Tensor> const& inputs, at::Tensor const& result,
+// Whether the peer's network (scripts in RETORT_SHARED/peers) takes exactly these weights and predicts the same, to
+// `tolerance` of the largest number; the peer reckons in double precision, so that only our rounding counts. `peer` is
+// its file, `made` a Python expression of its network, `inputs` its arguments in order.
+inline bool peer_agrees(SharedFolder const& folder, Parameters const& parameters, std::string const& peer,
+                        std::string const& made, std::vector<at::Tensor> const& inputs, at::Tensor const& result,
                         double tolerance = 1e-5) {
   write_safetensors(folder / "weights.safetensors", copied_weights(parameters));
   Safetensors check;

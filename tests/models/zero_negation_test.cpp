@@ -1,8 +1,8 @@
 // Zeros are told from small numbers in training and come back from sampling.
 #include "retort/models/zero_negation.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "../shared_folder.hpp"
 

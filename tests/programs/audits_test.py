@@ -1,4 +1,5 @@
 """The audits of retort-evaluate: the same at 1, 2 and 3 ranks, and what scikit-learn, scanpy, scipy and numpy say of the same files."""
+
 import json
 import os
 import warnings
@@ -8,11 +9,15 @@ import anndata as ad
 import numpy as np
 import scanpy as sc
 import scipy.stats
+from foundation_runs import SMALL, Runs, encode, log_normalised
 from sklearn.metrics import roc_auc_score
 
-from foundation_runs import SMALL, Runs, encode, log_normalised
-
-EVALUATE = ["--head.epochs=40", "--evaluate.heads=2", "--evaluate.draws=2", "--evaluate.rows=full,random,class_mean,distilled"]
+EVALUATE = [
+    "--head.epochs=40",
+    "--evaluate.heads=2",
+    "--evaluate.draws=2",
+    "--evaluate.rows=full,random,class_mean,distilled",
+]
 NAMES = ['a "quoted"\n{class}', "naïve / \\ 2", "T", "B", "rare", "single"]
 
 
@@ -49,12 +54,24 @@ def audit_of(results, name):
 with Runs() as runs:
     folder = runs.path("run")
     here = f"--run.folder={folder}"
-    runs.must("simulate", 1, "--simulate.cells=900", "--simulate.genes=300", "--simulate.types=5", "--simulate.type_sd=1.2", "--simulate.type_share=0.3",
-              f"--simulate.output={runs.path('input.h5ad')}", "--simulate.format=h5ad", here)
+    runs.must(
+        "simulate",
+        1,
+        "--simulate.cells=900",
+        "--simulate.genes=300",
+        "--simulate.types=5",
+        "--simulate.type_sd=1.2",
+        "--simulate.type_share=0.3",
+        f"--simulate.output={runs.path('input.h5ad')}",
+        "--simulate.format=h5ad",
+        here,
+    )
     given = ad.read_h5ad(runs.path("input.h5ad"))
     types = given.obs["cell_type"].cat.codes.to_numpy()
     order = np.argsort(types == 4, kind="stable")
-    kept = np.sort(np.concatenate([order[types[order] != 4], order[types[order] == 4][:9]]))  # nine cells of the fifth type, one of which is alone
+    kept = np.sort(
+        np.concatenate([order[types[order] != 4], order[types[order] == 4][:9]])
+    )  # nine cells of the fifth type, one of which is alone
     given = given[kept].copy()
     types = types[kept]
     types[np.flatnonzero(types == 4)[-1]] = 5
@@ -70,12 +87,19 @@ with Runs() as runs:
     labels = atlas.obs["cell_type"].astype(str).to_numpy()
     train = (atlas.obs["split"] == "train").to_numpy()
     fit = train & ~atlas.obs["held_out"].to_numpy(bool)
-    assert (labels == "single").sum() == 1 and 0 < (labels[train] == "rare").sum() <= 10, "the rare classes are not there"
+    assert (labels == "single").sum() == 1 and 0 < (labels[train] == "rare").sum() <= 10, (
+        "the rare classes are not there"
+    )
     os.makedirs(os.path.join(folder, "distilled"))
     for draw in range(4):
         for variant in ("mean", "other"):
             for spc in (1, 6):
-                write_set(folder, atlas, *noisy_means(x, labels, fit, spc, 10 * draw + spc + 100 * (variant == "other")), f"{variant}-dm-spc{spc}-draw{draw}")
+                write_set(
+                    folder,
+                    atlas,
+                    *noisy_means(x, labels, fit, spc, 10 * draw + spc + 100 * (variant == "other")),
+                    f"{variant}-dm-spc{spc}-draw{draw}",
+                )
     planted = fit & (labels != "T")  # a set that holds every member of all classes but one, so it leaks them
     write_set(folder, atlas, x[planted], labels[planted], "planted-dm-spc1-draw0")
 
@@ -86,7 +110,9 @@ with Runs() as runs:
             results = json.load(file)
         texts.append(json.dumps(results["audits"]))
     assert texts[0] == texts[1] == texts[2], "the audits depend on the ranks"
-    assert "Audits" in done.stdout and "planted-dm-spc1 leaks membership by its cells alone in" in done.stdout, done.stdout
+    assert "Audits" in done.stdout and "planted-dm-spc1 leaks membership by its cells alone in" in done.stdout, (
+        done.stdout
+    )
     audits = results["audits"]
     assert (audits["members"], audits["non_members"]) == (fit.sum(), (~fit).sum())
     assert abs(audits["smallest_real_value"] - x[train][x[train] > 0].min()) < 1e-6
@@ -97,23 +123,45 @@ with Runs() as runs:
         audit = audit_of(results, name)
         made = ad.read_h5ad(os.path.join(folder, "distilled", f"{name}-draw0.h5ad"))
         of_class = made.obs["cell_type"].astype(str).to_numpy()
-        for prefix, real, own in (("membership", features, encode(os.path.join(folder, "foundation"), np.asarray(made.X, np.float64))), ("expression", x, made.X)):
+        for prefix, real, own in (
+            ("membership", features, encode(os.path.join(folder, "foundation"), np.asarray(made.X, np.float64))),
+            ("expression", x, made.X),
+        ):
             scores = np.full(len(labels), np.nan)
             for one in set(of_class):
-                scores[labels == one] = -np.linalg.norm(real[labels == one][:, None] - own[of_class == one][None], axis=2).min(1)
-            if prefix == "membership":  # in the planted set distances of copies differ by rounding: our encoder has float32
+                scores[labels == one] = -np.linalg.norm(
+                    real[labels == one][:, None] - own[of_class == one][None], axis=2
+                ).min(1)
+            if (
+                prefix == "membership"
+            ):  # in the planted set distances of copies differ by rounding: our encoder has float32
                 scores = np.round(scores, 5)
             known = ~np.isnan(scores)
-            areas = {one: roc_auc_score(fit[labels == one], scores[labels == one]) for one in NAMES[:4] if one in of_class}
-            assert abs(audit[f"{prefix}_auc"] - roc_auc_score(fit[known], scores[known])) < 1e-3, (name, prefix, audit[f"{prefix}_auc"], roc_auc_score(fit[known], scores[known]))
-            assert areas.keys() == audit[f"{prefix}_auc_by_class"].keys() and all(abs(areas[one] - audit[f"{prefix}_auc_by_class"][one]) < 1e-3 for one in areas), (areas, audit)
+            areas = {
+                one: roc_auc_score(fit[labels == one], scores[labels == one]) for one in NAMES[:4] if one in of_class
+            }
+            assert abs(audit[f"{prefix}_auc"] - roc_auc_score(fit[known], scores[known])) < 1e-3, (
+                name,
+                prefix,
+                audit[f"{prefix}_auc"],
+                roc_auc_score(fit[known], scores[known]),
+            )
+            assert areas.keys() == audit[f"{prefix}_auc_by_class"].keys() and all(
+                abs(areas[one] - audit[f"{prefix}_auc_by_class"][one]) < 1e-3 for one in areas
+            ), (areas, audit)
             low, high = audit[f"{prefix}_interval"]
             assert 0 <= low <= audit[f"{prefix}_auc"] <= high <= 1
         if name.startswith("planted"):
-            assert audit["membership_auc"] > 0.95 and audit["expression_auc"] == 1 and audit["copies"] == planted.sum(), audit
-            assert set(audit["expression_leaks"]) == set(NAMES[:4]) - {"T"} == set(audit["leaks"]) and set(audit["too_few_cells"]) == {"T", "rare", "single"}, audit
+            assert (
+                audit["membership_auc"] > 0.95 and audit["expression_auc"] == 1 and audit["copies"] == planted.sum()
+            ), audit
+            assert set(audit["expression_leaks"]) == set(NAMES[:4]) - {"T"} == set(audit["leaks"]) and set(
+                audit["too_few_cells"]
+            ) == {"T", "rare", "single"}, audit
         else:
-            copies = sum(np.abs(x[labels == one] - cell).max(1).min() < 1e-4 for one, cell in zip(of_class, made.X))  # of the class of one cell, all
+            copies = sum(
+                np.abs(x[labels == one] - cell).max(1).min() < 1e-4 for one, cell in zip(of_class, made.X)
+            )  # of the class of one cell, all
             assert abs(audit["expression_auc"] - 0.5) < 0.12 and audit["copies"] == copies > 0, (audit, copies)
     assert abs(audit_of(results, "class_mean-spc1")["expression_auc"] - 0.5) < 0.06
 
@@ -126,17 +174,26 @@ with Runs() as runs:
     assert abs(zeros["real"] - np.mean([(x[train & (labels == one)] == 0).mean() for one in classes])) < 1e-9
     smallest = np.float32(audits["smallest_real_value"])
     assert abs(zeros["below_smallest"] - (own < smallest).mean()) < 1e-9
-    detected, limits = (own >= smallest).sum(1), {one: np.quantile((x[train & (labels == one)] > 0).sum(1), [0.05, 0.95]) for one in classes}
+    detected, limits = (
+        (own >= smallest).sum(1),
+        {one: np.quantile((x[train & (labels == one)] > 0).sum(1), [0.05, 0.95]) for one in classes},
+    )
     inside = np.mean([limits[one][0] <= count <= limits[one][1] for one, count in zip(of_class, detected)])
     genes = audit["detected_genes"]
     assert abs(genes["inside"] - inside) < 1e-9 and abs(genes["distilled"] - detected.mean()) < 1e-6
     assert np.allclose(genes["real_interval"], np.mean(list(limits.values()), axis=0))
     assert audit["library_size"]["largest_deviation"] < 1e-4
-    spread = [(values.std(0) / np.maximum(values.mean(0), 1e-30)).astype(np.float32) for values in (x[train].astype(float), own.astype(float))]
+    spread = [
+        (values.std(0) / np.maximum(values.mean(0), 1e-30)).astype(np.float32)
+        for values in (x[train].astype(float), own.astype(float))
+    ]
     both = (spread[0] > 0) & (spread[1] > 0)
     variation = audit["coefficient_of_variation"]
     assert abs(variation["spearman"] - scipy.stats.spearmanr(spread[0][both], spread[1][both]).statistic) < 5e-3
-    assert abs(variation["real"] - np.median(spread[0][both])) < 1e-4 and abs(variation["distilled"] - np.median(spread[1][both])) < 1e-4
+    assert (
+        abs(variation["real"] - np.median(spread[0][both])) < 1e-4
+        and abs(variation["distilled"] - np.median(spread[1][both])) < 1e-4
+    )
 
     # Marker genes.
     def tested(cells, of_cells):
@@ -154,13 +211,23 @@ with Runs() as runs:
         assert abs(audited["fold_spearman"] - scipy.stats.spearmanr(ours, theirs).statistic) < 1e-3
         assert abs(audited["jaccard_at_50"] - shared / (100 - shared)) < 0.03
         if one in real:
-            assert abs(audited["precision_at_50"] - len(top(ours) & top(real[one]["scores"].to_numpy())) / 50) < 0.021, one
+            assert (
+                abs(audited["precision_at_50"] - len(top(ours) & top(real[one]["scores"].to_numpy())) / 50) < 0.021
+            ), one
     calls = markers["calls"]
     both = sorted(set(real) & set(distilled))
-    signs = [np.concatenate([np.sign(tests[one]["scores"]) * (tests[one]["pvals_adj"] < 0.05) for one in both]) for tests in (real, distilled)]
+    signs = [
+        np.concatenate([np.sign(tests[one]["scores"]) * (tests[one]["pvals_adj"] < 0.05) for one in both])
+        for tests in (real, distilled)
+    ]
     right = ((signs[0] == signs[1]) & (signs[1] != 0)).sum()
     assert calls["classes"] == len(both) >= 4, calls
-    for ours, theirs in ((calls["real"], (signs[0] != 0).sum()), (calls["distilled"], (signs[1] != 0).sum()), (calls["recall"] * calls["real"], right), (calls["precision"] * calls["distilled"], right)):
+    for ours, theirs in (
+        (calls["real"], (signs[0] != 0).sum()),
+        (calls["distilled"], (signs[1] != 0).sum()),
+        (calls["recall"] * calls["real"], right),
+        (calls["precision"] * calls["distilled"], right),
+    ):
         assert abs(ours - theirs) <= 0.02 * theirs, (calls, ours, theirs)
     assert audit_of(results, "mean-dm-spc1")["differential_expression"]["calls"] is None
 
@@ -171,13 +238,19 @@ with Runs() as runs:
     pairs = {(test["classifier"], test["spc"]): test for test in audits["paired_tests"]}
     assert set(pairs) == {("head", 1), ("head", 6), ("celltypist", 1), ("celltypist", 6)}, pairs.keys()
     for (classifier, spc), test in pairs.items():
-        rows = {one["variant"]: one for one in (results["rows"] if classifier == "head" else results["celltypist"]) if one["spc"] == spc and one["matching"]}
+        rows = {
+            one["variant"]: one
+            for one in (results["rows"] if classifier == "head" else results["celltypist"])
+            if one["spc"] == spc and one["matching"]
+        }
         a, b = (np.array(rows[name.split("-")[0]]["accuracy_by_draw"]) for name in test["sets"])
         assert abs(a.mean() - rows["mean"]["accuracy_mean"]) < 1e-9 and test["draws"] == 4
         assert abs(test["difference"] - (a - b).mean()) < 1e-9
         if test["t_p"] is not None:
             student = scipy.stats.ttest_rel(a, b)
-            assert abs(test["t_p"] - student.pvalue) < 1e-6 and np.allclose(test["interval"], student.confidence_interval(), atol=1e-6)
+            assert abs(test["t_p"] - student.pvalue) < 1e-6 and np.allclose(
+                test["interval"], student.confidence_interval(), atol=1e-6
+            )
         if len(set(abs(a - b))) == 4 and np.all(a != b):
             assert abs(test["signed_rank_p"] - scipy.stats.wilcoxon(a, b, method="exact").pvalue) < 1e-9
 

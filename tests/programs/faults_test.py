@@ -1,5 +1,6 @@
 """Faults end in one line with rank, host and step, in time, with the right code: stopped and dead ranks, lone failures, full
 disks, damaged checkpoints, two writers in one folder."""
+
 import os
 import random
 import re
@@ -12,7 +13,6 @@ import time
 
 import anndata
 import h5py
-
 from survive_runs import SurviveRuns, checkpoints, kill_all, pids_of, wait_for
 
 HOST = socket.gethostname().split(".")[0]
@@ -46,7 +46,9 @@ with SurviveRuns() as runs:
         code, errors, seconds = ends(process, folder, 12)
         assert code == 124 and seconds < 2 + 5, (strike, code, seconds)
         lines = error_lines(errors)
-        assert lines and all(re.search(rf"has lasted 2 s .*\[rank \d of 3, host {HOST}, step \d+\]", line) for line in lines), errors
+        assert lines and all(
+            re.search(rf"has lasted 2 s .*\[rank \d of 3, host {HOST}, step \d+\]", line) for line in lines
+        ), errors
 
     # A rank that dies: the launcher ends the job at once, never with 0.
     process = runs.started_loop("train-foundation", 3, folder, *LONG)
@@ -65,7 +67,9 @@ with SurviveRuns() as runs:
 
     # A job whose lock was taken (its node was thought dead) writes nothing more and leaves with 75.
     with open(os.path.join(folder, "LOCK"), "w") as lock:
-        lock.write('{"token":"another","program":"retort-train-foundation","host":"elsewhere","process":1,"job":"7","restart":"1"}\n')
+        lock.write(
+            '{"token":"another","program":"retort-train-foundation","host":"elsewhere","process":1,"job":"7","restart":"1"}\n'
+        )
     code, errors, seconds = ends(process, folder, 20)
     assert code == 75 and "was taken by another job" in errors, (code, errors)
     assert not os.path.exists(os.path.join(folder, "train-foundation", "DONE"))
@@ -86,10 +90,14 @@ with SurviveRuns() as runs:
     cells.X = cells.X.astype("float32").log1p()
     cells.write_h5ad(runs.path("log.h5ad"))
     spoilt = runs.path("spoilt")
-    runs.must("ingest", 2, f"--ingest.input={runs.path('log.h5ad')}", "--ingest.label=cell_type", f"--run.folder={spoilt}")
+    runs.must(
+        "ingest", 2, f"--ingest.input={runs.path('log.h5ad')}", "--ingest.label=cell_type", f"--run.folder={spoilt}"
+    )
     with h5py.File(os.path.join(spoilt, "atlas.h5ad"), "r+") as atlas:
         split = atlas["obs/split/categories"].asstr()[:][atlas["obs/split/codes"][:]]
-        row = next(i for i, (part, held) in enumerate(zip(split, atlas["obs/held_out"][:])) if part == "train" and not held)
+        row = next(
+            i for i, (part, held) in enumerate(zip(split, atlas["obs/held_out"][:])) if part == "train" and not held
+        )
         atlas["X/data"][atlas["X/indptr"][row]] = float("nan")
     process = runs.start("train-foundation", 3, spoilt)
     code, errors, seconds = ends(process, spoilt, 30)
@@ -99,20 +107,32 @@ with SurviveRuns() as runs:
 
     # A full disk during a checkpoint: 73, and what was there before stays good.
     small = tempfile.mkdtemp(prefix="retort_small_")
-    if os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1100k", "none", small]).returncode == 0:
+    if (
+        os.geteuid() == 0
+        and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1100k", "none", small]).returncode == 0
+    ):
         try:
             inputs = [f"--foundation.atlas={folder}/atlas.h5ad", f"--foundation.model={runs.path('full_model')}"]
-            process = runs.start("train-foundation", 2, small, *inputs, "--run.checkpoint_steps=40", "--run.keep_checkpoints=20")
+            process = runs.start(
+                "train-foundation", 2, small, *inputs, "--run.checkpoint_steps=40", "--run.keep_checkpoints=20"
+            )
             code, errors, seconds = ends(process, small, 60)
             lines = error_lines(errors)
             assert code == 73 and len(lines) == 1 and "No space left" in lines[0], (code, errors)
             kept = checkpoints(small, "train-foundation")
-            assert kept and not [name for name in os.listdir(os.path.join(small, "train-foundation", "checkpoints")) if name.endswith(".tmp")], kept
+            assert kept and not [
+                name
+                for name in os.listdir(os.path.join(small, "train-foundation", "checkpoints"))
+                if name.endswith(".tmp")
+            ], kept
             subprocess.run(["mount", "-o", "remount,size=8m", small], check=True)
             done = runs.finish("train-foundation", 3, small, *inputs)
             assert f"goes on from step {kept[-1]}" in done.stderr, done.stderr
             runs.finish("train-foundation", 1, folder, "--run.again=true")
-            with open(runs.path("full_model", "encoder.safetensors"), "rb") as ours, open(os.path.join(folder, "again", "encoder.safetensors"), "rb") as theirs:
+            with (
+                open(runs.path("full_model", "encoder.safetensors"), "rb") as ours,
+                open(os.path.join(folder, "again", "encoder.safetensors"), "rb") as theirs,
+            ):
                 assert ours.read() == theirs.read(), "another result after a full disk"
         finally:
             subprocess.run(["umount", small])
@@ -121,7 +141,9 @@ with SurviveRuns() as runs:
     os.rmdir(small)
 
     # Damaged checkpoints are refused by name and the newest good one is taken.
-    process = runs.started_loop("train-diffusion", 2, folder, "--run.again=true", "--run.checkpoint_steps=50", "--run.keep_checkpoints=3")
+    process = runs.started_loop(
+        "train-diffusion", 2, folder, "--run.again=true", "--run.checkpoint_steps=50", "--run.keep_checkpoints=3"
+    )
     wait_for(lambda: len(checkpoints(folder, "train-diffusion")) == 3, process)
     process.send_signal(signal.SIGUSR2)
     ends(process, folder, 30)
@@ -146,14 +168,30 @@ with SurviveRuns() as runs:
             # The limit is over at once, so the start only loads and stops at its first boundary.
             process = runs.start("train-diffusion", 2, folder, RETORT_END_TIME="1")
             code, errors, _ = ends(process, folder, 30)
-            assert code == 75 and f"step-{steps[-1]}' is refused" in errors and f"goes on from step {steps[-2]} " in errors, (name, damage, errors)
+            assert (
+                code == 75 and f"step-{steps[-1]}' is refused" in errors and f"goes on from step {steps[-2]} " in errors
+            ), (name, damage, errors)
     done = runs.finish("train-diffusion", 2, folder)
     assert f"goes on from step {steps[-2] + 1} " in done.stderr, done.stderr
 
     # Settings that one rank cannot read end the job on all ranks.
     config = runs.path("only_root.ini")
     script = f'if [ "$OMPI_COMM_WORLD_RANK" = 0 ]; then exec "$@"; else exec "$@" --config {config}; fi'
-    process = subprocess.Popen([runs.mpirun, "-n", "2", "bash", "-c", script, "x", os.path.join(runs.programs, "retort-train-foundation"), f"--run.folder={folder}"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [
+            runs.mpirun,
+            "-n",
+            "2",
+            "bash",
+            "-c",
+            script,
+            "x",
+            os.path.join(runs.programs, "retort-train-foundation"),
+            f"--run.folder={folder}",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     code, errors, _ = ends(process, folder, 20)
     assert code == 66 and len(error_lines(errors)) == 1, (code, errors)

@@ -1,4 +1,5 @@
 """Runs the foundation programs as a user does; shared by their tests."""
+
 import argparse
 import json
 import os
@@ -10,7 +11,13 @@ import tempfile
 import anndata as ad
 import numpy as np
 
-SMALL = ["--foundation.hidden=48,40", "--foundation.latent=16", "--foundation.batch=32", "--foundation.steps=12", "--run.shards=4"]
+SMALL = [
+    "--foundation.hidden=48,40",
+    "--foundation.latent=16",
+    "--foundation.batch=32",
+    "--foundation.steps=12",
+    "--run.shards=4",
+]
 
 
 class Runs:
@@ -48,13 +55,27 @@ class Runs:
         assert len(lines) == 1 and text in lines[0], f"not one line with '{text}':\n{done.stderr}"
 
     def simulate(self, name):
-        self.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", f"--simulate.output={self.path(name)}",
-                  f"--run.folder={self.path('simulate')}")
+        self.must(
+            "simulate",
+            1,
+            "--simulate.cells=600",
+            "--simulate.genes=300",
+            "--simulate.types=4",
+            f"--simulate.output={self.path(name)}",
+            f"--run.folder={self.path('simulate')}",
+        )
         return self.path(name)
 
     def train(self, name, ranks, atlas, *settings):
-        self.must("train-foundation", ranks, *SMALL, f"--foundation.atlas={atlas}", "--foundation.label=cell_type",
-                  f"--run.folder={self.path(name)}", *settings)
+        self.must(
+            "train-foundation",
+            ranks,
+            *SMALL,
+            f"--foundation.atlas={atlas}",
+            "--foundation.label=cell_type",
+            f"--run.folder={self.path(name)}",
+            *settings,
+        )
         return self.path(name, "foundation")
 
 
@@ -74,7 +95,12 @@ def tensors(folder, name):
     header = json.loads(data[8 : 8 + length])
     types = {"F32": np.float32, "I64": np.int64}
     return {
-        key: np.frombuffer(data, types[entry["dtype"]], count=int(np.prod(entry["shape"])), offset=8 + length + entry["data_offsets"][0]).reshape(entry["shape"])
+        key: np.frombuffer(
+            data,
+            types[entry["dtype"]],
+            count=int(np.prod(entry["shape"])),
+            offset=8 + length + entry["data_offsets"][0],
+        ).reshape(entry["shape"])
         for key, entry in header.items()
         if key != "__metadata__"
     }

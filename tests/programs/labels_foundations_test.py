@@ -1,4 +1,5 @@
 """One ingest for several labels, and a foundation from another atlas: the same bytes at 1 and 2 ranks, and what is refused."""
+
 import json
 import os
 import subprocess
@@ -6,7 +7,6 @@ import subprocess
 import anndata as ad
 import numpy as np
 import pandas as pd
-
 from foundation_runs import Runs, read_bytes
 
 SETTINGS = """[ingest]
@@ -38,8 +38,18 @@ rows=full,random,distilled
 def pipeline(runs, name, ranks, text, code=0):
     with open(runs.path(name + ".ini"), "w") as file:
         file.write(f"{SETTINGS}[run]\nfolder={runs.path(name)}\n{text}\n")
-    done = subprocess.run([os.path.join(os.environ["RETORT_SOURCE"], "jobs", "pipeline.sh"), runs.path(name + ".ini"), "--local", str(ranks)],
-                          capture_output=True, text=True, timeout=200, env={**os.environ, "RETORT_BIN": runs.programs})
+    done = subprocess.run(
+        [
+            os.path.join(os.environ["RETORT_SOURCE"], "jobs", "pipeline.sh"),
+            runs.path(name + ".ini"),
+            "--local",
+            str(ranks),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "RETORT_BIN": runs.programs},
+    )
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -55,39 +65,75 @@ def products(folder):
 
 def write(cells, file, genes, **columns):
     chosen = cells[:, genes].copy()
-    ad.AnnData(chosen.X.astype(np.float32), obs=chosen.obs[["cell_type", "condition"]].assign(**columns), var=chosen.var[[]]).write_h5ad(file)
+    ad.AnnData(
+        chosen.X.astype(np.float32), obs=chosen.obs[["cell_type", "condition"]].assign(**columns), var=chosen.var[[]]
+    ).write_h5ad(file)
 
 
 with Runs() as runs:
     # Two atlases of other cells; 150 of the first one's 250 genes are in the second.
-    runs.must("simulate", 1, "--simulate.cells=1200", "--simulate.genes=350", "--simulate.types=4", "--simulate.nonzeros=120", "--simulate.batch_sd=0.1",
-              "--simulate.format=h5ad", f"--simulate.output={runs.path('cells.h5ad')}", f"--run.folder={runs.path('simulate')}")
+    runs.must(
+        "simulate",
+        1,
+        "--simulate.cells=1200",
+        "--simulate.genes=350",
+        "--simulate.types=4",
+        "--simulate.nonzeros=120",
+        "--simulate.batch_sd=0.1",
+        "--simulate.format=h5ad",
+        f"--simulate.output={runs.path('cells.h5ad')}",
+        f"--run.folder={runs.path('simulate')}",
+    )
     cells = ad.read_h5ad(runs.path("cells.h5ad"))
     first, second = cells[:600], cells[600:]
     write(first, runs.path("first.h5ad"), range(250))
     missing = np.where(np.arange(600) < 5, None, second.obs["condition"].astype(str))
-    write(second, runs.path("second.h5ad"), range(100, 350), condition=pd.Categorical(missing), depth=np.linspace(0.5, 1, 600))
+    write(
+        second,
+        runs.path("second.h5ad"),
+        range(100, 350),
+        condition=pd.Categorical(missing),
+        depth=np.linspace(0.5, 1, 600),
+    )
 
     pipeline(runs, "first", 1, f"[ingest]\ninput={runs.path('first.h5ad')}\nlabel=cell_type")
     own = products(runs.path("first"))
     assert not any("labels" in name for name in own), sorted(own)
     borrowed = f"[ingest]\ninput={runs.path('second.h5ad')}\nlabel=cell_type,condition\n[foundation]\nimport={runs.path('first', 'foundation')}"
     said = pipeline(runs, "one", 1, borrowed)
-    assert "the model has 250 genes, 150 of them in the atlas" in said and "no label in 'cell_type' or 'condition'" in said, said
+    assert (
+        "the model has 250 genes, 150 of them in the atlas" in said and "no label in 'cell_type' or 'condition'" in said
+    ), said
     made = products(runs.path("one"))
-    expected = {f"{at}{name}" for at in ("", "labels/condition/")
-                for name in ("distilled.h5ad", "distilled/scdd-dm-spc1-draw0.h5ad", "distilled/scdd-dm-spc2-draw0.h5ad", "generator/scdg.safetensors")}
-    assert expected | {"atlas.h5ad", "features.h5ad", "foundation/encoder.safetensors", "foundation/decoder.safetensors"} == set(made), sorted(made)
+    expected = {
+        f"{at}{name}"
+        for at in ("", "labels/condition/")
+        for name in (
+            "distilled.h5ad",
+            "distilled/scdd-dm-spc1-draw0.h5ad",
+            "distilled/scdd-dm-spc2-draw0.h5ad",
+            "generator/scdg.safetensors",
+        )
+    }
+    assert expected | {
+        "atlas.h5ad",
+        "features.h5ad",
+        "foundation/encoder.safetensors",
+        "foundation/decoder.safetensors",
+    } == set(made), sorted(made)
     pipeline(runs, "two", 2, borrowed)
     for name, content in products(runs.path("two")).items():
         assert content == made[name], f"{name} differs at 2 ranks"
 
     # The encoder is the other atlas's, sets have its genes, and each label its own classes and table.
-    assert json.load(open(runs.path("one", "foundation", "config.json")))["weights"] == json.load(open(runs.path("first", "foundation", "config.json")))["weights"]
+    assert (
+        json.load(open(runs.path("one", "foundation", "config.json")))["weights"]
+        == json.load(open(runs.path("first", "foundation", "config.json")))["weights"]
+    )
     for folder, label in ((runs.path("one"), "cell_type"), (runs.path("one", "labels", "condition"), "condition")):
         distilled = ad.read_h5ad(os.path.join(folder, "distilled", "scdd-dm-spc2-draw0.h5ad"))
         assert list(distilled.var_names) == list(first.var_names[:250])
-        assert distilled.obs[label].value_counts().to_dict() == {name: 2 for name in cells.obs[label].unique()}
+        assert distilled.obs[label].value_counts().to_dict() == dict.fromkeys(cells.obs[label].unique(), 2)
         results = json.load(open(os.path.join(folder, "results.json")))
         assert results["data"]["label"] == label and results["data"]["cells"] == 595
         with open(os.path.join(folder, "report.html")) as page:
@@ -119,5 +165,7 @@ with Runs() as runs:
     test = ad.read_h5ad(runs.path("one", "atlas.h5ad")).obs
     rare[test["source_row"][test["split"] == "test"].iloc[0]] = "rare"
     write(second[5:], runs.path("rare.h5ad"), range(100, 350), condition=pd.Categorical(rare[5:]))
-    refused("rare", ingest("cell_type,condition", "rare"), "class 'rare' of 'condition' has 1 cells and none to learn from")
+    refused(
+        "rare", ingest("cell_type,condition", "rare"), "class 'rare' of 'condition' has 1 cells and none to learn from"
+    )
     print("passed")

@@ -1,4 +1,5 @@
 """Reads a page as a browser and a stranger would; shared by tests of pages."""
+
 import html.parser
 import os
 import re
@@ -19,7 +20,10 @@ class Page(html.parser.HTMLParser):
         assert len(set(self.ids)) == len(self.ids) and set(self.links) <= set(self.ids), (self.ids, self.links)
 
     def handle_starttag(self, tag, attributes):
-        assert tag != "script" and not any(name.startswith("on") or name == "src" or (name == "href" and not value.startswith("#")) for name, value in attributes), (tag, attributes)
+        assert tag != "script" and not any(
+            name.startswith("on") or name == "src" or (name == "href" and not value.startswith("#"))
+            for name, value in attributes
+        ), (tag, attributes)
         self.ids += [value for name, value in attributes if name == "id"]
         self.links += [value[1:] for name, value in attributes if name == "href"]
         self.count[tag] = self.count.get(tag, 0) + 1
@@ -43,10 +47,30 @@ def fits(file, work, width):
     """Whether nothing is wider than a window of this width, as the browser lays it out: in a frame, because a window has a least width."""
     text = re.sub(r"<meta http-equiv[^>]*>", "", open(file).read())
     with open(os.path.join(work, "framed.html"), "w") as framed:
-        framed.write(text.replace("</body>", "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script></body>"))
+        framed.write(
+            text.replace(
+                "</body>", "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script></body>"
+            )
+        )
     with open(os.path.join(work, "frame.html"), "w") as frame:
-        frame.write(f"<body><script>onmessage=e=>document.body.dataset.width=e.data</script><iframe src='framed.html' style='width:{width}px;height:900px;border:0'></iframe></body>")
-    done = subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", f"--user-data-dir={work}/chromium", "--dump-dom", f"file://{work}/frame.html"], capture_output=True, text=True, timeout=60)
+        frame.write(
+            f"<body><script>onmessage=e=>document.body.dataset.width=e.data</script><iframe src='framed.html' style='width:{width}px;height:900px;border:0'></iframe></body>"
+        )
+    done = subprocess.run(
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=5000",
+            f"--user-data-dir={work}/chromium",
+            "--dump-dom",
+            f"file://{work}/frame.html",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     found = re.search(r'data-width="(\d+)"', done.stdout)
     assert found, done.stderr
     return int(found[1]) <= width

@@ -1,5 +1,6 @@
 """The whole pipeline as a user runs it: the same bytes at 1, 2, 3 and 4 ranks, no half-written product after a kill, and
 nothing run twice."""
+
 import json
 import os
 import signal
@@ -8,9 +9,26 @@ import time
 
 from foundation_runs import SMALL, Runs, read_bytes
 
-SETTINGS = [*SMALL, "--diffusion.steps=20", "--diffusion.hidden=32,32,16,16", "--distill.iterations=4", "--distill.score_steps=0,2,4", "--distill.spc=1,3",
-            "--distill.draws=2", "--distill.variants=scdd,cells", "--head.epochs=30", "--evaluate.heads=3"]
-SECTIONS = {"ingest": ["ingest"], "train-foundation": ["foundation"], "embed": [], "train-diffusion": ["diffusion"], "distill": ["distill", "head"], "evaluate": ["evaluate", "head"]}
+SETTINGS = [
+    *SMALL,
+    "--diffusion.steps=20",
+    "--diffusion.hidden=32,32,16,16",
+    "--distill.iterations=4",
+    "--distill.score_steps=0,2,4",
+    "--distill.spc=1,3",
+    "--distill.draws=2",
+    "--distill.variants=scdd,cells",
+    "--head.epochs=30",
+    "--evaluate.heads=3",
+]
+SECTIONS = {
+    "ingest": ["ingest"],
+    "train-foundation": ["foundation"],
+    "embed": [],
+    "train-diffusion": ["diffusion"],
+    "distill": ["distill", "head"],
+    "evaluate": ["evaluate", "head"],
+}
 
 
 def of_stage(stage):
@@ -39,11 +57,21 @@ def products(folder):
 
 
 with Runs() as runs:
-    runs.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", "--simulate.format=h5ad",
-              f"--simulate.output={runs.path('input.h5ad')}", f"--run.folder={runs.path('simulate')}")
+    runs.must(
+        "simulate",
+        1,
+        "--simulate.cells=600",
+        "--simulate.genes=300",
+        "--simulate.types=4",
+        "--simulate.format=h5ad",
+        f"--simulate.output={runs.path('input.h5ad')}",
+        f"--run.folder={runs.path('simulate')}",
+    )
     pipeline(runs, 1, runs.path("ranks1"))
     first, table = products(runs.path("ranks1"))
-    assert len([name for name in first if name.startswith("distilled/")]) == 24 and "distilled.h5ad" in first, sorted(first)
+    assert len([name for name in first if name.startswith("distilled/")]) == 24 and "distilled.h5ad" in first, sorted(
+        first
+    )
     for ranks in (2, 3, 4):
         folder = runs.path(f"ranks{ranks}")
         pipeline(runs, ranks, folder)
@@ -55,7 +83,12 @@ with Runs() as runs:
 
     # A stage killed in the middle leaves no product and no mark; the next run makes the same bytes.
     folder = runs.path("ranks2")
-    stage = [os.path.join(runs.programs, "retort-train-foundation"), *of_stage("train-foundation"), "--foundation.steps=4000", f"--run.folder={folder}"]
+    stage = [
+        os.path.join(runs.programs, "retort-train-foundation"),
+        *of_stage("train-foundation"),
+        "--foundation.steps=4000",
+        f"--run.folder={folder}",
+    ]
     steps = os.path.join(folder, "train-foundation", "steps.tsv")
     os.remove(steps)  # of the run before; the new one's says that its loop has begun
     killed = subprocess.Popen(stage, stderr=subprocess.DEVNULL)
@@ -65,7 +98,9 @@ with Runs() as runs:
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not os.path.exists(os.path.join(folder, "train-foundation", "DONE"))
-    assert read_bytes(folder, "foundation", "encoder.safetensors") == first["foundation/encoder.safetensors"], "a killed stage touched its product"
+    assert read_bytes(folder, "foundation", "encoder.safetensors") == first["foundation/encoder.safetensors"], (
+        "a killed stage touched its product"
+    )
     pipeline(runs, 2, folder)
     made, rows = products(folder)
     assert made == first and rows == table, "after a kill the results differ"

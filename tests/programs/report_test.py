@@ -1,11 +1,11 @@
 """retort-report as a user runs it: one whole page at any number of ranks, of whole runs and of parts, with names that would break HTML."""
+
 import json
 import os
 import re
 import shutil
 
 import anndata as ad
-
 from foundation_runs import SMALL, Runs, read_bytes
 from page_reading import Page, fits
 
@@ -19,9 +19,20 @@ def page_of(folder):
 with Runs() as runs:
     folder, settings = runs.path("run"), [f"--run.folder={runs.path('run')}"]
     runs.refused(66, "Run retort-ingest", "report", 3, *settings)
-    runs.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", "--simulate.format=h5ad", f"--simulate.output={runs.path('input.h5ad')}", f"--run.folder={runs.path('simulate')}")
+    runs.must(
+        "simulate",
+        1,
+        "--simulate.cells=600",
+        "--simulate.genes=300",
+        "--simulate.types=4",
+        "--simulate.format=h5ad",
+        f"--simulate.output={runs.path('input.h5ad')}",
+        f"--run.folder={runs.path('simulate')}",
+    )
     cells = ad.read_h5ad(runs.path("input.h5ad"))
-    cells.obs["cell_type"] = cells.obs["cell_type"].cat.rename_categories([HOSTILE, "a very long name of a class of cells, longer than any label", "β", "d"])
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.rename_categories(
+        [HOSTILE, "a very long name of a class of cells, longer than any label", "β", "d"]
+    )
     cells.write_h5ad(runs.path("input.h5ad"))
     runs.must("ingest", 1, f"--ingest.input={runs.path('input.h5ad')}", "--ingest.label=cell_type", *settings)
 
@@ -33,12 +44,24 @@ with Runs() as runs:
     runs.must("train-foundation", 2, *SMALL, *settings)
     runs.must("embed", 2, *settings)
     runs.must("train-diffusion", 2, "--diffusion.steps=20", "--diffusion.hidden=32,32,16,16", *settings)
-    runs.must("distill", 2, "--distill.iterations=4", "--distill.score_steps=0,2,4", "--distill.spc=1,3", "--distill.draws=2", "--distill.matchings=dm,head", "--head.epochs=30", *settings)
+    runs.must(
+        "distill",
+        2,
+        "--distill.iterations=4",
+        "--distill.score_steps=0,2,4",
+        "--distill.spc=1,3",
+        "--distill.draws=2",
+        "--distill.matchings=dm,head",
+        "--head.epochs=30",
+        *settings,
+    )
     runs.must("evaluate", 2, "--head.epochs=30", "--evaluate.heads=2", *settings)
     with open(os.path.join(folder, "results.json")) as file:
         results = json.load(file)
     tested = ad.read_h5ad(os.path.join(folder, "atlas.h5ad")).obs.query("split == 'test'")["cell_type"].value_counts()
-    assert [one["set"] for one in results["confusion"]][0] == "full" and len(results["confusion"]) == 2, results["confusion"]
+    assert [one["set"] for one in results["confusion"]][0] == "full" and len(results["confusion"]) == 2, results[
+        "confusion"
+    ]
     for one in results["confusion"]:
         assert [sum(row) for row in one["counts"]] == [tested[name] for name in results["data"]["class_names"]], one
 
@@ -50,12 +73,32 @@ with Runs() as runs:
     assert pages[0] == pages[1] == pages[2], "the page depends on the ranks"
     page = Page(pages[0])
     assert len(page.links) > 10, page.links
-    for title in ("Is distilled.h5ad good enough?", "Class by class", "How to use it", "What each set gives away", "Rare classes", "Accuracy against size", "Map of cells", "Which classes are taken for which", "Marker genes", "Most variable genes", "Training of the networks", "Distillation, set by set", "All rows", "What the names mean", "How it was made"):
+    for title in (
+        "Is distilled.h5ad good enough?",
+        "Class by class",
+        "How to use it",
+        "What each set gives away",
+        "Rare classes",
+        "Accuracy against size",
+        "Map of cells",
+        "Which classes are taken for which",
+        "Marker genes",
+        "Most variable genes",
+        "Training of the networks",
+        "Distillation, set by set",
+        "All rows",
+        "What the names mean",
+        "How it was made",
+    ):
         assert page.says(title), title
     assert page.says(HOSTILE), "a name is not there as it is written"
     assert page.count["svg"] > 10 and page.count["circle"] > 12 and not page.says("Not on this page"), page.count
     assert "http" not in re.sub(r"http-equiv", "", pages[0]), "the page names the network"
-    product = next(row for row in results["rows"] if f"{row['variant']}-{row['matching']}-spc{row['spc']}-" in results["confusion"][1]["set"])
+    product = next(
+        row
+        for row in results["rows"]
+        if f"{row['variant']}-{row['matching']}-spc{row['spc']}-" in results["confusion"][1]["set"]
+    )
     assert page.says(f"{product['accuracy_mean']:.2f} %"), product
     for one in results["data"]["class_names"]:
         row = f"{product['recall'][one]:.1f}{results['rows'][0]['recall'][one]:.1f}"  # cells of the table side by side
@@ -77,14 +120,24 @@ with Runs() as runs:
     # Several runs on one page; audits and other judges as other versions write them.
     other = runs.path("other")
     shutil.copytree(folder, other)
-    results["audits"] = {"sets": [{"set": "scdd-dm-spc1-draw0", "membership_auc": 0.5}], "rare_classes": [{"class": HOSTILE, "cells": 3}]}
+    results["audits"] = {
+        "sets": [{"set": "scdd-dm-spc1-draw0", "membership_auc": 0.5}],
+        "rare_classes": [{"class": HOSTILE, "cells": 3}],
+    }
     results["cnn"] = results["rows"][2:]
     with open(os.path.join(other, "results.json"), "w") as file:
         json.dump(results, file)
     both = runs.path("both.html")
-    runs.must("report", 1, f"--report.runs={folder},{other}", f"--report.page={both}", f"--run.folder={runs.path('reports')}")
+    runs.must(
+        "report", 1, f"--report.runs={folder},{other}", f"--report.page={both}", f"--run.folder={runs.path('reports')}"
+    )
     page = Page(read_bytes(both).decode())
-    assert page.says("Runs on this page") and page.says("Audit: rare classes") and page.says("Convolutional network on genes") and page.count["h1"] == 2
+    assert (
+        page.says("Runs on this page")
+        and page.says("Audit: rare classes")
+        and page.says("Convolutional network on genes")
+        and page.count["h1"] == 2
+    )
 
     # Damaged results end all ranks with one line.
     with open(os.path.join(other, "results.json"), "w") as file:

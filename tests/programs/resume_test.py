@@ -1,13 +1,14 @@
 """Runs that are cut go on to the same bits: signals, a STOP file, the time limit, random kills, on any number of ranks.
 
 usage: resume_test.py --programs DIR --mpirun FILE; RETORT_KILLS sets the number of kills (20)."""
+
 import os
 import random
 import signal
 import subprocess
 import time
 
-from survive_runs import SETTINGS, SurviveRuns, checkpoints, kill_all, pids_of, wait_for
+from survive_runs import SETTINGS, SurviveRuns, checkpoints, kill_all, pids_of
 
 KILLS = int(os.environ.get("RETORT_KILLS", "20"))
 EVERY = "--run.checkpoint_steps=5"
@@ -36,20 +37,27 @@ with SurviveRuns() as runs:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         with open(os.path.join(folder, verb, "log.jsonl")) as file:
-            assert '"event":"checkpoint"' in file.read().rsplit('"event":"start"', 1)[1], f"{verb}: no checkpoint after USR1"
+            assert '"event":"checkpoint"' in file.read().rsplit('"event":"start"', 1)[1], (
+                f"{verb}: no checkpoint after USR1"
+            )
         assert runs.made(verb, folder) == uncut[verb]
 
         # USR2 through mpirun: a checkpoint, exit code 75, and another rank count goes on from it.
         process = runs.started_loop(verb, 2, folder, "--run.again=true")
         process.send_signal(signal.SIGUSR2)
         _, errors = process.communicate(timeout=60)
-        assert process.returncode == 75 and "goes on from there" in errors and "error" not in errors, (process.returncode, errors)
+        assert process.returncode == 75 and "goes on from there" in errors and "error" not in errors, (
+            process.returncode,
+            errors,
+        )
         assert len(checkpoints(folder, verb)) == 1 and not os.path.exists(os.path.join(folder, "LOCK"))
         done = runs.finish(verb, 3, folder)
         assert "goes on from step" in done.stderr, done.stderr
         assert runs.made(verb, folder) == uncut[verb], f"{verb}: another result after USR2"
         if verb != "distill":
-            assert step_column(folder, verb) == list(range(len(step_column(folder, verb)))), "steps told twice or left out"
+            assert step_column(folder, verb) == list(range(len(step_column(folder, verb)))), (
+                "steps told twice or left out"
+            )
 
     # A file STOP, and a time limit that is near, stop the run the same way.
     open(os.path.join(folder, "STOP"), "w").close()

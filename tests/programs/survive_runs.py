@@ -1,4 +1,5 @@
 """Programs that are stopped, killed and started again; shared by the tests of survival."""
+
 import os
 import signal
 import subprocess
@@ -8,22 +9,70 @@ from foundation_runs import SMALL, Runs, read_bytes
 
 # Long enough to be cut, short enough for many cuts.
 SETTINGS = {
-    "train-foundation": ["--foundation.hidden=48,40", "--foundation.latent=16", "--foundation.batch=32", "--foundation.steps=500", "--run.shards=4"],
-    "train-diffusion": ["--diffusion.steps=900", "--diffusion.ema=0.99", "--diffusion.hidden=64,64,32,32", "--run.shards=4"],
-    "train-vae": ["--vae.width=8", "--vae.tokens=4", "--vae.latent=4", "--vae.blocks=1", "--vae.heads=2", "--vae.cross_heads=2", "--vae.batch=16", "--vae.steps=250", "--run.shards=4"],
-    "distill": ["--distill.variants=scdd,cells", "--distill.matchings=dm,dc,head+genes", "--distill.head_steps=20", "--distill.spc=1,12", "--distill.iterations=24", "--distill.score_steps=0,12",
-                "--distill.rates=0.01,0.05", "--head.epochs=10", "--run.shards=4"],
+    "train-foundation": [
+        "--foundation.hidden=48,40",
+        "--foundation.latent=16",
+        "--foundation.batch=32",
+        "--foundation.steps=500",
+        "--run.shards=4",
+    ],
+    "train-diffusion": [
+        "--diffusion.steps=900",
+        "--diffusion.ema=0.99",
+        "--diffusion.hidden=64,64,32,32",
+        "--run.shards=4",
+    ],
+    "train-vae": [
+        "--vae.width=8",
+        "--vae.tokens=4",
+        "--vae.latent=4",
+        "--vae.blocks=1",
+        "--vae.heads=2",
+        "--vae.cross_heads=2",
+        "--vae.batch=16",
+        "--vae.steps=250",
+        "--run.shards=4",
+    ],
+    "distill": [
+        "--distill.variants=scdd,cells",
+        "--distill.matchings=dm,dc,head+genes",
+        "--distill.head_steps=20",
+        "--distill.spc=1,12",
+        "--distill.iterations=24",
+        "--distill.score_steps=0,12",
+        "--distill.rates=0.01,0.05",
+        "--head.epochs=10",
+        "--run.shards=4",
+    ],
 }
-WEIGHTS = {"train-foundation": ["again/encoder.safetensors", "again/decoder.safetensors"], "train-diffusion": ["again_generator/scdg.safetensors"], "train-vae": ["vae/scldm_vae.safetensors", "latents.h5ad"]}
+WEIGHTS = {
+    "train-foundation": ["again/encoder.safetensors", "again/decoder.safetensors"],
+    "train-diffusion": ["again_generator/scdg.safetensors"],
+    "train-vae": ["vae/scldm_vae.safetensors", "latents.h5ad"],
+}
 
 
 class SurviveRuns(Runs):
     def prepare(self, name):
         """A run folder with all that the programs read."""
         folder = self.path(name)
-        self.must("simulate", 1, "--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4", "--simulate.format=h5ad",
-                  f"--simulate.output={self.path('cells.h5ad')}", f"--run.folder={self.path('simulate')}")
-        self.must("ingest", 2, f"--ingest.input={self.path('cells.h5ad')}", "--ingest.label=cell_type", f"--run.folder={folder}")
+        self.must(
+            "simulate",
+            1,
+            "--simulate.cells=600",
+            "--simulate.genes=300",
+            "--simulate.types=4",
+            "--simulate.format=h5ad",
+            f"--simulate.output={self.path('cells.h5ad')}",
+            f"--run.folder={self.path('simulate')}",
+        )
+        self.must(
+            "ingest",
+            2,
+            f"--ingest.input={self.path('cells.h5ad')}",
+            "--ingest.label=cell_type",
+            f"--run.folder={folder}",
+        )
         self.must("train-foundation", 2, *SMALL, f"--run.folder={folder}")
         self.must("embed", 2, f"--run.folder={folder}")
         self.must("train-diffusion", 2, *SETTINGS["train-diffusion"], f"--run.folder={folder}")
@@ -35,11 +84,25 @@ class SurviveRuns(Runs):
             inputs = [f"--foundation.model={folder}/again"]
         if verb == "train-diffusion":
             inputs = [f"--diffusion.generator={folder}/again_generator"]
-        return [self.mpirun, "-n", str(ranks), os.path.join(self.programs, "retort-" + verb), *SETTINGS[verb], *inputs, f"--run.folder={folder}", *more]
+        return [
+            self.mpirun,
+            "-n",
+            str(ranks),
+            os.path.join(self.programs, "retort-" + verb),
+            *SETTINGS[verb],
+            *inputs,
+            f"--run.folder={folder}",
+            *more,
+        ]
 
     def start(self, verb, ranks, folder, *more, **environment):
-        return subprocess.Popen(self.command(verb, ranks, folder, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env={**os.environ, **environment})
+        return subprocess.Popen(
+            self.command(verb, ranks, folder, *more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
 
     def started_loop(self, verb, ranks, folder, *more):
         """A run whose loop has begun."""
@@ -57,7 +120,9 @@ class SurviveRuns(Runs):
 
     @staticmethod
     def made(verb, folder):
-        names = WEIGHTS.get(verb) or [os.path.join("distilled", name) for name in sorted(os.listdir(os.path.join(folder, "distilled")))] + ["distilled.h5ad"]
+        names = WEIGHTS.get(verb) or [
+            os.path.join("distilled", name) for name in sorted(os.listdir(os.path.join(folder, "distilled")))
+        ] + ["distilled.h5ad"]
         return {name: read_bytes(folder, name) for name in names}
 
 
@@ -86,7 +151,11 @@ def kill_all(folder, process):
 
 def checkpoints(folder, verb):
     place = os.path.join(folder, verb, "checkpoints")
-    steps = [int(name[5:]) for name in os.listdir(place) if name.startswith("step-") and name[5:].isdigit()] if os.path.isdir(place) else []
+    steps = (
+        [int(name[5:]) for name in os.listdir(place) if name.startswith("step-") and name[5:].isdigit()]
+        if os.path.isdir(place)
+        else []
+    )
     return sorted(steps)
 
 

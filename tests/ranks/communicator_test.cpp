@@ -41,9 +41,11 @@ TEST(Communicator, gather_joins_shares_of_any_length_in_rank_order) {
 TEST(Communicator, exchange_delivers_in_rank_order) {
   auto const world = Communicator::world();
   std::vector<std::vector<std::int64_t>> to(static_cast<std::size_t>(world.size()));
-  for (int r = 0; r < world.size(); ++r) to[static_cast<std::size_t>(r)].assign(static_cast<std::size_t>(r), 100 * world.rank() + r);
+  for (int r = 0; r < world.size(); ++r)
+    to[static_cast<std::size_t>(r)].assign(static_cast<std::size_t>(r), 100 * world.rank() + r);
   std::vector<std::int64_t> expected;
-  for (int r = 0; r < world.size(); ++r) expected.insert(expected.end(), static_cast<std::size_t>(world.rank()), 100 * r + world.rank());
+  for (int r = 0; r < world.size(); ++r)
+    expected.insert(expected.end(), static_cast<std::size_t>(world.rank()), 100 * r + world.rank());
   EXPECT_EQ(world.exchange(to), expected);
 }
 

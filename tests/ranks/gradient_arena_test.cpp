@@ -12,14 +12,21 @@ namespace {
 at::Tensor draw(std::uint64_t key, std::vector<std::int64_t> shape) {
   at::Tensor values = at::empty(shape);
   Random random(3, purpose::weights, key);
-  for (auto& value : std::span(values.data_ptr<float>(), static_cast<std::size_t>(values.numel()))) value = static_cast<float>(random.normal());
+  for (auto& value : std::span(values.data_ptr<float>(), static_cast<std::size_t>(values.numel())))
+    value = static_cast<float>(random.normal());
   return values;
 }
 
 struct Net {
-  at::Tensor first = draw(1, {17, 5}).requires_grad_(), second = draw(2, {3, 17}).requires_grad_(), slope = draw(3, {1}).requires_grad_();
+  at::Tensor first = draw(1, {17, 5}).requires_grad_(), second = draw(2, {3, 17}).requires_grad_(),
+             slope = draw(3, {1}).requires_grad_();
   std::vector<at::Tensor> parameters() const { return {first, second, slope}; }
-  at::Tensor loss(int shard) const { return at::linear(at::prelu(at::linear(draw(100 + static_cast<std::uint64_t>(shard), {8, 5}), first), slope), second).square().mean(); }
+  at::Tensor loss(int shard) const {
+    return at::linear(at::prelu(at::linear(draw(100 + static_cast<std::uint64_t>(shard), {8, 5}), first), slope),
+                      second)
+        .square()
+        .mean();
+  }
 };
 
 std::vector<float> values_of(at::Tensor const& tensor) {

@@ -11,7 +11,8 @@ namespace {
 std::vector<float> shard_values(int shard, std::int64_t length) {
   Random random(11, purpose::weights, static_cast<std::uint64_t>(shard));
   std::vector<float> values;
-  for (std::int64_t i = 0; i < length; ++i) values.push_back(static_cast<float>(random.normal() * std::pow(10.0, random.uniform() * 8)));
+  for (std::int64_t i = 0; i < length; ++i)
+    values.push_back(static_cast<float>(random.normal() * std::pow(10.0, random.uniform() * 8)));
   return values;
 }
 
@@ -28,15 +29,17 @@ TEST(OrderedSum, walks_the_same_tree_on_any_number_of_ranks) {
   for (int shards : {1, 4, 16}) {
     for (std::int64_t length : {1, 1000, 40001}) {
       ShardPlan const plan(shards, world.rank(), world.size());
-      EXPECT_EQ(ordered_sum<float>(world, plan, length, [&](int s) { return shard_values(s, length); }), tree(0, shards, length));
+      EXPECT_EQ(ordered_sum<float>(world, plan, length, [&](int s) { return shard_values(s, length); }),
+                tree(0, shards, length));
     }
   }
 }
 
 TEST(OrderedSum, nodes_of_any_size_give_the_same_bits) {
   auto const world = Communicator::world();
-  for (int ranks_a_node = 1; ranks_a_node <= world.size(); ++ranks_a_node) {  // three ranks in nodes of two: nodes of 2 and 1
-    for (int shards : {1, 4, 8}) {                                           // one shard: ranks, and nodes, that hold nothing
+  for (int ranks_a_node = 1; ranks_a_node <= world.size();
+       ++ranks_a_node) {            // three ranks in nodes of two: nodes of 2 and 1
+    for (int shards : {1, 4, 8}) {  // one shard: ranks, and nodes, that hold nothing
       for (std::int64_t length : {1, 1001, 40001}) {
         ShardPlan const plan(shards, world.rank(), world.size());
         OrderedSum<float> sum(world, plan, length, ranks_a_node);
@@ -46,7 +49,8 @@ TEST(OrderedSum, nodes_of_any_size_give_the_same_bits) {
             std::copy(part.begin(), part.end(), sum.block(i).begin());
           }
           auto const total = sum.sum();
-          EXPECT_EQ(std::vector<float>(total.begin(), total.end()), tree(0, shards, length)) << shards << " shards in nodes of " << ranks_a_node;
+          EXPECT_EQ(std::vector<float>(total.begin(), total.end()), tree(0, shards, length))
+              << shards << " shards in nodes of " << ranks_a_node;
         }
       }
     }

@@ -17,7 +17,9 @@ std::vector<double> widths(std::string const& svg) {
 }
 
 TEST(BarPlot, LengthsAreInProportionAndInside) {
-  BarPlot const plot{.bars = {{"<a>", 2, "red", 0}, {"b", 4, "blue", 0}, {"none", std::nan(""), "blue", 0}, {"zero", 0, "blue", 0}}, .level = 3};
+  BarPlot const plot{
+      .bars = {{"<a>", 2, "red", 0}, {"b", 4, "blue", 0}, {"none", std::nan(""), "blue", 0}, {"zero", 0, "blue", 0}},
+      .level = 3};
   auto const svg = svg_of(plot);
   auto const found = widths(svg);
   ASSERT_EQ(found.size(), 3u);  // what is not finite has no bar
@@ -36,7 +38,8 @@ TEST(BarPlot, DotsCoverWhatIsThere) {
   EXPECT_TRUE(widths(svg).empty());
   std::vector<double> places;
   std::regex const dot("<circle cx=\"([-0-9.]+)\"");
-  for (std::sregex_iterator it(svg.begin(), svg.end(), dot), end; it != end; ++it) places.push_back(std::stod((*it)[1]));
+  for (std::sregex_iterator it(svg.begin(), svg.end(), dot), end; it != end; ++it)
+    places.push_back(std::stod((*it)[1]));
   ASSERT_EQ(places.size(), 2u);
   EXPECT_NEAR((places[1] - places[0]) / 4, (places[0] - 6) / 2, 0.1);  // 88 lies at 6
   EXPECT_NE(svg.find("90.00 ± 2.00"), std::string::npos);

@@ -17,7 +17,8 @@ void write(fs::path const& file, std::string const& text) {
 TEST(FinishedRun, TellsWhatIsThereAndWhatIsMissing) {
   auto const ranks = Communicator::serial();
   SharedFolder const folder(ranks, "finished_run");
-  EXPECT_NE(failure_of(ExitCode::missing_input, [&] { files_of_page(folder.path); }).find("retort-ingest"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::missing_input, [&] { files_of_page(folder.path); }).find("retort-ingest"),
+            std::string::npos);
   write(folder / "atlas.h5ad", "");
   write(folder / "distill/DONE", "");
   EXPECT_EQ(files_of_page(folder.path), (std::vector<fs::path>{folder / "atlas.h5ad", folder / "distill/DONE"}));
@@ -26,7 +27,8 @@ TEST(FinishedRun, TellsWhatIsThereAndWhatIsMissing) {
   EXPECT_TRUE(bare.stages.empty() && bare.scored.empty() && bare.results.is_null() && !bare.product);
 
   write(folder / "results.json", "{\"rows\": []");  // half of it
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_finished_run(folder.path); }).find("retort-evaluate again"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_finished_run(folder.path); }).find("retort-evaluate again"),
+            std::string::npos);
 }
 
 TEST(FinishedRun, ReadsLogsOfTheLastSettingsAndCountsResumedStepsOnce) {
@@ -78,7 +80,8 @@ TEST(FinishedRun, OfNewCellsMissesNoDistilledSet) {
   ASSERT_EQ(run.missing.size(), 1u);
   EXPECT_NE(run.missing[0].find("retort-evaluate-generated"), std::string::npos);
 
-  write(folder / "run/generation.json", R"({"rows": [{"set": "train cells"}, {"set": "a", "file": "/x/a.h5ad", "comparison": 1}], "comparisons": []})");
+  write(folder / "run/generation.json",
+        R"({"rows": [{"set": "train cells"}, {"set": "a", "file": "/x/a.h5ad", "comparison": 1}], "comparisons": []})");
   run = read_finished_run(folder / "run", folder / "base");
   EXPECT_TRUE(run.missing.empty());
   auto const sets = generated_sets(run.generation);
@@ -87,7 +90,9 @@ TEST(FinishedRun, OfNewCellsMissesNoDistilledSet) {
   EXPECT_EQ(sets[0].comparison, 1u);
   EXPECT_TRUE(generated_sets(nullptr).empty());
   write(folder / "run/generation.json", "[]");
-  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_finished_run(folder / "run", folder / "base"); }).find("retort-evaluate-generated again"), std::string::npos);
+  EXPECT_NE(failure_of(ExitCode::bad_input, [&] { read_finished_run(folder / "run", folder / "base"); })
+                .find("retort-evaluate-generated again"),
+            std::string::npos);
 }
 
 TEST(RowNamed, IsNullWhereThereIsNone) {

@@ -58,7 +58,10 @@ TEST(LinePlot, KeepsInsideAndLeavesOutWhatIsNotFinite) {
 }
 
 TEST(HeatMap, HasARectangleACellAndNoneForWhatIsMissing) {
-  HeatMap const map{.rows = {"<script>", "B"}, .columns = {"T", "B", "NK"}, .shade = {0, 0.5, 1, std::nan(""), 0.25, 2}, .titles = {"1", "2", "3", "4", "<5>", "6"}};
+  HeatMap const map{.rows = {"<script>", "B"},
+                    .columns = {"T", "B", "NK"},
+                    .shade = {0, 0.5, 1, std::nan(""), 0.25, 2},
+                    .titles = {"1", "2", "3", "4", "<5>", "6"}};
   auto const svg = svg_of(map);
   std::regex const rectangle("class=\"heat\"");
   EXPECT_EQ(std::distance(std::sregex_iterator(svg.begin(), svg.end(), rectangle), {}), 5);
@@ -71,7 +74,10 @@ double luminance(std::string const& hex) {
   double sum = 0;
   for (int part = 0; part < 3; ++part) {
     double const value = std::stoi(hex.substr(static_cast<std::size_t>(1 + 2 * part), 2), nullptr, 16) / 255.0;
-    sum += (part == 0 ? 0.2126 : part == 1 ? 0.7152 : 0.0722) * (value <= 0.04045 ? value / 12.92 : std::pow((value + 0.055) / 1.055, 2.4));
+    sum += (part == 0   ? 0.2126
+            : part == 1 ? 0.7152
+                        : 0.0722) *
+           (value <= 0.04045 ? value / 12.92 : std::pow((value + 0.055) / 1.055, 2.4));
   }
   return sum;
 }

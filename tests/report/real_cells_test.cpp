@@ -11,7 +11,8 @@ namespace {
 TEST(StratifiedRows, TakesTestCellsByShareAndSmallClassesWhole) {
   Labels labels{"type", {"common", "rare", "none"}, {}};
   std::vector<Part> parts;
-  for (int i = 0; i < 1000; ++i) labels.codes.push_back(i % 100 == 0), parts.push_back(i % 2 == 0 ? Part::test : Part::fit);
+  for (int i = 0; i < 1000; ++i)
+    labels.codes.push_back(i % 100 == 0), parts.push_back(i % 2 == 0 ? Part::test : Part::fit);
   auto const rows = stratified_rows(labels, parts, 100, 30, 5);
   EXPECT_TRUE(std::is_sorted(rows.begin(), rows.end()));
   EXPECT_EQ(std::adjacent_find(rows.begin(), rows.end()), rows.end());
@@ -28,7 +29,8 @@ TEST(StratifiedRows, TakesTestCellsByShareAndSmallClassesWhole) {
   EXPECT_EQ(std::ssize(stratified_rows(labels, parts, 5000, 0, 5)), 1000);  // no test cells: all
 }
 
-// Cells of three classes and four genes: gene 0 marks class 0, genes 1 and 3 class 1; class 2 has no cells; gene 2 is the same everywhere.
+// Cells of three classes and four genes: gene 0 marks class 0, genes 1 and 3 class 1; class 2 has no cells; gene 2 is
+// the same everywhere.
 CsrBlock three_cells() {
   CsrBlock cells;
   cells.genes = 4;

@@ -39,7 +39,8 @@ FinishedRun judged_run() {
   rows[1]["recall"] = {{"<script>T", 70.0}, {"B", nullptr}};
   rows[3]["recall"] = {{"<script>T", 93.5}, {"B", 41.0}};
   run.ingested = {{"label", "<i>type"}, {"classes", {{{"class", "B"}, {"fit", 7}, {"held_out", 2}, {"test", 6}}}}};
-  run.results["audits"]["sets"] = nlohmann::json::parse(R"([{"variant":"random","matching":"","spc":1,"set":"random-spc1","membership_auc":0.9},
+  run.results["audits"]["sets"] =
+      nlohmann::json::parse(R"([{"variant":"random","matching":"","spc":1,"set":"random-spc1","membership_auc":0.9},
     {"variant":"scdd","matching":"dm","spc":1,"set":"scdd-dm-spc1","membership_auc":0.56,"membership_interval":[0.5,0.62],"confidence_auc":0.75,"expression_auc":0.51,"copies":0,"leaks":["B"],"expression_leaks":[],
      "membership_auc_by_class":{"B":0.58,"<script>T":0.55},"confidence_auc_by_class":{"B":0.81},"expression_auc_by_class":{"B":0.52},"zero_proportion":{"real":0.94,"distilled":0.19},"detected_genes":{"real":373.5,"distilled":340.25,"inside":1},
      "differential_expression":{"precision_at_50":0.6,"by_class":{"B":{"precision_at_50":0.64}}}}])");
@@ -48,11 +49,16 @@ FinishedRun judged_run() {
 
 TEST(Verdict, SaysWhatIsGoodAndWhatIsNot) {
   auto const html = verdict_section(judged_run());
-  for (char const* text : {"<li class=\"good\"><b>Accuracy.</b>", "labels 95.75 % of 16 unseen real cells rightly", "97.50 %", "80.25 %",                  // within 5 points of all cells
-                           "<li class=\"weak\"><b>Classes.</b> Recall falls by more than 5 points against all train cells in &lt;script&gt;T (94 % instead of 99 % of 10 test cells).", "too: B (40 %).",
-                           "<li class=\"good\"><b>Does the file give cells away?</b>", "AUC 0.51, highest in B (0.52); no class leaks.",
-                           "<li class=\"weak\"><b>And with foundation/?</b>", "AUC 0.56 (0.50 to 0.62) by distance of features, 0.75 by a classifier&#39;s confidence, highest in B (0.81); it leaks in B.",
-                           "<li class=\"weak\"><b>Do they look like cells?</b> 19 % of their values are zero, 94 % of real cells&#39;."})
+  for (char const* text :
+       {"<li class=\"good\"><b>Accuracy.</b>", "labels 95.75 % of 16 unseen real cells rightly", "97.50 %",
+        "80.25 %",  // within 5 points of all cells
+        "<li class=\"weak\"><b>Classes.</b> Recall falls by more than 5 points against all train cells in "
+        "&lt;script&gt;T (94 % instead of 99 % of 10 test cells).",
+        "too: B (40 %).", "<li class=\"good\"><b>Does the file give cells away?</b>",
+        "AUC 0.51, highest in B (0.52); no class leaks.", "<li class=\"weak\"><b>And with foundation/?</b>",
+        "AUC 0.56 (0.50 to 0.62) by distance of features, 0.75 by a classifier&#39;s confidence, highest in B (0.81); "
+        "it leaks in B.",
+        "<li class=\"weak\"><b>Do they look like cells?</b> 19 % of their values are zero, 94 % of real cells&#39;."})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
   EXPECT_EQ(html.find("Classifiers of genes"), std::string::npos);
   auto run = judged_run();
@@ -60,7 +66,10 @@ TEST(Verdict, SaysWhatIsGoodAndWhatIsNot) {
   run.results["rows"].push_back({{"variant", "genes"}, {"matching", ""}, {"spc", 0}, {"accuracy_mean", 98}});
   run.results["rows"][2]["accuracy_mean"] = 96;  // class means
   auto const warned = verdict_section(run);
-  for (char const* text : {"<li class=\"weak\"><b>Accuracy.</b>", "which cost nothing, do as well (96.00 %)", "<li class=\"weak\"><b>Classifiers of genes.</b>", "reaches 91.00 %", "distill.matchings=head+genes"}) EXPECT_NE(warned.find(text), std::string::npos) << text << warned;
+  for (char const* text :
+       {"<li class=\"weak\"><b>Accuracy.</b>", "which cost nothing, do as well (96.00 %)",
+        "<li class=\"weak\"><b>Classifiers of genes.</b>", "reaches 91.00 %", "distill.matchings=head+genes"})
+    EXPECT_NE(warned.find(text), std::string::npos) << text << warned;
   run.product.reset();
   EXPECT_EQ(verdict_section(run), "");
   EXPECT_EQ(verdict_section(FinishedRun{}), "");
@@ -68,8 +77,14 @@ TEST(Verdict, SaysWhatIsGoodAndWhatIsNot) {
 
 TEST(Classes, HaveTheOneThatLosesMostFirst) {
   auto const html = classes_section(judged_run());
-  auto const worst = html.find("<tr class=\"strong\"><td class=\"l\">&lt;script&gt;T</td><td>–</td><td>10</td><td>93.5</td><td>99.0</td><td>70.0</td><td>-5.5</td><td>0.55</td><td>–</td><td>–</td>");
-  auto const other = html.find("<tr><td class=\"l\">B</td><td>9</td><td>6</td><td>41.0</td><td>40.0</td><td>–</td><td>+1.0</td><td>0.81</td><td>0.52</td><td>64</td>");
+  auto const worst = html.find(
+      "<tr class=\"strong\"><td "
+      "class=\"l\">&lt;script&gt;T</td><td>–</td><td>10</td><td>93.5</td><td>99.0</td><td>70.0</td><td>-5.5</"
+      "td><td>0.55</td><td>–</td><td>–</td>");
+  auto const other = html.find(
+      "<tr><td "
+      "class=\"l\">B</td><td>9</td><td>6</td><td>41.0</td><td>40.0</td><td>–</td><td>+1.0</td><td>0.81</td><td>0.52</"
+      "td><td>64</td>");
   ASSERT_NE(worst, std::string::npos) << html;
   ASSERT_NE(other, std::string::npos) << html;
   EXPECT_LT(worst, other);
@@ -79,7 +94,9 @@ TEST(Classes, HaveTheOneThatLosesMostFirst) {
 TEST(Usage, NamesTheFileAndItsLabels) {
   auto run = judged_run();
   auto const html = usage_section(run);
-  for (char const* text : {"sc.read_h5ad(&quot;/runs/kidney/distilled.h5ad&quot;)", "labels=&quot;&lt;i&gt;type&quot;", "do not normalise again"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  for (char const* text : {"sc.read_h5ad(&quot;/runs/kidney/distilled.h5ad&quot;)", "labels=&quot;&lt;i&gt;type&quot;",
+                           "do not normalise again"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
   EXPECT_EQ(html.find("% right"), std::string::npos);
   run.results["celltypist"] = run.results["cnn"];
   EXPECT_NE(usage_section(run).find("91.0 % right"), std::string::npos);
@@ -88,13 +105,15 @@ TEST(Usage, NamesTheFileAndItsLabels) {
 
 TEST(Summary, HasTheProductBesideWhatItMustBeat) {
   auto const html = summary_section(small_run());
-  for (char const* text : {"95.75 %", "97.50 %", "80.25 %", "90.12 %", "all 24 train cells", "&lt;i&gt;type"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  for (char const* text : {"95.75 %", "97.50 %", "80.25 %", "90.12 %", "all 24 train cells", "&lt;i&gt;type"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
   EXPECT_EQ(html.find("Not on this page"), std::string::npos);
 }
 
 TEST(Runs, HaveColumnsOfWhatTheyDid) {
   auto cells = small_run();
-  cells.generation = nlohmann::json::parse(R"({"rows": [{"kind": "floor", "w2": 5.5}, {"kind": "generated", "w2": 9, "set": "a"}, {"kind": "generated", "w2": 7.25, "set": "b"}]})");
+  cells.generation = nlohmann::json::parse(
+      R"({"rows": [{"kind": "floor", "w2": 5.5}, {"kind": "generated", "w2": 9, "set": "a"}, {"kind": "generated", "w2": 7.25, "set": "b"}]})");
   auto const html = runs_section({small_run(), cells});
   EXPECT_NE(html.find("<td>7.25</td><td>5.5</td>"), std::string::npos) << html;
   EXPECT_EQ(runs_section({small_run(), small_run()}).find("W2"), std::string::npos);
@@ -153,24 +172,34 @@ TEST(Expression, ShowsTheSamePictureForTheSameMeans) {
 TEST(Audits, RendersWhateverIsThere) {
   auto run = small_run();
   EXPECT_EQ(audits_section(run), "");
-  run.results["audits"] = nlohmann::json::parse(R"({"sets":[{"variant":"scdd","set":"scdd-dm-spc1-draw0","membership_auc":0.51,"membership_auc_by_class":{"<b>":0.5,"b":1,"c":2,"d":3,"e":4},"zero_proportion":{"real":0.9,"distilled":0.4},"interval":[0.123456,0.5]},
+  run.results["audits"] = nlohmann::json::parse(
+      R"({"sets":[{"variant":"scdd","set":"scdd-dm-spc1-draw0","membership_auc":0.51,"membership_auc_by_class":{"<b>":0.5,"b":1,"c":2,"d":3,"e":4},"zero_proportion":{"real":0.9,"distilled":0.4},"interval":[0.123456,0.5]},
                                                             {"set":"other","extra":null,"membership_auc_by_class":{"<b>":0.75,"b":1,"c":2,"d":3,"f":4}}],
                                                     "rare_classes":[], "paired":"soon", "one": {"n": 3, "list": ["x", "y"]}})");
   auto const html = audits_section(run);
-  for (char const* text : {"zero proportion real", "0.51", "<summary>membership auc by class</summary>", "other", "0.123 … 0.5", "x, y"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  for (char const* text :
+       {"zero proportion real", "0.51", "<summary>membership auc by class</summary>", "other", "0.123 … 0.5", "x, y"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
   EXPECT_LT(html.find("<th class=\"l\">set"), html.find("<th class=\"l\">variant"));  // what names a set comes first
-  EXPECT_NE(html.find("<td class=\"l\">&lt;b&gt;</td><td>0.5</td><td>0.75</td>"), std::string::npos) << html;  // sets side by side
+  EXPECT_NE(html.find("<td class=\"l\">&lt;b&gt;</td><td>0.5</td><td>0.75</td>"), std::string::npos)
+      << html;  // sets side by side
   EXPECT_NE(html.find("<td class=\"l\">f</td><td>–</td><td>4</td>"), std::string::npos);
   EXPECT_EQ(count(html, "<section>"), 3);  // what sets give away, how they look, and the one more
 }
 
 TEST(Audits, HaveTablesForReaders) {
   auto run = judged_run();
-  run.results["audits"]["rare_classes"] = nlohmann::json::parse(R"({"train_cells":{"B":9},"rows":[{"set":"full","recall":{"B":40}},{"set":"scdd-dm-spc1","recall":{"B":null}}]})");
+  run.results["audits"]["rare_classes"] = nlohmann::json::parse(
+      R"({"train_cells":{"B":9},"rows":[{"set":"full","recall":{"B":40}},{"set":"scdd-dm-spc1","recall":{"B":null}}]})");
   auto const html = audits_section(run);
-  for (char const* text : {"<td class=\"l\">random-spc1</td><td>0.90</td><td>–</td>", "<td class=\"l\">scdd-dm-spc1</td><td>0.56 (0.50–0.62)</td><td>0.75</td><td>B</td><td>0.51</td><td>none</td><td>0</td>",
-                           "<tr class=\"strong\"><td class=\"l\">scdd-dm-spc1</td><td>19.0</td><td>94.0</td><td>340</td><td>374</td><td>100</td>", "<th>B (9 train cells)</th>", "<td class=\"l\">all train cells</td><td>40.0</td>",
-                           "<tr class=\"strong\"><td class=\"l\">scdd-dm-spc1</td><td>–</td>"})
+  for (char const* text :
+       {"<td class=\"l\">random-spc1</td><td>0.90</td><td>–</td>",
+        "<td class=\"l\">scdd-dm-spc1</td><td>0.56 "
+        "(0.50–0.62)</td><td>0.75</td><td>B</td><td>0.51</td><td>none</td><td>0</td>",
+        "<tr class=\"strong\"><td "
+        "class=\"l\">scdd-dm-spc1</td><td>19.0</td><td>94.0</td><td>340</td><td>374</td><td>100</td>",
+        "<th>B (9 train cells)</th>", "<td class=\"l\">all train cells</td><td>40.0</td>",
+        "<tr class=\"strong\"><td class=\"l\">scdd-dm-spc1</td><td>–</td>"})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
 }
 
@@ -191,7 +220,9 @@ TEST(Training, DrawsLossesAndSets) {
   auto run = small_run();
   EXPECT_EQ(training_section(run), "");
   run.steps["train-foundation"] = {{"step", {0, 1, 2}}, {"loss", {3, 2, 1}}};
-  run.scored = {{"scdd-dm-spc1-draw0", 0.1, 0, 3, 70}, {"scdd-dm-spc1-draw0", 0.1, 10, 2, 80}, {"scdd-dm-spc1-draw0", 0.3, 10, 1, 85}};
+  run.scored = {{"scdd-dm-spc1-draw0", 0.1, 0, 3, 70},
+                {"scdd-dm-spc1-draw0", 0.1, 10, 2, 80},
+                {"scdd-dm-spc1-draw0", 0.3, 10, 1, 85}};
   run.chosen["scdd-dm-spc1-draw0"] = {0.3, 10};
   auto const html = training_section(run);
   EXPECT_EQ(count(html, "<figure>"), 2);
@@ -216,7 +247,9 @@ FinishedRun generation_run() {
 TEST(Generation, HasSetsClassesAndWhatLatentsKeep) {
   EXPECT_EQ(generation_section(FinishedRun{}), "");
   auto const html = generation_section(generation_run());
-  for (char const* text : {"7.125", "train cells (real: the floor)", "real test cells", "0.91", "1,800", "Classes that no generator was trained on", "6.25", "B (unseen)", "W2 of &lt;i&gt;guided: B (unseen) 7.25 (3 test cells)", "What the columns mean"})
+  for (char const* text : {"7.125", "train cells (real: the floor)", "real test cells", "0.91", "1,800",
+                           "Classes that no generator was trained on", "6.25", "B (unseen)",
+                           "W2 of &lt;i&gt;guided: B (unseen) 7.25 (3 test cells)", "What the columns mean"})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
   EXPECT_EQ(html.find("<i>guided"), std::string::npos);
   EXPECT_EQ(html.find("rare"), std::string::npos);  // no test cells, no distances
@@ -228,21 +261,34 @@ TEST(GeneratedVerdict, SaysWhatIsGoodAndWhatIsNot) {
   EXPECT_EQ(generated_verdict_section(FinishedRun{}), "");
   auto run = generation_run();
   auto html = generated_verdict_section(run);
-  for (char const* text : {"<h3>&lt;i&gt;guided</h3>", "<li class=\"good\"><b>Near real cells?</b> W2 to the real test cells 7.12; of real train cells 5.50.", "<li class=\"weak\"><b>Can they be told apart?</b> By its nearest neighbour a cell is known as real or generated in 70 %",
-                           "<li class=\"weak\"><b>Do they look like cells?</b> 88.0 % of their values are zero, 91.0 % of real cells&#39;; 1,700 counts a cell, 1,800 a real one.", "<li class=\"good\"><b>Classes.</b> Farthest from its real cells is &lt;b&gt;T: W2 7.00, of real train cells 5.00."})
+  for (char const* text :
+       {"<h3>&lt;i&gt;guided</h3>",
+        "<li class=\"good\"><b>Near real cells?</b> W2 to the real test cells 7.12; of real train cells 5.50.",
+        "<li class=\"weak\"><b>Can they be told apart?</b> By its nearest neighbour a cell is known as real or "
+        "generated in 70 %",
+        "<li class=\"weak\"><b>Do they look like cells?</b> 88.0 % of their values are zero, 91.0 % of real "
+        "cells&#39;; 1,700 counts a cell, 1,800 a real one.",
+        "<li class=\"good\"><b>Classes.</b> Farthest from its real cells is &lt;b&gt;T: W2 7.00, of real train cells "
+        "5.00."})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
   auto& rows = run.generation["rows"];
-  rows.push_back({{"set", "Gaussian"}, {"kind", "prior"}, {"comparison", 0}, {"w2", 7.0}});  // nearer than the generated set
-  rows[1]["zeros"] = 0.9, rows[1]["library"] = 1790, rows[1]["neighbour_accuracy"] = 0.6, rows[1]["of_class"]["w2"][1] = 9.5;
+  rows.push_back(
+      {{"set", "Gaussian"}, {"kind", "prior"}, {"comparison", 0}, {"w2", 7.0}});  // nearer than the generated set
+  rows[1]["zeros"] = 0.9, rows[1]["library"] = 1790, rows[1]["neighbour_accuracy"] = 0.6,
+  rows[1]["of_class"]["w2"][1] = 9.5;
   html = generated_verdict_section(run);
-  for (char const* text : {"<li class=\"weak\"><b>Near real cells?</b>", "which cost nothing, 7.00.", "<li class=\"good\"><b>Can they be told apart?</b>", "<li class=\"good\"><b>Do they look like cells?</b>", "<li class=\"weak\"><b>Classes.</b> Farthest from its real cells is B: W2 9.50"})
+  for (char const* text :
+       {"<li class=\"weak\"><b>Near real cells?</b>", "which cost nothing, 7.00.",
+        "<li class=\"good\"><b>Can they be told apart?</b>", "<li class=\"good\"><b>Do they look like cells?</b>",
+        "<li class=\"weak\"><b>Classes.</b> Farthest from its real cells is B: W2 9.50"})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
 }
 
 TEST(Latents, HasReconstructionAndClassifiers) {
   EXPECT_EQ(latents_section(FinishedRun{}), "");
   auto const html = latents_section(generation_run());
-  for (char const* text : {"4,572", "91.25", "logistic regression", "–"}) EXPECT_NE(html.find(text), std::string::npos) << text << html;
+  for (char const* text : {"4,572", "91.25", "logistic regression", "–"})
+    EXPECT_NE(html.find(text), std::string::npos) << text << html;
 }
 
 TEST(Summary, HasTheBestGeneratedSetBesideTheFloor) {
@@ -278,7 +324,11 @@ TEST(Training, NamesTheModel) {
 
 TEST(Making, HasTheCommands) {
   FinishedRun run;
-  run.stages.push_back({.verb = "embed", .options = "", .build = "retort 0.1.0 (commit abc)\nLibTorch 2.11.0\nranks 2\n", .folder = "/runs/a/embed", .ranks = 2});
+  run.stages.push_back({.verb = "embed",
+                        .options = "",
+                        .build = "retort 0.1.0 (commit abc)\nLibTorch 2.11.0\nranks 2\n",
+                        .folder = "/runs/a/embed",
+                        .ranks = 2});
   auto const html = provenance_section(run);
   EXPECT_NE(html.find("retort 0.1.0 (commit abc), LibTorch 2.11.0."), std::string::npos) << html;
   EXPECT_NE(html.find("mpirun -n 2 retort-embed --config /runs/a/embed/options.ini"), std::string::npos) << html;

@@ -20,7 +20,8 @@ std::vector<float> clouds() {
   Random random(3, 99);
   std::vector<float> points;
   for (std::size_t i = 0; i < classes * each; ++i)
-    for (std::int64_t d = 0; d < width; ++d) points.push_back(static_cast<float>((d == static_cast<std::int64_t>(i / each) ? 8.0 : 0.0) + random.normal()));
+    for (std::int64_t d = 0; d < width; ++d)
+      points.push_back(static_cast<float>((d == static_cast<std::int64_t>(i / each) ? 8.0 : 0.0) + random.normal()));
   return points;
 }
 

@@ -19,8 +19,11 @@ struct Settings {
 
 Request parse(Settings& settings, std::vector<char const*> arguments) {
   OptionTable table("retort-test", "a test");
-  table.add("distill.batch", settings.batch, "cells a step").add("distill.rate", settings.rate, "rate").add("distill.balanced", settings.balanced, "balance")
-      .add("distill.label", settings.label, "column").add("distill.spc", settings.spc, "cells a class");
+  table.add("distill.batch", settings.batch, "cells a step")
+      .add("distill.rate", settings.rate, "rate")
+      .add("distill.balanced", settings.balanced, "balance")
+      .add("distill.label", settings.label, "column")
+      .add("distill.spc", settings.spc, "cells a class");
   arguments.insert(arguments.begin(), "retort-test");
   return table.parse(static_cast<int>(arguments.size()), arguments.data());
 }
@@ -37,7 +40,8 @@ std::string refusal(std::vector<char const*> arguments) {
 }
 
 std::string write(std::string const& text) {
-  auto const file = (std::filesystem::temp_directory_path() / ("option_table_test_" + std::to_string(getpid()) + ".ini")).string();
+  auto const file =
+      (std::filesystem::temp_directory_path() / ("option_table_test_" + std::to_string(getpid()) + ".ini")).string();
   std::ofstream(file) << text;
   return file;
 }
@@ -45,7 +49,9 @@ std::string write(std::string const& text) {
 TEST(OptionTable, command_line_over_file_over_default) {
   auto const file = write("[distill]\nbatch = 64\nrate = 0.5\n");
   Settings settings;
-  EXPECT_EQ(parse(settings, {"--config", file.c_str(), "--distill.batch", "32", "--distill.spc=5,50", "--distill.balanced"}), Request::run);
+  EXPECT_EQ(
+      parse(settings, {"--config", file.c_str(), "--distill.batch", "32", "--distill.spc=5,50", "--distill.balanced"}),
+      Request::run);
   EXPECT_EQ(settings.batch, 32);
   EXPECT_EQ(settings.rate, 0.5);
   EXPECT_TRUE(settings.balanced);
@@ -81,7 +87,9 @@ TEST(OptionTable, the_echo_read_back_gives_the_same_settings) {
   first.rate = 0.1 + 0.2;
   first.label = "cell type";
   OptionTable table("retort-test", "a test");
-  table.add("distill.batch", first.batch, "cells").add("distill.rate", first.rate, "rate").add("distill.label", first.label, "column");
+  table.add("distill.batch", first.batch, "cells")
+      .add("distill.rate", first.rate, "rate")
+      .add("distill.label", first.label, "column");
   auto const file = write(table.ini());
   Settings second;
   parse(second, {"--config", file.c_str()});

@@ -9,7 +9,8 @@ namespace retort {
 namespace {
 
 TEST(Random, a_key_names_its_numbers) {
-  Random first(7, purpose::shuffle, 3), again(7, purpose::shuffle, 3), other_step(7, purpose::shuffle, 4), other_purpose(7, purpose::split, 3), other_seed(8, purpose::shuffle, 3);
+  Random first(7, purpose::shuffle, 3), again(7, purpose::shuffle, 3), other_step(7, purpose::shuffle, 4),
+      other_purpose(7, purpose::split, 3), other_seed(8, purpose::shuffle, 3);
   std::set<std::uint64_t> seen;
   for (int i = 0; i < 100; ++i) {
     auto const bits = first.bits64();

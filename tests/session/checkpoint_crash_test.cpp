@@ -15,7 +15,10 @@ namespace retort {
 namespace {
 
 CheckpointState state_at(std::int64_t step) {
-  return {step, {{"weights", at::full({5000}, static_cast<double>(step), at::kFloat)}, {"count", at::full({1}, step, at::kLong)}}, {{"twice", 2 * step}}};
+  return {
+      step,
+      {{"weights", at::full({5000}, static_cast<double>(step), at::kFloat)}, {"count", at::full({1}, step, at::kLong)}},
+      {{"twice", 2 * step}}};
 }
 
 struct Stage {
@@ -24,7 +27,9 @@ struct Stage {
   OptionTable table{"retort-train-test", "a test"};
   RunFolder folder;
   Session session;
-  explicit Stage(fs::path const& place) : folder(place, "train-test", true), session(ranks, folder, table, run) { session.is_done({}); }
+  explicit Stage(fs::path const& place) : folder(place, "train-test", true), session(ranks, folder, table, run) {
+    session.is_done({});
+  }
 };
 
 // Saves steps 3 and 4 in a process of its own that dies before file operation `at`; returns the last step whose save()
@@ -53,7 +58,8 @@ std::pair<int, int> save_until(fs::path const& place, int at) {
   close(lines[0]);
   int status = 0;
   waitpid(child, &status, 0);
-  EXPECT_TRUE(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 9)) << "operation " << at << ", status " << status;
+  EXPECT_TRUE(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 9))
+      << "operation " << at << ", status " << status;
   return {told[0], told[1]};
 }
 

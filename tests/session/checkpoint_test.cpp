@@ -22,7 +22,11 @@ struct Stage {
   RunFolder folder;
   Session session;
 
-  explicit Stage(Communicator const& all) : ranks(all), shared(all, "checkpoint"), folder(shared.path, "train-test", all.is_root()), session(ranks, folder, table, run) {
+  explicit Stage(Communicator const& all)
+      : ranks(all),
+        shared(all, "checkpoint"),
+        folder(shared.path, "train-test", all.is_root()),
+        session(ranks, folder, table, run) {
     run.keep_checkpoints = 3;
     session.is_done({});
   }
@@ -31,7 +35,11 @@ struct Stage {
 
 CheckpointState state_at(std::int64_t step) {
   at::Tensor const values = at::arange(1000, at::kFloat) * static_cast<double>(step + 1) / 7.0;
-  return {step, {{"weights", values.view({10, 100})}, {"counts", at::arange(7, at::kLong) + step}, {"empty", at::zeros({0}, at::kFloat)}}, {{"loss", 0.1 * static_cast<double>(step)}}};
+  return {step,
+          {{"weights", values.view({10, 100})},
+           {"counts", at::arange(7, at::kLong) + step},
+           {"empty", at::zeros({0}, at::kFloat)}},
+          {{"loss", 0.1 * static_cast<double>(step)}}};
 }
 
 void expect_same(CheckpointState const& a, CheckpointState const& b) {
@@ -46,7 +54,8 @@ void expect_same(CheckpointState const& a, CheckpointState const& b) {
 
 TEST(Checkpoints, GiveBackTheNewestAndKeepThree) {
   auto const ranks = Communicator::world();
-  for (std::int64_t const stripe_bytes : {std::int64_t{1'000'000'000}, std::int64_t{1000}}) {  // one file, and one a rank
+  for (std::int64_t const stripe_bytes :
+       {std::int64_t{1'000'000'000}, std::int64_t{1000}}) {  // one file, and one a rank
     Stage stage(ranks);
     Checkpoints const checkpoints(stage.session, stripe_bytes);
     EXPECT_FALSE(checkpoints.newest().has_value());
@@ -59,7 +68,8 @@ TEST(Checkpoints, GiveBackTheNewestAndKeepThree) {
     for (auto const& entry : fs::directory_iterator(stage.checkpoints())) names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
     EXPECT_EQ(names, (std::vector<std::string>{"latest", "step-3", "step-4", "step-5"}));
-    auto const stripes = std::distance(fs::directory_iterator(stage.checkpoints() / "step-5"), fs::directory_iterator()) - 1;
+    auto const stripes =
+        std::distance(fs::directory_iterator(stage.checkpoints() / "step-5"), fs::directory_iterator()) - 1;
     EXPECT_EQ(stripes, stripe_bytes > 1000 ? 1 : std::min<std::int64_t>(ranks.size(), 5));
     ranks.barrier();
   }
@@ -116,7 +126,8 @@ TEST(Checkpoints, HundredFlippedBitsAreFound) {
 }
 
 TEST(Restore, RefusesOtherShapes) {
-  std::map<std::string, at::Tensor> into{{"weights", at::zeros({10, 100})}, {"counts", at::zeros({7}, at::kLong)}, {"empty", at::zeros({0})}};
+  std::map<std::string, at::Tensor> into{
+      {"weights", at::zeros({10, 100})}, {"counts", at::zeros({7}, at::kLong)}, {"empty", at::zeros({0})}};
   auto saved = state_at(3);
   restore(saved.tensors, into);
   EXPECT_TRUE(at::equal(into.at("weights"), saved.tensors.at("weights")));

@@ -24,7 +24,7 @@ struct Entry {
 
 std::string watched;
 int operations_done = 0, crash_at = 0, backups = 0;
-bool inside = false;  // the disk's own work is not watched
+bool inside = false;                        // the disk's own work is not watched
 std::map<std::string, off_t> unsafe_bytes;  // files with bytes that were not flushed, and how many were
 std::vector<Entry> unsafe_entries;
 
@@ -135,7 +135,8 @@ int rename(char const* from, char const* to) {
   int const done = real<int (*)(char const*, char const*)>("rename")(from, to);
   if (mine && done == 0) {
     std::map<std::string, off_t> moved;  // bytes keep their state under the new name
-    for (auto const& [path, flushed] : unsafe_bytes) moved[path.starts_with(old_name) ? new_name + path.substr(old_name.size()) : path] = flushed;
+    for (auto const& [path, flushed] : unsafe_bytes)
+      moved[path.starts_with(old_name) ? new_name + path.substr(old_name.size()) : path] = flushed;
     unsafe_bytes = moved;
     unsafe_entries.push_back({parent(new_name), [=] {
                                 fs::rename(new_name, old_name);

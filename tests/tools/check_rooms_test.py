@@ -1,4 +1,5 @@
 """tools/check-rooms refuses what it should: usage check_rooms_test.py TOOL"""
+
 import pathlib
 import subprocess
 import sys
@@ -15,7 +16,12 @@ def verdict(files):
         return done.returncode, done.stdout
 
 
-GOOD = {"src/rooms.txt": "# Lowest first.\nranks\ncells\n", "src/ranks/share.cpp": "\n", "src/cells/atlas.cpp": '#include "retort/ranks/share.hpp"\n', "include/retort/cells/atlas.hpp": "// What it is for.\n"}
+GOOD = {
+    "src/rooms.txt": "# Lowest first.\nranks\ncells\n",
+    "src/ranks/share.cpp": "\n",
+    "src/cells/atlas.cpp": '#include "retort/ranks/share.hpp"\n',
+    "include/retort/cells/atlas.hpp": "// What it is for.\n",
+}
 assert verdict(GOOD)[0] == 0, verdict(GOOD)
 for bad, reason in [
     ({"src/ranks/share.cpp": '#include "retort/cells/atlas.hpp"\n'}, "ranks includes cells"),

@@ -1,8 +1,8 @@
 // Training that leaves the numbers on one rank ends on all, in that rank's name.
 #include "retort/training/divergence.hpp"
 
-#include <gtest/gtest.h>
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <limits>
 

@@ -21,10 +21,12 @@ struct Expression {
 // Log-normalised rows, in the order given.
 using ReadChosenRows = std::function<CsrBlock(std::span<std::int64_t const>)>;
 
-// Collective: of the rows `rows` with labels [rows]. Ranks read shares of the rows and send each value to the rank that has its gene,
-// which sorts it; so many genes at a time that a rank holds at most `most_values` values, twice 12 bytes each, however dense the cells
-// are (the atlas is read once for each such block of genes). The same bits on any number of ranks.
-Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, std::span<std::int64_t const> rows, std::vector<std::int32_t> labels, std::int64_t classes, std::int64_t genes,
+// Collective: of the rows `rows` with labels [rows]. Ranks read shares of the rows and send each value to the rank that
+// has its gene, which sorts it; so many genes at a time that a rank holds at most `most_values` values, twice 12 bytes
+// each, however dense the cells are (the atlas is read once for each such block of genes). The same bits on any number
+// of ranks.
+Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, std::span<std::int64_t const> rows,
+                         std::vector<std::int32_t> labels, std::int64_t classes, std::int64_t genes,
                          std::int64_t most_values = std::int64_t{1} << 26);
 
 // Of a set's dense cells. Not collective.

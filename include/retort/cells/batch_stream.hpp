@@ -57,14 +57,15 @@ struct LabelMix {
   double ideal = 0;    // expected of batches drawn from all rows alike
 };
 
-// Batches of some rows of an atlas (the fit part), cut into virtual shards. A rank reads its shards' rows alone, and the
-// next step's are read by a thread meanwhile, with pread, where the atlas allows reads from threads.
+// Batches of some rows of an atlas (the fit part), cut into virtual shards. A rank reads its shards' rows alone, and
+// the next step's are read by a thread meanwhile, with pread, where the atlas allows reads from threads.
 class BatchStream {
  public:
   // `rows` rise. Throws Failure(bad_input) when there are none, Failure(usage) when a shard would be empty or shards
   // would differ in size. `labels` has one code for each row of the atlas. Keeps references to `atlas`.
-  BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels, BatchOrder const& order,
-              ShardPlan const& plan, std::uint64_t seed, CellValues values = CellValues::log_normalised);
+  BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels,
+              BatchOrder const& order, ShardPlan const& plan, std::uint64_t seed,
+              CellValues values = CellValues::log_normalised);
   ~BatchStream();
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }

@@ -32,8 +32,8 @@ struct GeneVocabulary {
 };
 
 // `fixed` empty: the union or the intersection of the files' symbols, in the order in which the first file (then the
-// next) has them; otherwise `fixed`, in its order, as SCimilarity aligns (align_dataset). `files` are for messages only.
-// Throws Failure(bad_input) when no gene is left.
+// next) has them; otherwise `fixed`, in its order, as SCimilarity aligns (align_dataset). `files` are for messages
+// only. Throws Failure(bad_input) when no gene is left.
 GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes, GeneJoin join,
                               std::vector<std::string> const& fixed, std::vector<std::filesystem::path> const& files);
 

@@ -14,10 +14,10 @@ struct SplitFractions {
   double held_out = 0.2;  // of what remains of the class for training
 };
 
-// One part a cell, stratified by class: `classes[i]` in [0, class_count) is the class of cell i. A class of n cells gives
-// round(n * test) to test, at least one and at most n - 1; a class of one cell stays in fit. Of its remaining cells it
-// gives the held-out part by the same rule. Draws are keyed by (seed, purpose, class) and the cells' order alone, so they
-// are the same on any number of ranks. Not collective.
+// One part a cell, stratified by class: `classes[i]` in [0, class_count) is the class of cell i. A class of n cells
+// gives round(n * test) to test, at least one and at most n - 1; a class of one cell stays in fit. Of its remaining
+// cells it gives the held-out part by the same rule. Draws are keyed by (seed, purpose, class) and the cells' order
+// alone, so they are the same on any number of ranks. Not collective.
 std::vector<Part> stratified_split(std::vector<std::int32_t> const& classes, std::int64_t class_count,
                                    SplitFractions const& fractions, std::uint64_t seed);
 

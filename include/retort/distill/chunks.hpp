@@ -16,9 +16,9 @@ struct Chunk {
   int owner = 0;                 // rank
 };
 
-// Chunks of whole classes up to `chunk_cells` rows; a class with more rows is a chunk of its own, cut into pieces. The cut
-// depends on the set alone, never on the rank count, because the bits of a product's row may depend on how many rows
-// there are. Ranks own neighbouring chunks, balanced by rows.
+// Chunks of whole classes up to `chunk_cells` rows; a class with more rows is a chunk of its own, cut into pieces. The
+// cut depends on the set alone, never on the rank count, because the bits of a product's row may depend on how many
+// rows there are. Ranks own neighbouring chunks, balanced by rows.
 std::vector<Chunk> plan_chunks(std::int64_t classes, std::int64_t spc, std::int64_t chunk_cells, int ranks);
 
 }  // namespace retort

@@ -27,14 +27,14 @@ struct DistillInputs {
   std::unique_ptr<AlignedReader> reader;
   std::unique_ptr<RealFeatures> real;
   std::unique_ptr<HeldOut> held_out;
-  double feature_scale = 1;                         // of what heads see
+  double feature_scale = 1;  // of what heads see
 
   // Finds the files of this run; reads nothing yet.
   DistillInputs(Session const& session, DistillOptions const& options);
   // What decides whether the stage is done already.
   std::vector<std::filesystem::path> files() const;
-  // Opens everything and makes sure that it belongs together; in a dry run not the features. Every rank calls it, inside
-  // Communicator::together. Throws Failure(bad_input).
+  // Opens everything and makes sure that it belongs together; in a dry run not the features. Every rank calls it,
+  // inside Communicator::together. Throws Failure(bad_input).
   void open(Session const& session, DistillOptions const& options, HeadOptions const& head, ShardPlan const& plan);
 };
 

@@ -1,5 +1,5 @@
-// A student that learns genes, not features: logistic regression as CellTypist trains it, and how its optimum moves with the
-// cells it is trained on.
+// A student that learns genes, not features: logistic regression as CellTypist trains it, and how its optimum moves
+// with the cells it is trained on.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,14 +8,17 @@
 
 namespace retort {
 
-// One-vs-rest logistic regression, C = 1, on cells standardised by their own mean and sd (as CellTypist in evaluate does, without its
-// cut at +10), at its optimum; everything in double. The search and the way back run in the span of the n cells.
+// One-vs-rest logistic regression, C = 1, on cells standardised by their own mean and sd (as CellTypist in evaluate
+// does, without its cut at +10), at its optimum; everything in double. The search and the way back run in the span of
+// the n cells.
 class GeneStudent {
  public:
-  // Genes that vary less are left out: standardised they would outweigh all others, and their derivative goes with 1 / sd^3.
+  // Genes that vary less are left out: standardised they would outweigh all others, and their derivative goes with 1 /
+  // sd^3.
   static constexpr double least_sd = 1e-2;
 
-  // Cells [n, genes], labels int64 [n]. Newton's method from zero until the residual is below 1e-10; O(n^3) a class and step.
+  // Cells [n, genes], labels int64 [n]. Newton's method from zero until the residual is below 1e-10; O(n^3) a class and
+  // step.
   GeneStudent(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes);
 
   // Of log-normalised genes: decision values are x weight + bias. [genes, classes], [classes].

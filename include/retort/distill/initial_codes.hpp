@@ -11,18 +11,18 @@
 
 namespace retort {
 
-// Rows of the atlas, spc a class, sorted by class, drawn from (seed, draw, class): without replacement, or with it where a
-// class has fewer cells. The cells of a smaller spc are the first ones of a larger.
-std::vector<std::int64_t> initial_rows(std::vector<std::vector<std::int64_t>> const& rows_by_class, std::int64_t spc, std::uint64_t seed,
-                                       std::int64_t draw);
+// Rows of the atlas, spc a class, sorted by class, drawn from (seed, draw, class): without replacement, or with it
+// where a class has fewer cells. The cells of a smaller spc are the first ones of a larger.
+std::vector<std::int64_t> initial_rows(std::vector<std::vector<std::int64_t>> const& rows_by_class, std::int64_t spc,
+                                       std::uint64_t seed, std::int64_t draw);
 
-// The codes of rows `rows` of a set, whole classes of `spc`: the mean features, or the mean log-normalised expression, of
-// `averaged` real cells each; `start_rows` holds them one set cell after the other.
-at::Tensor initial_codes(DistillInputs const& in, Generator const& generator, std::vector<std::int64_t> const& start_rows, std::int64_t averaged,
-                         RowRange rows);
+// The codes of rows `rows` of a set, whole classes of `spc`: the mean features, or the mean log-normalised expression,
+// of `averaged` real cells each; `start_rows` holds them one set cell after the other.
+at::Tensor initial_codes(DistillInputs const& in, Generator const& generator,
+                         std::vector<std::int64_t> const& start_rows, std::int64_t averaged, RowRange rows);
 
-// The same codes [classes * spc, width] around those of a smaller set: each class is moved so that its mean is `centres`
-// [classes, width]; `stay_positive`: then what is below zero becomes zero.
+// The same codes [classes * spc, width] around those of a smaller set: each class is moved so that its mean is
+// `centres` [classes, width]; `stay_positive`: then what is below zero becomes zero.
 at::Tensor grown_codes(at::Tensor const& codes, at::Tensor const& centres, bool stay_positive);
 
 }  // namespace retort

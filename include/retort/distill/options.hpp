@@ -48,7 +48,8 @@ struct InnerLoop {
 InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc);
 // What is matched for a variant: `matchings`, or none.
 std::vector<std::string> matchings_of(std::string const& variant, DistillOptions const& options);
-// Real cells whose mean a synthetic cell starts from: `initial_cells`, or one for a single cell a class and 16 for more.
+// Real cells whose mean a synthetic cell starts from: `initial_cells`, or one for a single cell a class and 16 for
+// more.
 std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc);
 // Throws Failure(usage) for values that cannot be meant.
 void check_distill_options(DistillOptions const& options, HeadOptions const& head);

@@ -28,10 +28,10 @@ class RealFeatures {
  public:
   // Features [rows.size(), width] of any rows.
   using Read = std::function<at::Tensor(std::span<std::int64_t const> rows)>;
-  // The fit rows of each class are cut into plan.shards() slices; this rank reads the slices of its shards. Features are
-  // multiplied by `scale`. Not collective; call it inside Communicator::together.
-  RealFeatures(Read const& read, std::int64_t width, std::vector<std::vector<std::int64_t>> const& rows_by_class, ShardPlan const& plan,
-               double scale = 1);
+  // The fit rows of each class are cut into plan.shards() slices; this rank reads the slices of its shards. Features
+  // are multiplied by `scale`. Not collective; call it inside Communicator::together.
+  RealFeatures(Read const& read, std::int64_t width, std::vector<std::vector<std::int64_t>> const& rows_by_class,
+               ShardPlan const& plan, double scale = 1);
 
   std::int64_t classes() const { return static_cast<std::int64_t>(counts_.size()); }
   std::int64_t width() const { return width_; }
@@ -40,8 +40,8 @@ class RealFeatures {
 
   // One slice: rows sorted by class, with a last column of ones, so that a head's bias is one more weight.
   struct Slice {
-    at::Tensor values;                     // [rows, width + 1]
-    std::vector<std::int64_t> class_begin; // [classes + 1]
+    at::Tensor values;                      // [rows, width + 1]
+    std::vector<std::int64_t> class_begin;  // [classes + 1]
   };
   // Shard `shard` of this rank, plan.begin() <= shard < plan.end().
   Slice const& slice(int shard) const { return slices_[static_cast<std::size_t>(shard - first_shard_)]; }

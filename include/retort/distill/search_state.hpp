@@ -19,15 +19,15 @@ struct Choice {
 };
 
 struct SearchState {
-  std::int64_t set = 0;                // sets in the order of their export; those before it are exported
-  std::int64_t rate = 0;               // which of the rates is tried
-  std::int64_t iteration = 0;          // steps taken at it
-  std::vector<Candidate> candidates;   // of this set so far; codes of this rank
-  Head head;                     // whose gradients are matched; undefined where none are
-  std::vector<Choice> choices;         // one a kind of set
-  double best_accuracy = -1;           // held out, of the exported sets: the mean of features' and genes'
-  std::string best_set;                // its name
-  std::string table;                   // what is printed in the end
+  std::int64_t set = 0;               // sets in the order of their export; those before it are exported
+  std::int64_t rate = 0;              // which of the rates is tried
+  std::int64_t iteration = 0;         // steps taken at it
+  std::vector<Candidate> candidates;  // of this set so far; codes of this rank
+  Head head;                          // whose gradients are matched; undefined where none are
+  std::vector<Choice> choices;        // one a kind of set
+  double best_accuracy = -1;          // held out, of the exported sets: the mean of features' and genes'
+  std::string best_set;               // its name
+  std::string table;                  // what is printed in the end
 };
 
 // Collective: the state and the set under way, as a checkpoint of number `step`.

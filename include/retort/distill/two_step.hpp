@@ -7,8 +7,8 @@
 
 #include "retort/distill/chunks.hpp"
 #include "retort/distill/variant.hpp"
-#include "retort/models/foundation.hpp"
 #include "retort/kernels/linear_head_gradient.hpp"
+#include "retort/models/foundation.hpp"
 
 namespace retort {
 
@@ -36,7 +36,7 @@ ChunkGraph chunk_graph(Generator const& generator, Foundation& encoder, Chunk co
 // The derivative of the chunk's loss by its codes. A chunk of one piece keeps its graph between the steps; a larger one
 // makes its features first without graphs, then rebuilds and back-propagates piece by piece, so that memory is one
 // piece's. Both are exact. `made`: the chunk's graph at these codes, where the caller has it. Not collective.
-ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk, at::Tensor const& codes,
-                                ChunkMatch const& match, ChunkGraph const* made = nullptr);
+ChunkGradient two_step_gradient(Generator const& generator, Foundation& encoder, Chunk const& chunk,
+                                at::Tensor const& codes, ChunkMatch const& match, ChunkGraph const* made = nullptr);
 
 }  // namespace retort

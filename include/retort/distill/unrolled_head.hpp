@@ -16,8 +16,8 @@ struct HeadTraining {
   double weight_decay = 5e-4;
 };
 
-// Trains a head on rows [n, width + 1] whose last column is ones (its weight is the bias), float or double, and remembers
-// what the way back needs: n x classes probabilities and the weights of every step.
+// Trains a head on rows [n, width + 1] whose last column is ones (its weight is the bias), float or double, and
+// remembers what the way back needs: n x classes probabilities and the weights of every step.
 class UnrolledHead {
  public:
   // `start` [classes, width + 1]; labels int64 [n]. The rows are kept, not copied.
@@ -25,8 +25,8 @@ class UnrolledHead {
 
   // [classes, width + 1]: the weights after the last step.
   at::Tensor const& weight() const { return weight_; }
-  // The derivative by the rows, [n, width + 1], of a loss whose derivative by weight() is `upstream` [classes, width + 1]:
-  // back through every step, without a graph. With p_i the probabilities of row x_i under the weights W of a step,
+  // The derivative by the rows, [n, width + 1], of a loss whose derivative by weight() is `upstream` [classes, width +
+  // 1]: back through every step, without a graph. With p_i the probabilities of row x_i under the weights W of a step,
   // d_i = p_i - onehot, J_i = diag(p_i) - p_i p_i^T, and A the derivative by that step's gradient:
   //   by x_i: (W^T J_i A x_i + A^T d_i) / n        by W: sum_i (J_i A x_i) x_i^T / n + weight_decay A
   at::Tensor back(at::Tensor const& upstream) const;

@@ -13,15 +13,18 @@ namespace retort {
 
 // All networks in it are frozen.
 struct Generator {
-  enum class Start { latents, cells } start = Start::latents;  // the initial codes: features of real cells, or the cells
-  bool codes_stay_positive = false;                            // codes below zero are set to zero after every step
-  bool codes_are_features = false;                             // what is matched are the codes; cells() is for export alone
+  enum class Start {
+    latents,
+    cells
+  } start = Start::latents;          // the initial codes: features of real cells, or the cells
+  bool codes_stay_positive = false;  // codes below zero are set to zero after every step
+  bool codes_are_features = false;   // what is matched are the codes; cells() is for export alone
   // Codes [n, width], classes int64 [n] -> log-normalised cells [n, genes]; differentiable in the codes, row by row.
   std::function<at::Tensor(at::Tensor const& codes, at::Tensor const& classes)> cells;
 };
 
-// scDD: rescale(max(0, D(normalise(U(scale Z, t = 1, class))))). No noise is added (methods 1.3.4 a), and U's result has
-// unit rows as the encoder's results have, so D sees what it was trained on. Freezes U; keeps references to both.
+// scDD: rescale(max(0, D(normalise(U(scale Z, t = 1, class))))). No noise is added (methods 1.3.4 a), and U's result
+// has unit rows as the encoder's results have, so D sees what it was trained on. Freezes U; keeps references to both.
 Generator scdd_generator(Scdg& denoiser, Foundation& foundation);
 // The same without U (scDD, table V: scDD+Decoder): rescale(max(0, D(normalise(Z)))).
 Generator decoder_generator(Foundation& foundation);
@@ -35,7 +38,8 @@ Generator feature_generator(Foundation& foundation);
 struct Variant {
   std::string name;
   bool needs_denoiser = false;
-  bool is_matched = true;  // generator and random are scdd and cells as they start: real cells through U and D, and real cells
+  bool is_matched =
+      true;  // generator and random are scdd and cells as they start: real cells through U and D, and real cells
 };
 // Throws Failure(usage).
 Variant variant_named(std::string const& name);

@@ -30,8 +30,8 @@ struct DistilledFile {
 // All of a folder, by SPC, variant, matching and draw; empty where there is no such folder. Not collective.
 std::vector<DistilledFile> find_distilled(std::filesystem::path const& folder);
 
-// The set that a run's product is a copy of, as retort-distill noted it in the file: VARIANT-MATCHING-spcN-drawK; nothing where there is no
-// such file, or another program made it. Not collective.
+// The set that a run's product is a copy of, as retort-distill noted it in the file: VARIANT-MATCHING-spcN-drawK;
+// nothing where there is no such file, or another program made it. Not collective.
 std::optional<DistilledName> product_set(std::filesystem::path const& file);
 std::string set_stem(DistilledName const& name);
 
@@ -45,9 +45,11 @@ struct DistilledSet {
   at::Tensor features = {};  // [n, latent] where the set is one of features, not of cells
 };
 
-// Labels are matched by name in the obs column `column`; `atlas` is the identity of the atlas it must have been made from, where it says (sets made elsewhere do not). Throws Failure(missing_input), or Failure(bad_input) when genes,
+// Labels are matched by name in the obs column `column`; `atlas` is the identity of the atlas it must have been made
+// from, where it says (sets made elsewhere do not). Throws Failure(missing_input), or Failure(bad_input) when genes,
 // column or a label are not the atlas's. Not collective.
-DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::string> const& gene_names, std::string const& column,
-                            std::vector<std::string> const& class_names, std::string const& atlas);
+DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::string> const& gene_names,
+                            std::string const& column, std::vector<std::string> const& class_names,
+                            std::string const& atlas);
 
 }  // namespace retort

@@ -28,8 +28,9 @@ struct EvaluationData {
   std::int64_t fit_cells = 0;
 };
 
-// Throws Failure(bad_input) where atlas, features and foundation model do not belong together, or no cell is a test cell. Not
-// collective.
-EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::filesystem::path const& features, std::filesystem::path const& foundation, std::string const& label);
+// Throws Failure(bad_input) where atlas, features and foundation model do not belong together, or no cell is a test
+// cell. Not collective.
+EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::filesystem::path const& features,
+                                    std::filesystem::path const& foundation, std::string const& label);
 
 }  // namespace retort

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "retort/cells/atlas.hpp"
-#include "retort/training/lbfgs.hpp"
 #include "retort/models/regression_loss.hpp"
+#include "retort/training/lbfgs.hpp"
 
 namespace retort {
 
@@ -23,14 +23,14 @@ struct GeneRegression {
   std::vector<float> weight, bias;  // [genes, classes], [classes]; of log-normalised values
   double penalty = 0;
   std::optional<double> held_out_accuracy;  // per cent, at this penalty, of the model that saw the fit cells alone
-  Minimum minimum;                  // of the last search, on all train cells; x is empty
-  std::vector<std::int64_t> predicted;  // class of every test cell, in atlas order
+  Minimum minimum;                          // of the last search, on all train cells; x is empty
+  std::vector<std::int64_t> predicted;      // class of every test cell, in atlas order
 };
 
-// Collective: chooses the penalty on the held-out part of train (where there is none, on every fifth cell of the fit part), trains on fit and held-out cells together, and predicts
-// the test cells. Each rank reads its shards' rows once and keeps them (16 bytes a non-zero). Log values are
-// taken unscaled (docs/decisions.md).
-GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas, Labels const& labels,
-                                RegressionOptions const& options = {});
+// Collective: chooses the penalty on the held-out part of train (where there is none, on every fifth cell of the fit
+// part), trains on fit and held-out cells together, and predicts the test cells. Each rank reads its shards' rows once
+// and keeps them (16 bytes a non-zero). Log values are taken unscaled (docs/decisions.md).
+GeneRegression regress_on_genes(Communicator const& ranks, ShardPlan const& plan, Atlas const& atlas,
+                                Labels const& labels, RegressionOptions const& options = {});
 
 }  // namespace retort

@@ -28,9 +28,10 @@ struct JudgedSet {
   std::vector<JudgedDraw> draws;
 };
 
-// Collective: the rows that cost nothing, for one number of cells a class: those of random, medoid, class_mean, kmeans and
-// kmeans_mean that `rows` names. Keeps references to `data`.
-void add_baselines(Session const& session, EvaluationData const& data, std::vector<std::string> const& rows, std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets);
+// Collective: the rows that cost nothing, for one number of cells a class: those of random, medoid, class_mean, kmeans
+// and kmeans_mean that `rows` names. Keeps references to `data`.
+void add_baselines(Session const& session, EvaluationData const& data, std::vector<std::string> const& rows,
+                   std::int64_t random_draws, std::int64_t spc, std::vector<JudgedSet>& sets);
 
 // Collective: makes and encodes all sets, each on one rank, and spreads labels and features.
 void encode_sets(Session const& session, Foundation& foundation, std::vector<JudgedSet>& sets);

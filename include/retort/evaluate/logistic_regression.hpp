@@ -8,8 +8,8 @@
 
 namespace retort {
 
-// n vectors of many genes in n coordinates: x = basis @ axes, and weights of least norm that a penalised model of x finds are
-// axes^T v of weights v [n] of basis, of the same norm.
+// n vectors of many genes in n coordinates: x = basis @ axes, and weights of least norm that a penalised model of x
+// finds are axes^T v of weights v [n] of basis, of the same norm.
 struct CellSpan {
   at::Tensor basis;  // [n, n] double
   at::Tensor axes;   // [n, genes] double, orthonormal rows; zero where the cells span less
@@ -25,8 +25,9 @@ struct LogisticRegression {
   std::vector<float> bias;    // [classes]; - infinity for a class without training cells
 };
 
-// Cells [n, genes] float32 log-normalised, labels int64 [n]. Costs n^2 a class and iteration, whatever the genes; ends where no
-// derivative of the summed loss is above 1e-4. Not collective. Cells are judged by predict_classes (matching/regression_loss.hpp).
+// Cells [n, genes] float32 log-normalised, labels int64 [n]. Costs n^2 a class and iteration, whatever the genes; ends
+// where no derivative of the summed loss is above 1e-4. Not collective. Cells are judged by predict_classes
+// (matching/regression_loss.hpp).
 LogisticRegression train_logistic_regression(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes);
 
 }  // namespace retort

@@ -30,7 +30,7 @@ std::vector<std::int64_t> confusion_of(at::Tensor const& predicted, at::Tensor c
 // picking of epochs). Heads are shared out over ranks and each is one rank's work alone, so the scores are bit-equal on
 // any number of ranks. All ranks hold all three sets.
 HeadScores train_and_score(Communicator const& ranks, LabelledFeatures const& train, LabelledFeatures const& test,
-                           LabelledFeatures const& held_out, std::int64_t classes, std::int64_t heads, std::uint64_t first_head,
-                           HeadOptions const& options, std::uint64_t seed);
+                           LabelledFeatures const& held_out, std::int64_t classes, std::int64_t heads,
+                           std::uint64_t first_head, HeadOptions const& options, std::uint64_t seed);
 
 }  // namespace retort

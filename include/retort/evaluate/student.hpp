@@ -22,8 +22,8 @@ class Student {
   Student(std::uint64_t seed, std::uint64_t index) : seed_(seed), index_(index) {}
   virtual ~Student() = default;
 
-  // Log-normalised cells -> scores [cells, classes], differentiable in the parameters. `dropout` draws what is dropped in
-  // training; none: nothing is dropped.
+  // Log-normalised cells -> scores [cells, classes], differentiable in the parameters. `dropout` draws what is dropped
+  // in training; none: nothing is dropped.
   virtual at::Tensor scores(CsrBlock const& cells, Random* dropout) const = 0;
 
   // By name, in the order in which they were made.
@@ -39,7 +39,8 @@ class Student {
   at::Tensor normal(std::string const& name, std::vector<std::int64_t> const& sizes, double deviation);
 
  private:
-  at::Tensor drawn(std::string const& name, std::vector<std::int64_t> const& sizes, std::function<double(Random&)> const& draw);
+  at::Tensor drawn(std::string const& name, std::vector<std::int64_t> const& sizes,
+                   std::function<double(Random&)> const& draw);
 
   std::uint64_t seed_, index_;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;

@@ -1,4 +1,5 @@
-// The space in which generated cells are compared with real ones: principal components of the real cells' variable genes.
+// The space in which generated cells are compared with real ones: principal components of the real cells' variable
+// genes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,20 +16,20 @@ struct FeatureSpaceOptions {
   VariableGeneOptions variable;
   std::int64_t components = 30;
   double target_sum = 1e4;
-  // Cells are log-normalised expression (what scRDiT makes), not counts: values are taken as they are, and the genes are those
-  // whose values vary most, because seurat_v3 wants counts.
+  // Cells are log-normalised expression (what scRDiT makes), not counts: values are taken as they are, and the genes
+  // are those whose values vary most, because seurat_v3 wants counts.
   bool log_normalised = false;
 };
 
-// CFGen's protocol (methods 3.7), which scLDM follows: everything is fitted on real test cells. Variable genes of the counts;
-// their counts scaled to sum 1e4 a cell (over the chosen genes), log1p; principal components. Generated cells are scaled the
-// same and projected with the real mean taken off and the real loadings (CFGen's first notebook forgot both; its present
-// script does this, and tables of the two differ). Log-normalised cells: see FeatureSpaceOptions.
+// CFGen's protocol (methods 3.7), which scLDM follows: everything is fitted on real test cells. Variable genes of the
+// counts; their counts scaled to sum 1e4 a cell (over the chosen genes), log1p; principal components. Generated cells
+// are scaled the same and projected with the real mean taken off and the real loadings (CFGen's first notebook forgot
+// both; its present script does this, and tables of the two differ). Log-normalised cells: see FeatureSpaceOptions.
 class FeatureSpace {
  public:
-  // Fewer components where the real cells span fewer directions. Loadings are signed so that the largest is positive; the
-  // covariance is summed in fixed blocks of rows. Not collective.
-  // Throws Failure(bad_input): fewer than 2 cells, cells that are all alike, and as variable_genes() does.
+  // Fewer components where the real cells span fewer directions. Loadings are signed so that the largest is positive;
+  // the covariance is summed in fixed blocks of rows. Not collective. Throws Failure(bad_input): fewer than 2 cells,
+  // cells that are all alike, and as variable_genes() does.
   static FeatureSpace fit(CsrBlock const& real_cells, FeatureSpaceOptions const& options = {});
 
   // Of cells over the same genes, [cells, components] float64. A cell without counts lies where zero expression lies.

@@ -36,6 +36,7 @@ struct Categorical {
   std::vector<std::string> categories;
   std::vector<std::int32_t> codes;
 };
-Categorical read_categorical(Hdf5Group const& frame, std::string const& name, std::int64_t rows, std::int32_t lowest = 0);
+Categorical read_categorical(Hdf5Group const& frame, std::string const& name, std::int64_t rows,
+                             std::int32_t lowest = 0);
 
 }  // namespace retort

@@ -15,19 +15,19 @@ namespace retort {
 // What a set of generated or distilled cells consists of; encodings of anndata 0.8 and later.
 struct CellSet {
   std::int64_t cells = 0, genes = 0;
-  std::vector<float> x;                    // [cells, genes], row-major
-  std::vector<std::string> gene_names;     // [genes]
-  std::vector<std::string> cell_names;     // [cells], or empty: "0", "1", ...
+  std::vector<float> x;                 // [cells, genes], row-major
+  std::vector<std::string> gene_names;  // [genes]
+  std::vector<std::string> cell_names;  // [cells], or empty: "0", "1", ...
   struct Column {
     std::string name;
     std::vector<std::string> categories;
-    std::vector<std::int32_t> codes;       // [cells]
+    std::vector<std::int32_t> codes;  // [cells]
   };
-  std::vector<Column> columns;             // categorical obs columns
+  std::vector<Column> columns;  // categorical obs columns
   struct Matrix {
-    std::string name;                      // key in obsm
+    std::string name;  // key in obsm
     std::int64_t width = 0;
-    std::vector<float> values;             // [cells, width]
+    std::vector<float> values;  // [cells, width]
   };
   std::vector<Matrix> obsm;
 };

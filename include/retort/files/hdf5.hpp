@@ -40,8 +40,8 @@ constexpr NumberType number_type_of();
 
 // The caps on what a stranger's file may make us allocate for text.
 struct StringLimits {
-  std::int64_t longest = 1 << 16;                         // bytes of one string
-  std::int64_t total = std::int64_t{1} << 32;             // bytes of all strings of one data set
+  std::int64_t longest = 1 << 16;              // bytes of one string
+  std::int64_t total = std::int64_t{1} << 32;  // bytes of all strings of one data set
 };
 
 // What a group, a data set and a file share: where they are, and their attributes. Failures while reading have the code
@@ -91,7 +91,7 @@ struct Hdf5Layout {
 class Hdf5Dataset : public Hdf5Object {
  public:
   std::vector<std::int64_t> const& shape() const { return shape_; }  // empty: a scalar
-  std::int64_t size() const;                                           // elements
+  std::int64_t size() const;                                         // elements
   std::int64_t rows() const { return shape_.empty() ? 1 : shape_[0]; }
   // The narrowest type that holds its numbers; nothing where it holds none. Booleans are i8, half floats f32.
   std::optional<NumberType> number_type() const;
@@ -101,7 +101,8 @@ class Hdf5Dataset : public Hdf5Object {
   std::vector<std::string> fields() const;
   // Elements a chunk in the first dimension; nothing where it is contiguous.
   std::optional<std::int64_t> chunk_rows() const;
-  // The byte of the file at which its elements begin, where they are contiguous, uncompressed and of this machine's order.
+  // The byte of the file at which its elements begin, where they are contiguous, uncompressed and of this machine's
+  // order.
   std::optional<std::int64_t> offset() const;
   // The same of a data set just made, to write there without HDF5; 0 where it is empty. Throws Failure(cannot_write).
   std::int64_t require_offset() const;
@@ -126,7 +127,8 @@ class Hdf5Dataset : public Hdf5Object {
   std::vector<Value> read_field(std::string const& field) const;
   std::vector<std::string> read_field_strings(std::string const& field, StringLimits const& limits = {}) const;
 
-  // Rows [begin, begin + rows). `together`: collective, every rank of a parallel file calls it (with no rows if it has none).
+  // Rows [begin, begin + rows). `together`: collective, every rank of a parallel file calls it (with no rows if it has
+  // none).
   void write(NumberType from_type, std::int64_t begin, std::int64_t rows, void const* from, bool together = false);
   template <class Value>
   void write(std::int64_t begin, std::span<Value const> values, bool together = false);
@@ -163,7 +165,8 @@ class Hdf5Group : public Hdf5Object {
   // Everything of `source`, of another file, becomes the group `name`. Not for parallel files.
   Hdf5Group copy_group(Hdf5Group const& source, std::string const& name);
   // Collective where the file is parallel. An empty shape makes a scalar.
-  Hdf5Dataset create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape, Hdf5Layout const& layout = {});
+  Hdf5Dataset create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape,
+                             Hdf5Layout const& layout = {});
   // An enumeration FALSE, TRUE as h5py writes NumPy booleans; its numbers are i8.
   Hdf5Dataset create_bools(std::string const& name, std::vector<std::int64_t> const& shape);
   // Creates and writes; not for parallel files, whose HDF5 cannot write text.
@@ -193,24 +196,55 @@ class Hdf5File : public Hdf5Group {
   static Hdf5File extend(Communicator const& ranks, std::filesystem::path const& file);
   // A file in memory that is never written: to compress chunks with HDF5's own filters.
   static Hdf5File in_memory();
-  // Flushes and closes, and throws where the disk is full. Groups and data sets of it must be gone. Collective where the file
-  // is parallel: call it inside Communicator::together, which then tells all ranks of one's failure.
+  // Flushes and closes, and throws where the disk is full. Groups and data sets of it must be gone. Collective where
+  // the file is parallel: call it inside Communicator::together, which then tells all ranks of one's failure.
   void close();
 
  private:
-  Hdf5File(Hdf5Handle handle, std::shared_ptr<Origin const> origin) : Hdf5Group(std::move(handle), std::move(origin), "") {}
+  Hdf5File(Hdf5Handle handle, std::shared_ptr<Origin const> origin)
+      : Hdf5Group(std::move(handle), std::move(origin), "") {}
 };
 
-template <> constexpr NumberType number_type_of<std::int8_t>() { return NumberType::i8; }
-template <> constexpr NumberType number_type_of<std::int16_t>() { return NumberType::i16; }
-template <> constexpr NumberType number_type_of<std::int32_t>() { return NumberType::i32; }
-template <> constexpr NumberType number_type_of<std::int64_t>() { return NumberType::i64; }
-template <> constexpr NumberType number_type_of<std::uint8_t>() { return NumberType::u8; }
-template <> constexpr NumberType number_type_of<std::uint16_t>() { return NumberType::u16; }
-template <> constexpr NumberType number_type_of<std::uint32_t>() { return NumberType::u32; }
-template <> constexpr NumberType number_type_of<std::uint64_t>() { return NumberType::u64; }
-template <> constexpr NumberType number_type_of<float>() { return NumberType::f32; }
-template <> constexpr NumberType number_type_of<double>() { return NumberType::f64; }
+template <>
+constexpr NumberType number_type_of<std::int8_t>() {
+  return NumberType::i8;
+}
+template <>
+constexpr NumberType number_type_of<std::int16_t>() {
+  return NumberType::i16;
+}
+template <>
+constexpr NumberType number_type_of<std::int32_t>() {
+  return NumberType::i32;
+}
+template <>
+constexpr NumberType number_type_of<std::int64_t>() {
+  return NumberType::i64;
+}
+template <>
+constexpr NumberType number_type_of<std::uint8_t>() {
+  return NumberType::u8;
+}
+template <>
+constexpr NumberType number_type_of<std::uint16_t>() {
+  return NumberType::u16;
+}
+template <>
+constexpr NumberType number_type_of<std::uint32_t>() {
+  return NumberType::u32;
+}
+template <>
+constexpr NumberType number_type_of<std::uint64_t>() {
+  return NumberType::u64;
+}
+template <>
+constexpr NumberType number_type_of<float>() {
+  return NumberType::f32;
+}
+template <>
+constexpr NumberType number_type_of<double>() {
+  return NumberType::f64;
+}
 
 // The name that messages give a type: "uint8", "float32".
 char const* name_of(NumberType type);

@@ -15,16 +15,26 @@ enum class NumberType : std::uint8_t { i8, i16, i32, i64, u8, u16, u32, u64, f32
 template <class Work>
 decltype(auto) with_number_type(NumberType type, Work&& work) {
   switch (type) {
-    case NumberType::i8: return work.template operator()<std::int8_t>();
-    case NumberType::i16: return work.template operator()<std::int16_t>();
-    case NumberType::i32: return work.template operator()<std::int32_t>();
-    case NumberType::i64: return work.template operator()<std::int64_t>();
-    case NumberType::u8: return work.template operator()<std::uint8_t>();
-    case NumberType::u16: return work.template operator()<std::uint16_t>();
-    case NumberType::u32: return work.template operator()<std::uint32_t>();
-    case NumberType::u64: return work.template operator()<std::uint64_t>();
-    case NumberType::f32: return work.template operator()<float>();
-    case NumberType::f64: break;
+    case NumberType::i8:
+      return work.template operator()<std::int8_t>();
+    case NumberType::i16:
+      return work.template operator()<std::int16_t>();
+    case NumberType::i32:
+      return work.template operator()<std::int32_t>();
+    case NumberType::i64:
+      return work.template operator()<std::int64_t>();
+    case NumberType::u8:
+      return work.template operator()<std::uint8_t>();
+    case NumberType::u16:
+      return work.template operator()<std::uint16_t>();
+    case NumberType::u32:
+      return work.template operator()<std::uint32_t>();
+    case NumberType::u64:
+      return work.template operator()<std::uint64_t>();
+    case NumberType::f32:
+      return work.template operator()<float>();
+    case NumberType::f64:
+      break;
   }
   return work.template operator()<double>();
 }

@@ -18,8 +18,8 @@ struct Safetensors {
 // Throws Failure(cannot_write).
 void write_safetensors(std::filesystem::path const& file, Safetensors const& content);
 
-// The file is hostile until checked: the header's length and JSON, types, shapes against byte counts, ranges that lie in
-// the file, do not overlap and cover it. F32, F16, BF16 (both widened to float32) and I64 are read; another type is
+// The file is hostile until checked: the header's length and JSON, types, shapes against byte counts, ranges that lie
+// in the file, do not overlap and cover it. F32, F16, BF16 (both widened to float32) and I64 are read; another type is
 // refused. Throws Failure(missing_input) or Failure(bad_input) naming the file and the tensor.
 Safetensors read_safetensors(std::filesystem::path const& file);
 

@@ -31,11 +31,13 @@ class CellSource {
   virtual std::vector<std::string> const& gene_names() const = 0;
   // What x holds: "counts", or "log_normalised" expression (to 1e4 a cell over all genes of the atlas, log1p).
   virtual std::string values() const = 0;
-  // Cells that are drawn together. Blocks begin at multiples of it, so a cell's bits are the same on any number of ranks.
+  // Cells that are drawn together. Blocks begin at multiples of it, so a cell's bits are the same on any number of
+  // ranks.
   virtual std::int64_t rows_of_a_block() const = 0;
-  // A block of the cells 0 .. cells() - 1, of (seed, row). `goes_on` is asked before each call of the network. Throws DrawingGivenUp where it says no,
-  // Failure(failed) where a number is not finite.
-  virtual DrawnCells draw(GeneratedRows const& rows, std::uint64_t seed, std::function<bool()> const& goes_on) const = 0;
+  // A block of the cells 0 .. cells() - 1, of (seed, row). `goes_on` is asked before each call of the network. Throws
+  // DrawingGivenUp where it says no, Failure(failed) where a number is not finite.
+  virtual DrawnCells draw(GeneratedRows const& rows, std::uint64_t seed,
+                          std::function<bool()> const& goes_on) const = 0;
   // obs columns of all cells, and what the file's uns tells of how they were drawn.
   virtual std::vector<CellSet::Column> columns() const = 0;
   virtual nlohmann::json facts() const = 0;

@@ -10,8 +10,9 @@
 
 namespace retort {
 
-// How a network hears of several columns. joint: one embedding a combination (the paper's Type I); summed: the sum of one a column (the public code's joint
-// mode), which can be asked for combinations it never saw; additive: trained on one column at a time, guided by the sum of their terms (Type II).
+// How a network hears of several columns. joint: one embedding a combination (the paper's Type I); summed: the sum of
+// one a column (the public code's joint mode), which can be asked for combinations it never saw; additive: trained on
+// one column at a time, guided by the sum of their terms (Type II).
 enum class Conditioning { joint, summed, additive };
 // Throws Failure(usage) for another name.
 Conditioning conditioning_of(std::string const& name);
@@ -40,7 +41,8 @@ class Conditions {
   std::vector<Attribute> columns_;
 };
 
-// The combination of each row of the atlas; `columns` as settings name them, none for the one that ingest was told. Throws Failure(bad_input).
+// The combination of each row of the atlas; `columns` as settings name them, none for the one that ingest was told.
+// Throws Failure(bad_input).
 struct ConditionedRows {
   Conditions conditions;
   std::vector<std::int32_t> combination;  // [rows]

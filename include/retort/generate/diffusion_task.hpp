@@ -26,10 +26,11 @@ class DiffusionTask {
   virtual std::vector<at::Tensor> parameters() const = 0;
   // Whether the network's layers take all shards of a block of the GradientArena at once (begin_block()).
   virtual bool takes_blocks() const { return false; }
-  // `cells` of each of the shards first .. first + shards - 1 of this rank (one shard where takes_blocks() is false): a function of (seed, step, shard). Cells
-  // are drawn with replacement.
+  // `cells` of each of the shards first .. first + shards - 1 of this rank (one shard where takes_blocks() is false): a
+  // function of (seed, step, shard). Cells are drawn with replacement.
   virtual NoisyCells draw(std::int64_t step, int first, int shards, std::int64_t cells) const = 0;
-  // What the network says of the cells, like target, differentiable. `shards`: whose they are, of a block that begin_block() opened; 0 where it takes none.
+  // What the network says of the cells, like target, differentiable. `shards`: whose they are, of a block that
+  // begin_block() opened; 0 where it takes none.
   virtual at::Tensor predict(NoisyCells const& cells, int shards) const = 0;
   // Publishes the generator's folder. Not collective: one rank calls it. Throws Failure(cannot_write).
   virtual void save(std::filesystem::path const& folder) const = 0;

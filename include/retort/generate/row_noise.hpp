@@ -12,8 +12,8 @@ struct GeneratedRows {
   std::int64_t first = 0, count = 0;
 };
 
-// Standard normal numbers float32 [rows.count, width], of (seed, row, step): the same however the rows are cut into blocks or
-// shared over ranks. Step 0 is a sampler's start.
+// Standard normal numbers float32 [rows.count, width], of (seed, row, step): the same however the rows are cut into
+// blocks or shared over ranks. Step 0 is a sampler's start.
 at::Tensor row_noise(std::uint64_t seed, GeneratedRows const& rows, std::int64_t width, std::int64_t step);
 
 }  // namespace retort

@@ -12,16 +12,18 @@
 namespace retort {
 
 struct ScldmDrawing {
-  std::int64_t cells = 0;             // of each kind; 0: as many as the test part has
-  std::vector<std::string> only;      // kinds, CLASS or CLASS/CLASS; empty: all that the test part has, or where `cells` is set all (of a joint generator: all that it was trained on)
-  std::vector<double> weights;        // of the guidance, one a label column, or one for all; empty: 1 each; 0: no labels
+  std::int64_t cells = 0;         // of each kind; 0: as many as the test part has
+  std::vector<std::string> only;  // kinds, CLASS or CLASS/CLASS; empty: all that the test part has, or where `cells` is
+                                  // set all (of a joint generator: all that it was trained on)
+  std::vector<double> weights;    // of the guidance, one a label column, or one for all; empty: 1 each; 0: no labels
   FlowSettings flow;
 };
 
 class ScldmCells : public CellSource {
  public:
   // The atlas is read where `drawing.cells` is 0. Not collective. Throws Failure(missing_input, bad_input, usage).
-  ScldmCells(std::filesystem::path const& generator, std::filesystem::path const& vae, std::filesystem::path const& atlas, ScldmDrawing drawing);
+  ScldmCells(std::filesystem::path const& generator, std::filesystem::path const& vae,
+             std::filesystem::path const& atlas, ScldmDrawing drawing);
 
   std::int64_t cells() const override { return std::ssize(kinds_); }
   std::vector<std::string> const& gene_names() const override { return vae_->origin.gene_names; }
@@ -33,7 +35,9 @@ class ScldmCells : public CellSource {
 
  private:
   // As the flow was trained: all labels at once, or one column at a time.
-  Guidance guidance() const { return generator_.conditioning == Conditioning::additive ? Guidance::additive : Guidance::joint; }
+  Guidance guidance() const {
+    return generator_.conditioning == Conditioning::additive ? Guidance::additive : Guidance::joint;
+  }
 
   ScldmDrawing drawing_;
   std::unique_ptr<CellVae> vae_;

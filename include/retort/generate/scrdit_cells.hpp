@@ -22,7 +22,8 @@ struct ScrditDrawing {
 
 class ScrditCells : public CellSource {
  public:
-  // The atlas is read where `drawing.cells` is 0, and must have the generator's genes. Not collective. Throws Failure(missing_input, bad_input, usage).
+  // The atlas is read where `drawing.cells` is 0, and must have the generator's genes. Not collective. Throws
+  // Failure(missing_input, bad_input, usage).
   ScrditCells(std::filesystem::path const& generator, std::filesystem::path const& atlas, ScrditDrawing const& drawing);
 
   std::int64_t cells() const override { return drawing_.cells; }

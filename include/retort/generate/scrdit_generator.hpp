@@ -13,8 +13,8 @@ namespace retort {
 // How log-normalised expression [n, genes] is shown to the network, and back.
 struct ScrditValues {
   double zero_value = scrdit_negated_zero;  // what zeros become
-  std::vector<double> mean{};               // of each gene, taken off after that; none: the paper's code leaves values as they are
-  double scale = 1;                         // and what all are divided by
+  std::vector<double> mean{};  // of each gene, taken off after that; none: the paper's code leaves values as they are
+  double scale = 1;            // and what all are divided by
 
   // Throws Failure(usage) where zero_value is above 0.
   at::Tensor shown(at::Tensor const& expression) const;
@@ -26,15 +26,16 @@ struct ScrditGenerator {
   ScrditNetwork network;
   std::vector<std::string> gene_names;  // those it draws, in its order
   ScrditValues values;
-  std::string label;                    // column and classes of the cells it was trained on; none: all cells
+  std::string label;  // column and classes of the cells it was trained on; none: all cells
   std::vector<std::string> classes;
-  std::string atlas;                    // identity of those cells
+  std::string atlas;  // identity of those cells
 
   std::int64_t genes() const { return std::ssize(gene_names); }
   // "transformer", "unet".
   std::string network_name() const;
 
-  // scrdit.safetensors and config.json. Not collective. Throws Failure(cannot_write); Failure(missing_input, bad_input).
+  // scrdit.safetensors and config.json. Not collective. Throws Failure(cannot_write); Failure(missing_input,
+  // bad_input).
   void save(std::filesystem::path const& folder) const;
   static ScrditGenerator load(std::filesystem::path const& folder);
 };

@@ -8,7 +8,8 @@
 
 namespace retort {
 
-// The shard's share of the rows, which are shuffled, so that a share is a sample; all of them where there are fewer than shards.
+// The shard's share of the rows, which are shuffled, so that a share is a sample; all of them where there are fewer
+// than shards.
 inline std::span<std::int64_t const> rows_of_shard(std::span<std::int64_t const> rows, int shard, int shards) {
   if (std::ssize(rows) < shards) return rows;
   RowRange const share = share_of(std::ssize(rows), shard, shards);

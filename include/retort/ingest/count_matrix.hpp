@@ -13,15 +13,17 @@
 
 namespace retort {
 
-// Opened by every rank for its own share of the rows; not collective. Every member throws Failure(bad_input) naming data
-// set, row and value: shapes that disagree, indptr that does not begin at 0, falls or ends elsewhere than the data do.
+// Opened by every rank for its own share of the rows; not collective. Every member throws Failure(bad_input) naming
+// data set, row and value: shapes that disagree, indptr that does not begin at 0, falls or ends elsewhere than the data
+// do.
 class CountMatrix {
  public:
   enum class Storage { csr, csc, dense };
 
   // `genes` is how many names there are for its columns; `input` must outlive it. A CSC matrix is read column by column
   // once to count the entries of each row, and again for each window of `csc_window_bytes` of own rows.
-  CountMatrix(H5adInput const& input, InputLayer const& layer, std::int64_t genes, int part, int parts, std::int64_t csc_window_bytes);
+  CountMatrix(H5adInput const& input, InputLayer const& layer, std::int64_t genes, int part, int parts,
+              std::int64_t csc_window_bytes);
 
   Storage storage() const { return storage_; }
   char const* storage_name() const;
@@ -33,7 +35,8 @@ class CountMatrix {
   RowRange share() const { return share_; }
   // Stored entries of row `row` (counted from 0 in the file) of the share.
   std::int64_t entries_of(std::int64_t row) const;
-  // The end of the longest piece that begins at `begin`, lies in the share and has at most `entries` entries; at least one row.
+  // The end of the longest piece that begins at `begin`, lies in the share and has at most `entries` entries; at least
+  // one row.
   std::int64_t piece_end(std::int64_t begin, std::int64_t entries) const;
   // Reads rows [begin, end) of the share, of the file's numbering.
   void read(std::int64_t begin, std::int64_t end, RawRows& out);
@@ -56,7 +59,7 @@ class CountMatrix {
   std::vector<std::int64_t> indptr_;  // CSR, CSC: where each row of the share begins; [share + 1]
   std::optional<NumberArray> data_, indices_, line_indptr_;
   std::int64_t csc_window_bytes_;
-  RowRange window_;           // the rows that csc_window_ holds
+  RowRange window_;  // the rows that csc_window_ holds
   RawRows csc_window_;
   Numbers piece_indices_, piece_values_;
 };

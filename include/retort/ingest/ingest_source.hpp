@@ -19,8 +19,8 @@ struct LayerChoice {
   ValueKind kind = ValueKind::counts;
 };
 
-// One input file. Which layer is taken is found by trying `attempts` in turn: counts in any layer, then log values in any,
-// then other numbers.
+// One input file. Which layer is taken is found by trying `attempts` in turn: counts in any layer, then log values in
+// any, then other numbers.
 struct IngestSource {
   std::unique_ptr<H5adInput> input;
   std::int64_t first_row = 0;  // of the concatenation of all files
@@ -37,15 +37,17 @@ struct IngestSource {
 std::vector<IngestSource> open_sources(Communicator const& ranks, IngestOptions const& options);
 
 // Collective: opens the matrix of the current attempt and reads its gene names.
-void open_matrix(Communicator const& ranks, IngestSource& source, IngestOptions const& options, std::int64_t csc_window);
+void open_matrix(Communicator const& ranks, IngestSource& source, IngestOptions const& options,
+                 std::int64_t csc_window);
 
-// Collective: goes on to the next attempt when any rank found a fault in the current one, and says whether it did. Throws
-// Failure(bad_input) with the value that the first layer must not hold, when none is left.
+// Collective: goes on to the next attempt when any rank found a fault in the current one, and says whether it did.
+// Throws Failure(bad_input) with the value that the first layer must not hold, when none is left.
 bool next_attempt_where_faulty(Communicator const& ranks, IngestSource& source, std::optional<ValueFault> const& fault);
 
 // Collective: opens the matrices, trying layers until the first values of every rank's share are allowed. Throws
 // Failure(bad_input) where one file holds counts and another does not.
-void choose_layers(Communicator const& ranks, std::vector<IngestSource>& sources, IngestOptions const& options, std::int64_t csc_window);
+void choose_layers(Communicator const& ranks, std::vector<IngestSource>& sources, IngestOptions const& options,
+                   std::int64_t csc_window);
 
 // A column over the cells of all files: categories in the order in which the files have them; missing (-1) in a file
 // without the column. Not collective.

@@ -35,6 +35,7 @@ struct IngestSummary {
 };
 
 // Fills in what the files and the first pass say.
-IngestSummary summarise(std::vector<IngestSource> const& sources, ScannedSources const& scanned, IngestOptions const& options);
+IngestSummary summarise(std::vector<IngestSource> const& sources, ScannedSources const& scanned,
+                        IngestOptions const& options);
 
 }  // namespace retort

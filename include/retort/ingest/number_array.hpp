@@ -26,7 +26,8 @@ class FileDescriptor {
   std::int64_t size_ = 0;
 };
 
-// One or two axes of plain numbers. Contiguous ones are read with pread, without HDF5; others by H5Dread of whole ranges.
+// One or two axes of plain numbers. Contiguous ones are read with pread, without HDF5; others by H5Dread of whole
+// ranges.
 class NumberArray {
  public:
   // Throws Failure(bad_input) where it does not hold numbers or ends after the file does. `file` must outlive it.

@@ -22,15 +22,16 @@ struct PackedRows {
 };
 
 // The rows whose `keep` is not 0, in as few bytes as they need; `gene_count` is that of the vocabulary.
-PackedRows pack_rows(CheckedRows const& rows, std::span<std::uint8_t const> keep, std::int64_t gene_count, ValueKind kind);
+PackedRows pack_rows(CheckedRows const& rows, std::span<std::uint8_t const> keep, std::int64_t gene_count,
+                     ValueKind kind);
 
 // A row on its way: where it belongs in the atlas and its entries, packed as the sender packed them.
 struct RowHeader {
   std::int64_t position = 0, entries = 0;
 };
 
-// Appends row `row` to `message`: header, genes (`gene_bytes` of `rows`), values (`value_bytes` each, not fewer than those
-// of `rows`). Genes go through `gene_to` (-1: left out), which must rise.
+// Appends row `row` to `message`: header, genes (`gene_bytes` of `rows`), values (`value_bytes` each, not fewer than
+// those of `rows`). Genes go through `gene_to` (-1: left out), which must rise.
 void append_row(PackedRows const& rows, std::int64_t row, std::int64_t position, std::span<std::int32_t const> gene_to,
                 int value_bytes, std::vector<std::uint8_t>& message);
 

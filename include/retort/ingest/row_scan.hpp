@@ -13,8 +13,9 @@
 
 namespace retort {
 
-// The first pass looks at every value once and keeps packed rows as long as there is room; the second asks for the pieces
-// again, which are read anew where they were not kept. Not collective: faults are thrown, or found(), on one rank alone.
+// The first pass looks at every value once and keeps packed rows as long as there is room; the second asks for the
+// pieces again, which are read anew where they were not kept. Not collective: faults are thrown, or found(), on one
+// rank alone.
 class RowScan {
  public:
   struct Rules {

@@ -9,19 +9,23 @@
 
 namespace retort::kernel {
 
-// `Cpu` names the registers: Lanes, a vector of floats, and Words, one of integers; rows, how many rows a block of a product has; and multiply and
-// turn, which are multiply_any and turn_any compiled for them.
+// `Cpu` names the registers: Lanes, a vector of floats, and Words, one of integers; rows, how many rows a block of a
+// product has; and multiply and turn, which are multiply_any and turn_any compiled for them.
 //
-// An array is [rows][genes of the tile]: norms, softmax and SiLU need no sum across lanes, and a Linear is multiply-adds of one weight with a vector of
-// genes. Gradients of weights are sums over genes: there one of the factors is turned, and lanes are its rows. Both are a `Product`. The order of every
-// sum is fixed, and a gene's score depends neither on other cells nor on other genes.
-constexpr std::int64_t tile = 64;  // genes that pass together: what they need stays in the caches next to the core; 32 and 128 are as fast
+// An array is [rows][genes of the tile]: norms, softmax and SiLU need no sum across lanes, and a Linear is
+// multiply-adds of one weight with a vector of genes. Gradients of weights are sums over genes: there one of the
+// factors is turned, and lanes are its rows. Both are a `Product`. The order of every sum is fixed, and a gene's score
+// depends neither on other cells nor on other genes.
+constexpr std::int64_t tile =
+    64;  // genes that pass together: what they need stays in the caches next to the core; 32 and 128 are as fast
 // Rows that are turned so that their numbers become lanes are padded to a multiple of this.
 constexpr std::int64_t widest_vector = 16;
-constexpr std::int64_t padded(std::int64_t count) { return (count + widest_vector - 1) / widest_vector * widest_vector; }
+constexpr std::int64_t padded(std::int64_t count) {
+  return (count + widest_vector - 1) / widest_vector * widest_vector;
+}
 
-// to[row][lane] = start[row][lane] (or zero, where there is none) + sum over terms (factor(row, term) * from[term][lane]).
-// Factors of neighbouring rows lie side by side, or where `apart` a tile's row apart.
+// to[row][lane] = start[row][lane] (or zero, where there is none) + sum over terms (factor(row, term) *
+// from[term][lane]). Factors of neighbouring rows lie side by side, or where `apart` a tile's row apart.
 struct Product {
   float const* factors;
   std::int64_t next_factor;  // from a term to the next
@@ -55,7 +59,8 @@ template <class Cpu, bool apart, std::int64_t R, std::int64_t C>
 #pragma GCC unroll 16  // or the sums live in memory
   for (std::int64_t r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (std::int64_t c = 0; c < C; ++c) sum[r][c] = p.start ? lanes_at<Cpu>(p.start + (row + r) * p.to_row + lane + c * count) : Lanes{};
+    for (std::int64_t c = 0; c < C; ++c)
+      sum[r][c] = p.start ? lanes_at<Cpu>(p.start + (row + r) * p.to_row + lane + c * count) : Lanes{};
   float const* factors = p.factors + (apart ? row * tile : row);
   float const* from = p.from + lane;
   for (std::int64_t term = 0; term < p.terms; ++term, factors += p.next_factor, from += p.from_row) {
@@ -93,12 +98,14 @@ template <class Cpu, bool apart>
 
 // Linear layers and their derivatives by the input: [terms][tile] -> [rows][tile], with `matrix` [terms, rows].
 template <class Cpu>
-[[gnu::always_inline]] inline void linear(float const* matrix, std::int64_t matrix_row, std::int64_t rows, std::int64_t terms, float const* from, float const* start, float* to) {
+[[gnu::always_inline]] inline void linear(float const* matrix, std::int64_t matrix_row, std::int64_t rows,
+                                          std::int64_t terms, float const* from, float const* start, float* to) {
   Cpu::template multiply<false>({matrix, matrix_row, rows, terms, from, tile, start, to, tile, tile});
 }
 // Gradients of weights: sums [rows, lanes] += left [rows][tile] times right [tile][right_row].
 template <class Cpu>
-[[gnu::always_inline]] inline void add_outer(float const* left, std::int64_t rows, float const* right, std::int64_t right_row, std::int64_t lanes, float* sums) {
+[[gnu::always_inline]] inline void add_outer(float const* left, std::int64_t rows, float const* right,
+                                             std::int64_t right_row, std::int64_t lanes, float* sums) {
   Cpu::template multiply<true>({left, 1, rows, tile, right, right_row, sums, sums, lanes, lanes});
 }
 
@@ -113,7 +120,8 @@ template <class Cpu>
 
 // [rows][tile] -> [tile][to_row]; rows up to the next multiple of the widest vector are read, and land in the padding.
 template <class Cpu, std::size_t... i>
-[[gnu::always_inline]] inline void turn_any(float const* from, std::int64_t rows, float* to, std::int64_t to_row, std::index_sequence<i...>) {
+[[gnu::always_inline]] inline void turn_any(float const* from, std::int64_t rows, float* to, std::int64_t to_row,
+                                            std::index_sequence<i...>) {
   using Lanes = typename Cpu::Lanes;
   constexpr std::int64_t count = sizeof...(i), half = count / 2;
   for (std::int64_t row = 0; row < padded(rows); row += count)
@@ -121,14 +129,16 @@ template <class Cpu, std::size_t... i>
       Lanes block[sizeof...(i)];
 #pragma GCC unroll 16
       for (std::int64_t r = 0; r < count; ++r) block[r] = lanes_at<Cpu>(from + (row + r) * tile + gene);
-      // Each round interleaves row r with row r + half; after log2(count) rounds rows and columns have changed places.
+        // Each round interleaves row r with row r + half; after log2(count) rounds rows and columns have changed
+        // places.
 #pragma GCC unroll 4
       for (std::int64_t round = 1; round < count; round *= 2) {
         Lanes mixed[sizeof...(i)];
 #pragma GCC unroll 8
         for (std::int64_t r = 0; r < half; ++r) {
           mixed[2 * r] = __builtin_shufflevector(block[r], block[r + half], (i / 2 + i % 2 * sizeof...(i))...);
-          mixed[2 * r + 1] = __builtin_shufflevector(block[r], block[r + half], (i / 2 + i % 2 * sizeof...(i) + half)...);
+          mixed[2 * r + 1] =
+              __builtin_shufflevector(block[r], block[r + half], (i / 2 + i % 2 * sizeof...(i) + half)...);
         }
 #pragma GCC unroll 16
         for (std::int64_t r = 0; r < count; ++r) block[r] = mixed[r];
@@ -138,7 +148,8 @@ template <class Cpu, std::size_t... i>
     }
 }
 
-// Logits [tokens][tile] of each head become exponentials of what they are below the largest; `inverse` [heads][tile]: 1 / their sums.
+// Logits [tokens][tile] of each head become exponentials of what they are below the largest; `inverse` [heads][tile]: 1
+// / their sums.
 template <class Cpu>
 [[gnu::always_inline]] inline void soften(float* logits, std::int64_t heads, std::int64_t tokens, float* inverse) {
   using Lanes = typename Cpu::Lanes;
@@ -162,7 +173,8 @@ template <class Cpu>
 
 // LayerNorm without scale and shift; `inverse` [tile]: what it divided by.
 template <class Cpu>
-[[gnu::always_inline]] inline void normalise(float const* x, std::int64_t width, float epsilon, float* to, float* inverse) {
+[[gnu::always_inline]] inline void normalise(float const* x, std::int64_t width, float epsilon, float* to,
+                                             float* inverse) {
   using Lanes = typename Cpu::Lanes;
   float const share = 1.0F / static_cast<float>(width);
   for (std::int64_t gene = 0; gene < tile; gene += lane_count<Cpu>) {
@@ -181,9 +193,11 @@ template <class Cpu>
   }
 }
 
-// Its derivative, inverse * (g - mean(g) - normed * mean(g * normed)), plus `start` where there is one; `to` may be either of them.
+// Its derivative, inverse * (g - mean(g) - normed * mean(g * normed)), plus `start` where there is one; `to` may be
+// either of them.
 template <class Cpu>
-[[gnu::always_inline]] inline void add_through_norm(float const* gradient, float const* normed, float const* inverse, std::int64_t width, float const* start, float* to) {
+[[gnu::always_inline]] inline void add_through_norm(float const* gradient, float const* normed, float const* inverse,
+                                                    std::int64_t width, float const* start, float* to) {
   using Lanes = typename Cpu::Lanes;
   float const share = 1.0F / static_cast<float>(width);
   for (std::int64_t gene = 0; gene < tile; gene += lane_count<Cpu>) {
@@ -196,7 +210,8 @@ template <class Cpu>
     mean *= share, inner *= share;
     Lanes const root = lanes_at<Cpu>(inverse + gene);
     for (std::int64_t j = 0; j < width; ++j) {
-      Lanes const g = root * (lanes_at<Cpu>(gradient + j * tile + gene) - mean - inner * lanes_at<Cpu>(normed + j * tile + gene));
+      Lanes const g =
+          root * (lanes_at<Cpu>(gradient + j * tile + gene) - mean - inner * lanes_at<Cpu>(normed + j * tile + gene));
       lanes_at<Cpu>(to + j * tile + gene) = start ? g + lanes_at<Cpu>(start + j * tile + gene) : g;
     }
   }
@@ -204,13 +219,15 @@ template <class Cpu>
 
 // sums [scores, rows] lanes += x [rows][tile] * of_scores [scores][tile].
 template <class Cpu>
-[[gnu::always_inline]] inline void add_inner(float const* x, std::int64_t rows, float const* of_scores, std::int64_t scores, float* sums) {
+[[gnu::always_inline]] inline void add_inner(float const* x, std::int64_t rows, float const* of_scores,
+                                             std::int64_t scores, float* sums) {
   for (std::int64_t s = 0; s < scores; ++s)
     for (std::int64_t row = 0; row < rows; ++row) {
       auto& place = lanes_at<Cpu>(sums + (s * rows + row) * widest_vector);
       auto sum = place;
 #pragma GCC unroll 8
-      for (std::int64_t gene = 0; gene < tile; gene += lane_count<Cpu>) sum += lanes_at<Cpu>(x + row * tile + gene) * lanes_at<Cpu>(of_scores + s * tile + gene);
+      for (std::int64_t gene = 0; gene < tile; gene += lane_count<Cpu>)
+        sum += lanes_at<Cpu>(x + row * tile + gene) * lanes_at<Cpu>(of_scores + s * tile + gene);
       place = sum;
     }
 }

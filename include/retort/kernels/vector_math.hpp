@@ -9,8 +9,8 @@
 
 namespace retort {
 
-// x becomes e^x for x in [-87, 88], to 2 units in the last place; below it e^-87, a hair above zero. Float is a float or a vector of them, Whole an
-// integer of the same size. (Range reduction and polynomial as in Cody & Waite 1980.)
+// x becomes e^x for x in [-87, 88], to 2 units in the last place; below it e^-87, a hair above zero. Float is a float
+// or a vector of them, Whole an integer of the same size. (Range reduction and polynomial as in Cody & Waite 1980.)
 template <class Float, class Whole>
 [[gnu::always_inline]] inline void exponentiate(Float& x) {
   constexpr float rounding = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number

@@ -10,15 +10,16 @@
 
 namespace retort {
 
-// x [..., in] -> [..., out]. In training the weight's gradient is added where the arena keeps it; with `shards`, x [n, in] holds the rows of
-// so many shards of a block of the arena, and gradients are written (shard_linear).
+// x [..., in] -> [..., out]. In training the weight's gradient is added where the arena keeps it; with `shards`, x [n,
+// in] holds the rows of so many shards of a block of the arena, and gradients are written (shard_linear).
 struct Linear {
   at::Tensor weight, bias;  // [out, in], [out] or none
   at::Tensor operator()(at::Tensor const& x, std::int64_t shards = 0) const;
 };
 enum class Bias { none, yes };
 // NAME.weight and NAME.bias by PyTorch's default initialisation: uniform within 1 / sqrt(in).
-Linear make_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out, Bias bias = Bias::yes);
+Linear make_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out,
+                   Bias bias = Bias::yes);
 // By Glorot's uniform initialisation, bias zero; and with nothing but zeros.
 Linear make_xavier_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out);
 Linear make_zero_linear(Parameters& parameters, std::string const& name, std::int64_t in, std::int64_t out);
@@ -45,12 +46,13 @@ struct SelfAttention {
   at::Tensor operator()(at::Tensor const& x) const;
 };
 
-// Adaptive layer norm (Peebles & Xie 2023): x (1 + scale) + shift, and a branch's way back, x + gate * branch. x and branch
-// [b, n, width]; shift, scale and gate [b, 1, width].
+// Adaptive layer norm (Peebles & Xie 2023): x (1 + scale) + shift, and a branch's way back, x + gate * branch. x and
+// branch [b, n, width]; shift, scale and gate [b, 1, width].
 at::Tensor modulated(at::Tensor const& x, at::Tensor const& shift, at::Tensor const& scale);
 at::Tensor gated(at::Tensor const& x, at::Tensor const& gate, at::Tensor const& branch);
 
-// w3(silu(w1 x) * w2 x), without biases (Shazeer 2020). scLDM's hidden width: floor(8/3 n), rounded up to a multiple of 4.
+// w3(silu(w1 x) * w2 x), without biases (Shazeer 2020). scLDM's hidden width: floor(8/3 n), rounded up to a multiple
+// of 4.
 struct SwiGlu {
   Linear w1, w2, w3;
   at::Tensor operator()(at::Tensor const& x) const;
@@ -58,7 +60,8 @@ struct SwiGlu {
 std::int64_t swiglu_hidden(std::int64_t width);
 SwiGlu make_swiglu(Parameters& parameters, std::string const& name, std::int64_t width);
 
-// Sinusoids of times t float32 [n] -> [n, width]: cosines then sines, or the other way; frequencies 10000^(-k / (width / 2)).
+// Sinusoids of times t float32 [n] -> [n, width]: cosines then sines, or the other way; frequencies 10000^(-k / (width
+// / 2)).
 enum class SinusoidOrder { cosine_first, sine_first };
 at::Tensor sinusoids(at::Tensor const& t, std::int64_t width, SinusoidOrder order);
 

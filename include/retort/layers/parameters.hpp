@@ -15,8 +15,8 @@ namespace network {
 inline constexpr std::uint32_t scdg = 1, scldm_vae = 2, scvi_vae = 3, scldm_dit = 4, scrdit_dit = 5, scrdit_unet = 6;
 }
 
-// Every parameter is drawn from its own stream of numbers, named by (seed, network, its place): the same on any number of
-// ranks. All are float32, contiguous, on the CPU, and require gradients. Names are PyTorch's where a peer exists.
+// Every parameter is drawn from its own stream of numbers, named by (seed, network, its place): the same on any number
+// of ranks. All are float32, contiguous, on the CPU, and require gradients. Names are PyTorch's where a peer exists.
 class Parameters {
  public:
   Parameters(std::uint64_t seed, std::uint32_t network) : seed_(seed), network_(network) {}

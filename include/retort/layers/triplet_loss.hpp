@@ -21,12 +21,13 @@ enum class Mining { batch_hard, semi_hard, all };
 Mining parse_mining(std::string const& name);
 
 struct TripletLoss {
-  at::Tensor loss;            // float32 scalar: mean of max(0, d(a, p) - d(a, n) + margin); 0 where no triplet was found
+  at::Tensor loss;  // float32 scalar: mean of max(0, d(a, p) - d(a, n) + margin); 0 where no triplet was found
   std::int64_t triplets = 0;  // that the mean is over
 };
 
-// Embeddings [n, width] float32, n labels; d is the Euclidean distance, and the loss is differentiable in the embeddings
-// by a hand-written gradient (0 at distance 0). `draw` is used by semi_hard alone.
-TripletLoss triplet_loss(at::Tensor const& embeddings, std::span<std::int32_t const> labels, Mining mining, double margin, Random draw);
+// Embeddings [n, width] float32, n labels; d is the Euclidean distance, and the loss is differentiable in the
+// embeddings by a hand-written gradient (0 at distance 0). `draw` is used by semi_hard alone.
+TripletLoss triplet_loss(at::Tensor const& embeddings, std::span<std::int32_t const> labels, Mining mining,
+                         double margin, Random draw);
 
 }  // namespace retort

@@ -17,8 +17,9 @@ struct TokensOfCells {
   at::Tensor log_counts;                    // [tokens]: log(1 + count)
 };
 
-// Equal tokens are one with their number as weight: all pads of a cell, and under log1p all genes it does not express, whose vectors
-// are zero. A cell without any count has one pad. Throws Failure(bad_input) where a cell expresses more genes than shape.length.
+// Equal tokens are one with their number as weight: all pads of a cell, and under log1p all genes it does not express,
+// whose vectors are zero. A cell without any count has one pad. Throws Failure(bad_input) where a cell expresses more
+// genes than shape.length.
 TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape);
 
 // int64 [nonzeros]: row * genes + gene of each.

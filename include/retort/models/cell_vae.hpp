@@ -24,7 +24,8 @@ struct VaeDraw {
   Precision precision = Precision::float32;
 };
 
-// What a decoder says of each gene of n cells. Negative binomial: the mean of counts is library * softmax(logits), the inverse dispersion exp(log_theta).
+// What a decoder says of each gene of n cells. Negative binomial: the mean of counts is library * softmax(logits), the
+// inverse dispersion exp(log_theta).
 struct GenePrediction {
   at::Tensor logits;     // [n, genes]; Gaussian: the mean of log-normalised expression
   at::Tensor log_theta;  // [genes] or [n, genes]; none where Gaussian
@@ -45,8 +46,10 @@ class CellVae {
   // [genes, numbers of a gene's vector], memory of a parameter; none where genes have no vectors.
   virtual at::Tensor gene_vectors() const { return {}; }
 
-  // A shard's mean loss over its cells, differentiable; `statistics` [statistics()] gets loss, reconstruction error and KL, then what running() needs.
-  virtual at::Tensor shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) = 0;
+  // A shard's mean loss over its cells, differentiable; `statistics` [statistics()] gets loss, reconstruction error and
+  // KL, then what running() needs.
+  virtual at::Tensor shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw,
+                                at::Tensor const& statistics) = 0;
   virtual std::int64_t statistics() const { return 3; }
   // After a step, from the sum of statistics over shards: moves running statistics by the same bits on every rank.
   virtual void update_running(at::Tensor const&, int) {}
@@ -58,8 +61,10 @@ class CellVae {
   // Inference. Counts -> embeddings [n, width()], means of posteriors; and back.
   virtual at::Tensor embed(CsrBlock const& counts) const = 0;
   virtual GenePrediction decode(at::Tensor const& latents) const = 0;
-  // Of each cell [n]: minus the log likelihood of its counts, summed over genes (methods 3.7, RE); Gaussian: the sum of squared errors.
-  virtual at::Tensor reconstruction_error(std::shared_ptr<CsrBlock const> const& counts, GenePrediction const& decoded) const = 0;
+  // Of each cell [n]: minus the log likelihood of its counts, summed over genes (methods 3.7, RE); Gaussian: the sum of
+  // squared errors.
+  virtual at::Tensor reconstruction_error(std::shared_ptr<CsrBlock const> const& counts,
+                                          GenePrediction const& decoded) const = 0;
 
   // Publishes a folder of weights and config.json. Not collective: one rank calls it. Throws Failure(cannot_write).
   virtual void save(std::filesystem::path const& folder, VaeOrigin const& origin) const = 0;

@@ -12,13 +12,13 @@
 
 namespace retort {
 
-// Reads an atlas's rows, log-normalised, in the order of a model's genes: by symbol, a missing gene is zero, a gene that
-// the model does not know is dropped. Counts are normalised to 1e4 after the alignment, as SCimilarity does. Log values
-// are taken as they are where the genes are the same.
+// Reads an atlas's rows, log-normalised, in the order of a model's genes: by symbol, a missing gene is zero, a gene
+// that the model does not know is dropped. Counts are normalised to 1e4 after the alignment, as SCimilarity does. Log
+// values are taken as they are where the genes are the same.
 class AlignedReader {
  public:
-  // Throws Failure(bad_input) when fewer than `least_share` of the model's genes are in the atlas, or genes differ and the
-  // atlas has no counts.
+  // Throws Failure(bad_input) when fewer than `least_share` of the model's genes are in the atlas, or genes differ and
+  // the atlas has no counts.
   AlignedReader(Atlas const& atlas, std::vector<std::string> const& model_genes, double least_share = 0.1);
 
   // Whether both lists are the same, so that nothing is rearranged.

@@ -24,15 +24,15 @@ struct Head {
 std::vector<LinearLayer> layers_of(Head const& head);
 Head copy_of(Head const& head);
 
-// One entry a weight matrix. The gradient of the rows' summed cross-entropy by a matrix is deltas^T inputs, by its bias the
-// deltas' sum over rows.
+// One entry a weight matrix. The gradient of the rows' summed cross-entropy by a matrix is deltas^T inputs, by its bias
+// the deltas' sum over rows.
 struct LayerPass {
   std::vector<at::Tensor> inputs;  // [n, in]: the rows that it takes
   std::vector<at::Tensor> deltas;  // [n, out]: derivatives of each row's cross-entropy by the row that it gives
 };
 
-// Rows [n, width], labels int64 [n]; float or double. Differentiable in the rows where gradients are recorded; ReLU's second
-// derivative is zero. Not collective.
+// Rows [n, width], labels int64 [n]; float or double. Differentiable in the rows where gradients are recorded; ReLU's
+// second derivative is zero. Not collective.
 LayerPass pass_through(Head const& head, at::Tensor const& rows, at::Tensor const& labels);
 
 }  // namespace retort

@@ -20,8 +20,8 @@ struct HeadOptions {
   double weight_decay = 5e-4;
   std::int64_t batch = 256;
   std::vector<std::int64_t> hidden{};  // widths of hidden layers; empty: a linear head
-  bool scale_features = true;  // by sqrt(width): unit-norm features leave the head unconverged at this rate
-  bool rate_falls = true;      // not a setting: the inner loop of gradient matching keeps its rate
+  bool scale_features = true;          // by sqrt(width): unit-norm features leave the head unconverged at this rate
+  bool rate_falls = true;              // not a setting: the inner loop of gradient matching keeps its rate
   // How often a set of so many cells is passed over, at least once.
   std::int64_t passes_over(std::int64_t cells) const;
 };
@@ -30,15 +30,16 @@ void add_head_options(OptionTable& table, HeadOptions& options);
 void check_head_options(HeadOptions const& options);
 
 // PyTorch's default initialisation, U(-1/sqrt(in), 1/sqrt(in)) of each layer in order, drawn from (seed, index).
-Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index, std::vector<std::int64_t> const& hidden = {});
-// Features [n, width] float32 on the CPU, labels int64 [n]. Head `index` of `seed`: its initial weights and the order of
-// its batches depend on nothing else; Random(seed, purpose::head_order, index, epoch) shuffles the rows of an epoch.
+Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index,
+                  std::vector<std::int64_t> const& hidden = {});
+// Features [n, width] float32 on the CPU, labels int64 [n]. Head `index` of `seed`: its initial weights and the order
+// of its batches depend on nothing else; Random(seed, purpose::head_order, index, epoch) shuffles the rows of an epoch.
 // Gradients written out, no autograd graph. Not collective.
 Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
-                      std::uint64_t seed, std::uint64_t index);
+                std::uint64_t seed, std::uint64_t index);
 // The same from the weights that `head` has, in place; its momentum begins at zero.
-void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options, std::uint64_t seed,
-                   std::uint64_t index);
+void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
+                   std::uint64_t seed, std::uint64_t index);
 // What features of this width are multiplied by before a head sees them.
 double scale_of_features(std::int64_t width, HeadOptions const& options);
 // Scores [n, classes] of features [n, width], through all layers of the head.
@@ -47,9 +48,9 @@ at::Tensor head_scores(Head const& head, at::Tensor const& features, HeadOptions
 at::Tensor predict(Head const& head, at::Tensor const& features, HeadOptions const& options);
 
 struct Scores {
-  double accuracy = 0;               // per cent
-  double macro_f1 = 0;               // per cent, mean over classes that occur in `truth`
-  std::vector<double> recall;        // per cent a class; NaN for a class that does not occur
+  double accuracy = 0;         // per cent
+  double macro_f1 = 0;         // per cent, mean over classes that occur in `truth`
+  std::vector<double> recall;  // per cent a class; NaN for a class that does not occur
 };
 Scores score(at::Tensor const& predicted, at::Tensor const& truth, std::int64_t classes);
 

@@ -6,7 +6,8 @@
 
 namespace retort {
 
-// Linear beta schedule (Ho et al. 2020), t = 1 .. steps; float64 products. scDD's beta_max is 0.1 (its eq 1-2), scRDiT's 0.02.
+// Linear beta schedule (Ho et al. 2020), t = 1 .. steps; float64 products. scDD's beta_max is 0.1 (its eq 1-2),
+// scRDiT's 0.02.
 class NoiseSchedule {
  public:
   explicit NoiseSchedule(std::int64_t steps = 1000, double beta_min = 1e-4, double beta_max = 0.1);

@@ -23,8 +23,8 @@ struct LabelledCells {
 class RegressionLoss {
  public:
   // Collective. `own` holds one entry for each shard of this rank, in order, and must outlive the loss.
-  RegressionLoss(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& own, std::int64_t genes,
-                 std::int64_t classes);
+  RegressionLoss(Communicator const& ranks, ShardPlan const& plan, std::vector<LabelledCells> const& own,
+                 std::int64_t genes, std::int64_t classes);
   // Weight [genes, classes], then bias [classes].
   std::int64_t size() const { return (genes_ + 1) * classes_; }
   // Collective: `x` and the results are equal on all ranks, and bit-equal on any number of ranks up to the shards.
@@ -42,6 +42,7 @@ class RegressionLoss {
 };
 
 // Class with the highest score, ties to the lower; weight [genes, classes], bias [classes]. Not collective.
-std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight, std::span<float const> bias);
+std::vector<std::int64_t> predict_classes(CsrBlock const& cells, std::span<float const> weight,
+                                          std::span<float const> bias);
 
 }  // namespace retort

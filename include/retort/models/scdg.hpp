@@ -29,9 +29,10 @@ class Scdg {
   Scdg(ScdgShape shape, std::uint64_t seed);
   // Throws Failure(missing_input, bad_input).
   static Scdg load(std::filesystem::path const& folder);
-  // Publishes a folder of scdg.safetensors and config.json (shape, class names, the encoder's hash, the atlas's identity, schedule). Not
-  // collective: one rank calls it. Throws Failure(cannot_write).
-  void save(std::filesystem::path const& folder, std::vector<std::string> const& class_names, std::string const& encoder, std::string const& atlas) const;
+  // Publishes a folder of scdg.safetensors and config.json (shape, class names, the encoder's hash, the atlas's
+  // identity, schedule). Not collective: one rank calls it. Throws Failure(cannot_write).
+  void save(std::filesystem::path const& folder, std::vector<std::string> const& class_names,
+            std::string const& encoder, std::string const& atlas) const;
 
   ScdgShape const& shape() const { return shape_; }
   // As stored with the weights; empty for a new model.
@@ -46,15 +47,17 @@ class Scdg {
   void freeze();
 
   // Latents scaled by latent_scale [n, latent], t int64 [n] in 1..T, classes int64 [n] -> clean latents, same scale.
-  // Differentiable in `latents`, and in the parameters before freeze(). With `shards` the rows are those of so many shards, one
-  // after the other, of a block of the GradientArena that begin_block() opened: a row's bits depend on its own shard at most, and
-  // gradients of parameters are the tree over the block's shards.
-  at::Tensor denoise(at::Tensor const& latents, at::Tensor const& t, at::Tensor const& classes, std::int64_t shards = 0) const;
+  // Differentiable in `latents`, and in the parameters before freeze(). With `shards` the rows are those of so many
+  // shards, one after the other, of a block of the GradientArena that begin_block() opened: a row's bits depend on its
+  // own shard at most, and gradients of parameters are the tree over the block's shards.
+  at::Tensor denoise(at::Tensor const& latents, at::Tensor const& t, at::Tensor const& classes,
+                     std::int64_t shards = 0) const;
 
-  // The two halves of denoise(). What (t, class) adds to each layer, one [n, layer's width] a layer, is more than half of
-  // the work and does not depend on the latents: distillation computes it once for its fixed t and classes.
+  // The two halves of denoise(). What (t, class) adds to each layer, one [n, layer's width] a layer, is more than half
+  // of the work and does not depend on the latents: distillation computes it once for its fixed t and classes.
   std::vector<at::Tensor> condition(at::Tensor const& t, at::Tensor const& classes, std::int64_t shards = 0) const;
-  at::Tensor denoise(at::Tensor const& latents, std::vector<at::Tensor> const& conditions, std::int64_t shards = 0) const;
+  at::Tensor denoise(at::Tensor const& latents, std::vector<at::Tensor> const& conditions,
+                     std::int64_t shards = 0) const;
 
  private:
   struct Weights;

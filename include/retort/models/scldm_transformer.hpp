@@ -29,8 +29,8 @@ struct ScldmTransformerShape {
 
 class ScldmTransformer {
  public:
-  // PyTorch's default initialisation, label tables normal(0, 0.02); adaLN and the last layer are zero, so the first prediction is exactly 0.
-  // Throws Failure(usage) where sizes do not go together.
+  // PyTorch's default initialisation, label tables normal(0, 0.02); adaLN and the last layer are zero, so the first
+  // prediction is exactly 0. Throws Failure(usage) where sizes do not go together.
   ScldmTransformer(ScldmTransformerShape shape, std::uint64_t seed);
 
   ScldmTransformerShape const& shape() const { return shape_; }
@@ -38,12 +38,14 @@ class ScldmTransformer {
   // The code of "no label" of attribute `a`: one past its classes.
   std::int64_t none(std::size_t a) const { return std::ssize(shape_.attributes[a].classes); }
 
-  // z [n, tokens, latent] at times t float32 [n] in [0, 1] (noise at 0, cells at 1) under labels int64 [n, attributes] -> dz/dt. An
-  // attribute's label may be none(); the embeddings of all are added up. Differentiable in z and in the parameters.
+  // z [n, tokens, latent] at times t float32 [n] in [0, 1] (noise at 0, cells at 1) under labels int64 [n, attributes]
+  // -> dz/dt. An attribute's label may be none(); the embeddings of all are added up. Differentiable in z and in the
+  // parameters.
   at::Tensor velocity(at::Tensor const& z, at::Tensor const& t, at::Tensor const& labels) const;
 
  private:
-  // Chunks of `ada` in the order of the public checkpoints: scale, shift, gate of the attention, then of the layers behind it.
+  // Chunks of `ada` in the order of the public checkpoints: scale, shift, gate of the attention, then of the layers
+  // behind it.
   struct Block {
     SelfAttention attention;
     SwiGlu mlp;

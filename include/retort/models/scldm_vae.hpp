@@ -1,4 +1,5 @@
-// scLDM's autoencoder of gene sets (methods 3.2 to 3.4; Palla et al. 2025): any order of genes in, latent tokens between, all genes out.
+// scLDM's autoencoder of gene sets (methods 3.2 to 3.4; Palla et al. 2025): any order of genes in, latent tokens
+// between, all genes out.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,9 +13,9 @@
 
 namespace retort {
 
-// How a gene and its count become one token: `log1p` multiplies the gene's vector by log(1 + count), as the public code does;
-// `concat` is the paper's Linear of both side by side. Under log1p the LayerNorm before the keys takes the count away again: the
-// encoder sees which genes a cell expresses, not how much (docs/decisions.md).
+// How a gene and its count become one token: `log1p` multiplies the gene's vector by log(1 + count), as the public code
+// does; `concat` is the paper's Linear of both side by side. Under log1p the LayerNorm before the keys takes the count
+// away again: the encoder sees which genes a cell expresses, not how much (docs/decisions.md).
 enum class Fusion { log1p, concat };
 // Which genes of a cell are tokens.
 enum class TokenGenes { expressed, all };
@@ -23,17 +24,17 @@ enum class CellLikelihood { shared_dispersion, own_dispersion, gaussian };
 
 struct ScldmVaeShape {
   std::int64_t genes = 0;
-  std::int64_t width = 32;        // of a token
-  std::int64_t tokens = 16;       // latent tokens of a cell
-  std::int64_t latent = 16;       // width of a latent token
-  std::int64_t blocks = 8;        // transformer blocks, in the encoder and in the decoder
+  std::int64_t width = 32;   // of a token
+  std::int64_t tokens = 16;  // latent tokens of a cell
+  std::int64_t latent = 16;  // width of a latent token
+  std::int64_t blocks = 8;   // transformer blocks, in the encoder and in the decoder
   std::int64_t heads = 8, cross_heads = 4;
   // `expressed`: a cell is padded to this many tokens, which the softmax sees as the public code has it; 0: no pads.
   std::int64_t length = 0;
   Fusion fusion = Fusion::concat;
   TokenGenes token_genes = TokenGenes::expressed;
   CellLikelihood likelihood = CellLikelihood::shared_dispersion;
-  bool posterior = false;         // a Gaussian over latents (the paper's), instead of normalised tokens (the code's)
+  bool posterior = false;  // a Gaussian over latents (the paper's), instead of normalised tokens (the code's)
 };
 
 class ScldmVae : public CellVae {
@@ -45,9 +46,9 @@ class ScldmVae : public CellVae {
 
   ScldmVaeShape const& shape() const { return shape_; }
 
-  // Counts of n cells -> latent tokens [n, tokens, latent], each of zero mean and unit variance over its channels; with a posterior,
-  // means in the first half of the last dimension and log variances in the second. Independent of the order of genes. Throws
-  // Failure(bad_input) where a cell has more expressed genes than `length`.
+  // Counts of n cells -> latent tokens [n, tokens, latent], each of zero mean and unit variance over its channels; with
+  // a posterior, means in the first half of the last dimension and log variances in the second. Independent of the
+  // order of genes. Throws Failure(bad_input) where a cell has more expressed genes than `length`.
   at::Tensor encode(CsrBlock const& counts) const;
   // What a posterior draws from standard normal noise [n, tokens, latent]; without one, `encoded` itself.
   at::Tensor latents(at::Tensor const& encoded, at::Tensor const& noise) const;
@@ -55,10 +56,12 @@ class ScldmVae : public CellVae {
   Parameters const& parameters() const override;
   std::int64_t width() const override { return shape_.tokens * shape_.latent; }
   at::Tensor gene_vectors() const override;
-  at::Tensor shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw, at::Tensor const& statistics) override;
+  at::Tensor shard_loss(std::shared_ptr<CsrBlock const> const& counts, VaeDraw const& draw,
+                        at::Tensor const& statistics) override;
   at::Tensor embed(CsrBlock const& counts) const override;
   GenePrediction decode(at::Tensor const& latents) const override;
-  at::Tensor reconstruction_error(std::shared_ptr<CsrBlock const> const& counts, GenePrediction const& decoded) const override;
+  at::Tensor reconstruction_error(std::shared_ptr<CsrBlock const> const& counts,
+                                  GenePrediction const& decoded) const override;
   void save(std::filesystem::path const& folder, VaeOrigin const& origin) const override;
 
  private:

@@ -23,19 +23,20 @@ struct ScrditTransformerShape {
 
 class ScrditTransformer {
  public:
-  // Glorot's initialisation from `seed`; adaLN and the last layer are zero, so the first prediction is exactly 0. Throws
-  // Failure(usage) for sizes that do not divide, or more than most_scrdit_tokens.
+  // Glorot's initialisation from `seed`; adaLN and the last layer are zero, so the first prediction is exactly 0.
+  // Throws Failure(usage) for sizes that do not divide, or more than most_scrdit_tokens.
   ScrditTransformer(ScrditTransformerShape const& shape, std::uint64_t seed);
 
   ScrditTransformerShape const& shape() const { return shape_; }
   Parameters const& parameters() const { return parameters_; }
 
-  // Noisy expression x [n, genes] at t, int64 [n], scRDiT's index 0 .. 999 of the schedule, -> the noise in it [n, genes].
-  // Differentiable in x and in the parameters.
+  // Noisy expression x [n, genes] at t, int64 [n], scRDiT's index 0 .. 999 of the schedule, -> the noise in it [n,
+  // genes]. Differentiable in x and in the parameters.
   at::Tensor predict(at::Tensor const& x, at::Tensor const& t) const;
 
  private:
-  // adaLN-Zero (Peebles & Xie 2023): shift, scale and gate of the attention, then of the two layers behind it, are `ada` of the time.
+  // adaLN-Zero (Peebles & Xie 2023): shift, scale and gate of the attention, then of the two layers behind it, are
+  // `ada` of the time.
   struct Block {
     SelfAttention attention;
     Linear widen, narrow, ada;

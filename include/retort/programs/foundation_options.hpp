@@ -18,11 +18,11 @@ struct FoundationOptions {
   FoundationShape shape;
   FoundationLoss loss;
   std::string mining = "batch_hard";
-  BatchOrder order;             // its batch is the global one
-  std::int64_t steps = 0;       // 0: steps_for
+  BatchOrder order;        // its batch is the global one
+  std::int64_t steps = 0;  // 0: steps_for
   double rate = 1e-3;
   double warm_up_share = 0.05;
-  double largest_norm = 0;      // 0: no clipping
+  double largest_norm = 0;  // 0: no clipping
   AdamwSettings adamw;
 
   // The steps that `steps` 0 stands for: 75,000 cells, and three epochs of a larger atlas.

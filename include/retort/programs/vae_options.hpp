@@ -20,7 +20,7 @@ struct VaeOptions {
   ScldmVaeShape scldm;
   ScviShape scvi;
   BatchOrder order{.batch = 128};
-  std::int64_t steps = 0;    // 0: steps_for
+  std::int64_t steps = 0;  // 0: steps_for
   double rate = 1e-3;
   std::string schedule = "hold";
   double largest_norm = 10;  // 0: no clipping

@@ -73,8 +73,9 @@ class Communicator {
   template <class Value>
   std::vector<Value> exchange(std::vector<std::vector<Value>> const& to) const;
 
-  // Collective: runs `work` on every rank; where it throws on any, all throw the failure of the lowest such rank, marked
-  // as agreed. For faults that ranks may see alone: a file, a row of one rank's share. `work` must not be collective.
+  // Collective: runs `work` on every rank; where it throws on any, all throw the failure of the lowest such rank,
+  // marked as agreed. For faults that ranks may see alone: a file, a row of one rank's share. `work` must not be
+  // collective.
   void together(std::function<void()> const& work) const;
   // Collective: whether the value is the same everywhere.
   bool same_on_all_ranks(std::uint64_t value) const;

@@ -24,19 +24,22 @@ namespace retort {
 //   }
 //   auto gradient = arena.sum();             // Collective: [length], bit-equal on any number of ranks up to `shards`
 //
-// or, with layers that take all shards of a block at once and add them in the tree's order themselves (products/shard_linear.hpp):
+// or, with layers that take all shards of a block at once and add them in the tree's order themselves
+// (products/shard_linear.hpp):
 //   for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
 //     arena.begin_block(b);
 //     ...
 //   }
 //
-// Never call zero_grad (view gradients would be dropped); `backward(create_graph)` leaves the arena: use autograd::grad.
-// On a GPU the blocks are device memory and the sum is NCCL's: equal on every rank and every rerun, not across counts.
+// Never call zero_grad (view gradients would be dropped); `backward(create_graph)` leaves the arena: use
+// autograd::grad. On a GPU the blocks are device memory and the sum is NCCL's: equal on every rank and every rerun, not
+// across counts.
 class GradientArena {
  public:
   // Collective. `parameters` are made views in place and must require gradients; `statistics` is how many floats ride
   // along. All on one device.
-  GradientArena(Communicator const& ranks, ShardPlan const& plan, std::vector<at::Tensor> parameters, std::int64_t statistics);
+  GradientArena(Communicator const& ranks, ShardPlan const& plan, std::vector<at::Tensor> parameters,
+                std::int64_t statistics);
   ~GradientArena();
 
   int first_shard() const;
@@ -45,28 +48,29 @@ class GradientArena {
   void begin_shard(int shard);
   // This rank's blocks of shards; one where it has 2^k shards.
   std::vector<ShardBlock> const& blocks() const;
-  // Points every .grad at block b. The statistics and the gradients of vectors are cleared, to be added to; on the CPU gradients
-  // of matrices are not: the layers must write all of them. Until then their first number is not finite, so that a gradient that nobody
-  // wrote stops the run.
+  // Points every .grad at block b. The statistics and the gradients of vectors are cleared, to be added to; on the CPU
+  // gradients of matrices are not: the layers must write all of them. Until then their first number is not finite, so
+  // that a gradient that nobody wrote stops the run.
   void begin_block(std::size_t b);
   // The current shard's or block's statistics, [statistics]: add to it, the block's shards accumulate.
   at::Tensor statistics();
-  // Collective: flat gradient, [length]; summed_statistics() is its tail. Valid until the next begin_shard. It lies in memory
-  // that the ranks of a node share: read it, never change it in place.
+  // Collective: flat gradient, [length]; summed_statistics() is its tail. Valid until the next begin_shard. It lies in
+  // memory that the ranks of a node share: read it, never change it in place.
   at::Tensor sum();
   // [statistics], summed over shards by the last sum().
   at::Tensor summed_statistics() const;
   // Whether what this rank's shards gave to the last sum(), gradients and statistics, was finite. Not collective.
   bool own_is_finite() const;
 
-  // Collective, once after each sum(): the Euclidean norm of the flat gradient, the same bits on any number of ranks; not finite
-  // when an element is not.
+  // Collective, once after each sum(): the Euclidean norm of the flat gradient, the same bits on any number of ranks;
+  // not finite when an element is not.
   double norm();
 
-  // The flat weights, [length]; an optimiser's update of it is the parameters' update. On the CPU the ranks of a node share the memory
-  // while the arena lives: a rank updates own_slice() of it, and fence() ends the update.
+  // The flat weights, [length]; an optimiser's update of it is the parameters' update. On the CPU the ranks of a node
+  // share the memory while the arena lives: a rank updates own_slice() of it, and fence() ends the update.
   at::Tensor weights() const;
-  // Where in the flat arrays this rank updates for its node: a part on the CPU, everything on a GPU. In multiples of 64 bytes.
+  // Where in the flat arrays this rank updates for its node: a part on the CPU, everything on a GPU. In multiples of 64
+  // bytes.
   RowRange own_slice() const;
   // That part of a flat array, a view.
   at::Tensor own_part(at::Tensor const& flat) const;

@@ -12,8 +12,8 @@ namespace retort {
 // Whether this build has NCCL.
 bool nccl_is_built();
 
-// The id is broadcast over MPI. Sums are equal on every rank and, with NCCL_NVLS_ENABLE=0 and a fixed NCCL_ALGO, on every
-// rerun; they are not the fixed tree of OrderedSum, so their bits change with the number of ranks.
+// The id is broadcast over MPI. Sums are equal on every rank and, with NCCL_NVLS_ENABLE=0 and a fixed NCCL_ALGO, on
+// every rerun; they are not the fixed tree of OrderedSum, so their bits change with the number of ranks.
 class NcclSum {
  public:
   // Collective; the current device must be this rank's GPU. Throws Failure(failed) with NCCL's text.

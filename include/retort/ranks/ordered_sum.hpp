@@ -21,21 +21,22 @@ struct ShardBlock {
 // ranks' blocks are joined by the rest of the tree.
 std::vector<ShardBlock> shard_blocks(int begin, int end);
 
-// Sums equally long vectors of the ranks' shard blocks. On a node the vectors lie in one shared-memory window and each rank
-// sums a slice; between nodes slices of whole nodes travel, and results back. The tree is the same on any number of either.
+// Sums equally long vectors of the ranks' shard blocks. On a node the vectors lie in one shared-memory window and each
+// rank sums a slice; between nodes slices of whole nodes travel, and results back. The tree is the same on any number
+// of either.
 template <class Value>  // float or double
 class OrderedSum {
  public:
-  // Collective. `length` elements; the same on all ranks. `ranks` must outlive the sum. With `ranks_a_node` a node counts
-  // as several of at most so many ranks.
+  // Collective. `length` elements; the same on all ranks. `ranks` must outlive the sum. With `ranks_a_node` a node
+  // counts as several of at most so many ranks.
   OrderedSum(Communicator const& ranks, ShardPlan const& plan, std::int64_t length, int ranks_a_node = 0);
   ~OrderedSum();
   OrderedSum(OrderedSum&&) noexcept;
 
   // How many blocks this rank holds, and which; a rank without shards holds none.
   std::vector<ShardBlock> const& blocks() const;
-  // The memory of block i of this rank, [length], 64-byte aligned: the caller leaves the sum over the block's shards in it
-  // (shards of one block must be added in tree order; see ShardTree).
+  // The memory of block i of this rank, [length], 64-byte aligned: the caller leaves the sum over the block's shards in
+  // it (shards of one block must be added in tree order; see ShardTree).
   std::span<Value> block(std::size_t i);
   // Collective: the sum over all shards, [length]; valid until a block is written again, which it may lie in.
   std::span<Value const> sum();

@@ -8,9 +8,9 @@ namespace retort {
 
 struct Bar {
   std::string label;
-  double value = 0;    // what is not finite has a dash and no mark
+  double value = 0;  // what is not finite has a dash and no mark
   std::string colour;
-  double spread = 0;   // of a dot: a line from value - spread to value + spread
+  double spread = 0;  // of a dot: a line from value - spread to value + spread
 };
 
 struct BarPlot {

@@ -13,7 +13,7 @@ struct HeatMap {
   std::vector<std::string> texts = {};   // [rows, columns], or empty: printed in the cells
   std::string row_label = {}, column_label = {};
   int cell_width = 22, cell_height = 22;
-  std::vector<std::size_t> rules = {};   // rows after which a group ends
+  std::vector<std::size_t> rules = {};  // rows after which a group ends
 };
 
 std::string svg_of(HeatMap const& map);

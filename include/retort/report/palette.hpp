@@ -6,8 +6,8 @@
 
 namespace retort {
 
-// A colour of the style sheet: eight hues, then the same hues in two other shades, so that 24 differ. More repeat, and are told apart by
-// their numbers.
+// A colour of the style sheet: eight hues, then the same hues in two other shades, so that 24 differ. More repeat, and
+// are told apart by their numbers.
 std::string colour(std::size_t index);
 
 // The style sheet's list of them: "--c0:#rrggbb;...".

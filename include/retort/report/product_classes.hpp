@@ -17,8 +17,9 @@ struct ProductClass {
   std::string name;
   std::int64_t train_cells = -1, test_cells = -1;
   double recall_of_all = 0, recall_of_random = 0, recall = 0;
-  double membership_area = 0, expression_area = 0;  // attacks by set and encoder (the higher of two), and by the set's cells alone
-  double markers = 0;                               // share of the set's 50 genes of highest fold change among the real cells' 50 best
+  double membership_area = 0,
+         expression_area = 0;  // attacks by set and encoder (the higher of two), and by the set's cells alone
+  double markers = 0;          // share of the set's 50 genes of highest fold change among the real cells' 50 best
 
   double lost() const { return recall_of_all - recall; }
 };

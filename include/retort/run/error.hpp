@@ -27,8 +27,8 @@ class Failure : public std::runtime_error {
   Failure(ExitCode exit_code, std::string const& text) : std::runtime_error(text), code(exit_code) {}
 
   ExitCode code;
-  bool agreed = false;   // every rank throws this same failure, so all may finalise
-  int first_rank = -1;   // where it happened first, once agreed
+  bool agreed = false;  // every rank throws this same failure, so all may finalise
+  int first_rank = -1;  // where it happened first, once agreed
   std::string first_host;
 };
 

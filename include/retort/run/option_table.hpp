@@ -33,7 +33,8 @@ class OptionTable {
   std::string help() const;
   // The resolved settings as a commented INI.
   std::string ini() const;
-  // The resolved settings that decide results, one a line: all but those of the run section that say where and how long, and those without effect here.
+  // The resolved settings that decide results, one a line: all but those of the run section that say where and how
+  // long, and those without effect here.
   std::string fingerprint() const;
   std::string const& program() const { return program_; }
 

@@ -56,8 +56,10 @@ class Random {
 // What a stream of numbers is for; two purposes never share numbers.
 namespace purpose {
 inline constexpr std::uint32_t weights = 1, split = 2, shuffle = 3, epoch = 4, dropout = 5, triplet = 6, diffusion = 7,
-                               initial_cells = 8, head = 9, head_order = 10, simulate = 11, baseline = 12, held_out = 13, real_sample = 14, student_weights = 15, student_cells = 16,
-                               student_dropout = 17, random_pathways = 18, report = 20, generate_noise = 21, counts = 22, distances = 23, vae = 24, size_factor = 25;
+                               initial_cells = 8, head = 9, head_order = 10, simulate = 11, baseline = 12,
+                               held_out = 13, real_sample = 14, student_weights = 15, student_cells = 16,
+                               student_dropout = 17, random_pathways = 18, report = 20, generate_noise = 21,
+                               counts = 22, distances = 23, vae = 24, size_factor = 25;
 }
 
 }  // namespace retort

@@ -33,8 +33,8 @@ class RunFolder {
   // One line of log.jsonl.
   void note(std::string const& event, nlohmann::json const& fields) const;
 
-  // A stage is done when DONE holds the same key (see stage_key) and its products are as they were then: size and time of
-  // change. A deleted or replaced product runs the stage again.
+  // A stage is done when DONE holds the same key (see stage_key) and its products are as they were then: size and time
+  // of change. A deleted or replaced product runs the stage again.
   bool is_done(std::string const& key) const;
   void set_done(std::string const& key, std::vector<std::filesystem::path> const& products) const;
 
@@ -49,7 +49,8 @@ class RunFolder {
   bool steps_begun_ = false;
 };
 
-// JSON as text in one line, or indented; bytes that are not UTF-8 (names from strangers' files) are replaced, never thrown at.
+// JSON as text in one line, or indented; bytes that are not UTF-8 (names from strangers' files) are replaced, never
+// thrown at.
 std::string json_text(nlohmann::json const& value, int indent = -1);
 
 // Hash of the settings that decide results and of the inputs' names, sizes and times of change: a stage whose key
@@ -61,7 +62,8 @@ void require_input(std::filesystem::path const& path, std::string const& what);
 // Flushes a file's bytes, or a folder's entries, to disk. Throws cannot_write.
 void flush_file(std::filesystem::path const& file);
 void flush_folder(std::filesystem::path const& folder);
-// Flushes `pending` to disk and renames it to `final`, so that a reader sees the whole file or none. Throws cannot_write.
+// Flushes `pending` to disk and renames it to `final`, so that a reader sees the whole file or none. Throws
+// cannot_write.
 void publish(std::filesystem::path const& pending, std::filesystem::path const& final);
 // Writes a small text file through publish().
 void write_text(std::filesystem::path const& path, std::string const& text);

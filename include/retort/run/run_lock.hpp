@@ -10,10 +10,10 @@
 
 namespace retort {
 
-// Held from construction to destruction by one process (rank 0). RUN/LOCK names program, host, process, Slurm job and its
-// restart count; a thread renews its time of change every few seconds. A lock is taken over at once when its process
-// is gone from this host or when it belongs to an earlier start of the same Slurm job, and after half a minute without a
-// heartbeat otherwise; whoever lost it finds another's token in the file.
+// Held from construction to destruction by one process (rank 0). RUN/LOCK names program, host, process, Slurm job and
+// its restart count; a thread renews its time of change every few seconds. A lock is taken over at once when its
+// process is gone from this host or when it belongs to an earlier start of the same Slurm job, and after half a minute
+// without a heartbeat otherwise; whoever lost it finds another's token in the file.
 class RunLock {
  public:
   // Waits up to half a minute for the heartbeat of a holder that may be dead.

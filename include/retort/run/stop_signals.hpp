@@ -16,8 +16,8 @@ enum class Wish : int {
 // Process-wide.
 class StopSignals {
  public:
-  // From here USR1 is remembered, and USR2, TERM and INT leave at once with 75: what is whole is kept, and the same command
-  // does the stage again.
+  // From here USR1 is remembered, and USR2, TERM and INT leave at once with 75: what is whole is kept, and the same
+  // command does the stage again.
   static void listen();
   // From here the first USR2, TERM or INT only asks; a second one leaves at once with 1. For programs that checkpoint.
   static void wait_for_boundaries();
@@ -26,7 +26,8 @@ class StopSignals {
   static bool stop_is_asked();
 };
 
-// Seconds until the job's time limit, from RETORT_END_TIME or SLURM_JOB_END_TIME (seconds since 1970); none outside a job.
+// Seconds until the job's time limit, from RETORT_END_TIME or SLURM_JOB_END_TIME (seconds since 1970); none outside a
+// job.
 std::optional<double> seconds_to_limit();
 
 }  // namespace retort

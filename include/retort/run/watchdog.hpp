@@ -18,8 +18,8 @@ class Watchdog {
   static long step();
 };
 
-// Names what the process waits for, for as long as it lives: Operation waiting("sum of gradients"). Of several the innermost
-// is watched; an outer one's time goes on when it ends. One thread of a process makes them.
+// Names what the process waits for, for as long as it lives: Operation waiting("sum of gradients"). Of several the
+// innermost is watched; an outer one's time goes on when it ends. One thread of a process makes them.
 class Operation {
  public:
   explicit Operation(char const* name);

@@ -21,13 +21,15 @@ struct AdamwSettings {
 class FlatAdamw {
  public:
   FlatAdamw(at::Tensor weights, AdamwSettings const& settings);
-  // Collective. Of the arena's weights: the ranks of a node share the moments, and each updates its slice. The arena must outlive it.
+  // Collective. Of the arena's weights: the ranks of a node share the moments, and each updates its slice. The arena
+  // must outlive it.
   FlatAdamw(GradientArena& arena, AdamwSettings const& settings);
   // weights -= rate * (decay * weights + corrected first moment / (sqrt(corrected second moment) + epsilon)).
   // Collective where it was made of an arena.
   void step(at::Tensor const& gradient, double rate);
 
-  // All that step() changes, the weights too, by the names that checkpoints know it under; the tensors are those in use.
+  // All that step() changes, the weights too, by the names that checkpoints know it under; the tensors are those in
+  // use.
   std::map<std::string, at::Tensor> state() const;
 
  private:
@@ -37,8 +39,8 @@ class FlatAdamw {
   GradientArena const* arena_ = nullptr;
 };
 
-// `gradient`, or where `norm`, its own, is above `largest`, a copy scaled to that; `largest` 0 is none. Never in place: the
-// arena's sum lies in memory that the ranks of a node share.
+// `gradient`, or where `norm`, its own, is above `largest`, a copy scaled to that; `largest` 0 is none. Never in place:
+// the arena's sum lies in memory that the ranks of a node share.
 at::Tensor clipped(at::Tensor const& gradient, double norm, double largest);
 
 }  // namespace retort

@@ -1,4 +1,5 @@
-// Minimises a smooth function of many numbers: limited-memory BFGS (Nocedal and Wright, Numerical Optimization, 7.4, 7.5).
+// Minimises a smooth function of many numbers: limited-memory BFGS (Nocedal and Wright, Numerical
+// Optimization, 7.4, 7.5).
 #pragma once
 
 #include <cstdint>

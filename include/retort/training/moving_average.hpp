@@ -9,9 +9,10 @@
 
 namespace retort {
 
-// average = k * average + (1 - k) * weights after each step, begun with the weights it is made of; at step t (from 0) k is the smaller of
-// `keep` and (1 + t) / (10 + t), so that a run that is short for its `keep` ends with the average of about its last tenth instead of with its first weights. The
-// ranks of a node share it as they share the weights, and each updates its slice. Each call is collective.
+// average = k * average + (1 - k) * weights after each step, begun with the weights it is made of; at step t (from 0) k
+// is the smaller of `keep` and (1 + t) / (10 + t), so that a run that is short for its `keep` ends with the average of
+// about its last tenth instead of with its first weights. The ranks of a node share it as they share the weights, and
+// each updates its slice. Each call is collective.
 class MovingAverage {
  public:
   // The arena must outlive it and hold its weights already.

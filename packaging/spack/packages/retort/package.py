@@ -28,8 +28,12 @@ class Retort(CMakePackage, CudaPackage):
     depends_on("nccl@2.18:", when="+cuda")
 
     # UMAP for the report, headers alone; Spack has no package of them.
-    resource(name="assorthead", url="https://pypi.io/packages/source/a/assorthead/assorthead-0.2.2.tar.gz",
-             sha256="671c0d71241bc667589761f5f04bc47f318a049b6044374559e6c082ca6999c1", placement="assorthead")
+    resource(
+        name="assorthead",
+        url="https://pypi.io/packages/source/a/assorthead/assorthead-0.2.2.tar.gz",
+        sha256="671c0d71241bc667589761f5f04bc47f318a049b6044374559e6c082ca6999c1",
+        placement="assorthead",
+    )
 
     generator("ninja")
 
@@ -37,7 +41,9 @@ class Retort(CMakePackage, CudaPackage):
         torch = join_path(python_platlib_of(self.spec["py-torch"]), "torch", "share", "cmake", "Torch")
         return [
             self.define("Torch_DIR", torch),
-            self.define("UMAPPP_INCLUDE", join_path(self.stage.source_path, "assorthead", "src", "assorthead", "include")),
+            self.define(
+                "UMAPPP_INCLUDE", join_path(self.stage.source_path, "assorthead", "src", "assorthead", "include")
+            ),
             self.define("RETORT_GPU", "ON" if self.spec.satisfies("+cuda") else "OFF"),
             self.define_from_variant("RETORT_TESTS", "tests"),
         ]
