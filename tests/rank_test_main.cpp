@@ -1,11 +1,17 @@
 // The main of every test: runs on all ranks, prints failures with their rank, agrees on the verdict afterwards.
+// A test that one rank skipped counts as skipped. Where nothing but skipped tests ran, the exit code is 77, which CTest
+// reports as skipped (SKIP_RETURN_CODE in tests/CMakeLists.txt).
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
 
 #include <cstdio>
+#include <string>
+#include <vector>
 
 namespace {
+
+constexpr int all_skipped = 77;
 
 // Ranks above 0 speak only when they fail. No collective in here: a lone failure would hang.
 struct FailurePrinter : testing::EmptyTestEventListener {
@@ -17,6 +23,33 @@ struct FailurePrinter : testing::EmptyTestEventListener {
   }
   int rank_;
 };
+
+struct SkippedTests {
+  std::size_t count, of;
+  std::string names;  // ", " between them
+};
+
+// Collective: every rank must call. Each rank was asked for the same tests, in the same order.
+SkippedTests skipped_on_any_rank(testing::UnitTest const& tests) {
+  std::vector<std::string> names;
+  std::vector<int> skipped;
+  for (int i = 0; i < tests.total_test_suite_count(); ++i) {
+    testing::TestSuite const& suite = *tests.GetTestSuite(i);
+    for (int k = 0; k < suite.total_test_count(); ++k) {
+      testing::TestInfo const& test = *suite.GetTestInfo(k);
+      if (!test.should_run()) continue;
+      names.push_back(std::string(suite.name()) + "." + test.name());
+      skipped.push_back(test.result()->Skipped());
+    }
+  }
+  MPI_Allreduce(MPI_IN_PLACE, skipped.data(), static_cast<int>(skipped.size()), MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  SkippedTests all{0, names.size(), ""};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!skipped[i]) continue;
+    all.names += (all.count++ ? ", " : "") + names[i];
+  }
+  return all;
+}
 
 }  // namespace
 
@@ -35,7 +68,13 @@ int main(int argc, char** argv) {
   }
   int failed = RUN_ALL_TESTS() || tests.test_to_run_count() == 0;  // no tests is a failure
   MPI_Allreduce(&failed, &any_failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
-  if (!rank) std::printf("%d ranks: tests %s\n", ranks, any_failed ? "FAILED" : "PASSED");
+  SkippedTests const skipped = skipped_on_any_rank(tests);
+  bool const none_ran = !any_failed && skipped.count == skipped.of;
+  if (!rank) {
+    std::printf("%d ranks: tests %s", ranks, any_failed ? "FAILED" : none_ran ? "SKIPPED" : "PASSED");
+    if (skipped.count) std::printf(", %zu skipped: %s", skipped.count, skipped.names.c_str());
+    std::printf("\n");
+  }
   MPI_Finalize();
-  return any_failed;
+  return none_ran ? all_skipped : any_failed;
 }
