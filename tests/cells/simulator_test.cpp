@@ -84,7 +84,8 @@ TEST(Simulator, truth_is_recovered) {
 import numpy as np, anndata as ad
 from sklearn.linear_model import LogisticRegression
 a, p = ad.read_h5ad('atlas.h5ad'), ad.read_h5ad('plain.h5ad')
-assert p.X.dtype == np.float32 and p.X.indices.dtype == np.int32 and list(p.obs.columns) == ['cell_type', 'batch', 'condition']
+assert p.X.dtype == np.float32 and p.X.indices.dtype == np.int32
+assert list(p.obs.columns) == ['cell_type', 'batch', 'condition']
 x = p.X.toarray()
 assert np.array_equal(a.X.toarray(), x) and a.obs.cell_type.equals(p.obs.cell_type)
 assert abs(p.X.nnz / p.n_obs - 200) < 10
@@ -93,7 +94,8 @@ assert .45 < treated.mean() < .55 and p.obs.batch.nunique() == 3 and p.obs.cell_
 t, c = x[treated].mean(0), x[~treated].mean(0)
 seen = np.log2((t + 1e-3) / (c + 1e-3)); lfc = p.var.true_lfc.values; well = (t + c > .5)
 assert p.var.is_de.sum() == 40 and np.array_equal(p.var.is_de, lfc != 0) and (well & p.var.is_de).sum() >= 8
-assert np.abs(seen - lfc)[well & (lfc == 0)].mean() < .15 and np.corrcoef(seen[well & p.var.is_de], lfc[well & p.var.is_de])[0, 1] > .95
+assert np.abs(seen - lfc)[well & (lfc == 0)].mean() < .15
+assert np.corrcoef(seen[well & p.var.is_de], lfc[well & p.var.is_de])[0, 1] > .95
 test = (a.obs.split == 'test').values
 y = np.log1p(x / x.sum(1, keepdims=True) * 1e4)
 score = LogisticRegression(max_iter=200).fit(y[~test], a.obs.cell_type[~test]).score(y[test], a.obs.cell_type[test])

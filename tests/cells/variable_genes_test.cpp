@@ -70,10 +70,17 @@ TEST(VariableGenes, AreThoseOfScanpy) {
                             {"seen_variance", tensor(seen.variance)}},
                            R"py(
 import anndata as ad, scanpy as sc, scipy.sparse as sp
-def scanpy(x): A = ad.AnnData(sp.csr_matrix(x)); sc.pp.highly_variable_genes(A, n_top_genes=200, flavor='seurat_v3'); return A.var
-v = scanpy(c['x']); near(c['all_variance'], v.variances_norm, 1e-8); assert set(c['all']) == set(np.where(v.highly_variable)[0])
+def scanpy(x):
+    A = ad.AnnData(sp.csr_matrix(x))
+    sc.pp.highly_variable_genes(A, n_top_genes=200, flavor='seurat_v3')
+    return A.var
+v = scanpy(c['x'])
+near(c['all_variance'], v.variances_norm, 1e-8)
+assert set(c['all']) == set(np.where(v.highly_variable)[0])
 there = np.where((c['x'] > 0).sum(0) >= 3)[0]; assert len(there) < 1200
-v = scanpy(c['x'][:, there]); near(c['seen_variance'][there], v.variances_norm, 1e-8); assert set(c['seen']) == set(there[v.highly_variable])
+v = scanpy(c['x'][:, there])
+near(c['seen_variance'][there], v.variances_norm, 1e-8)
+assert set(c['seen']) == set(there[v.highly_variable])
 )py"));
 }
 

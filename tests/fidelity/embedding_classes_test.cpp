@@ -53,10 +53,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score, average_precision_score
 x, y, u, v = c['x'], c['y'].astype(int), c['u'], c['v'].astype(int)
 knn = KNeighborsClassifier(15).fit(x, y).predict_proba(u); near(c['votes'], knn)
-lr = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-8, max_iter=5000)).fit(x, y).predict_proba(u); near(c['probabilities'], lr, 0, 2e-3)
+lr = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-8, max_iter=5000)).fit(x, y).predict_proba(u)
+near(c['probabilities'], lr, 0, 2e-3)
 def scores(p):
     hot = v[:, None] == np.arange(4)
-    return [100 * accuracy_score(v, p.argmax(1)), 100 * f1_score(v, p.argmax(1), average='macro'), roc_auc_score(v, p, multi_class='ovr', average='macro'), average_precision_score(hot, p, average='macro')]
+    return [100 * accuracy_score(v, p.argmax(1)), 100 * f1_score(v, p.argmax(1), average='macro'),
+            roc_auc_score(v, p, multi_class='ovr', average='macro'), average_precision_score(hot, p, average='macro')]
 near(c['of_votes'], scores(c['votes'])); near(c['of_probabilities'], scores(c['probabilities']))
 assert 50 < c['of_votes'][0] < 99.5, c['of_votes']
 )py"));

@@ -32,9 +32,14 @@ TEST(GeneSpread, AgreesWithNumPy) {
                             {"zero_gap", number(zero_gap(sparse, full))},
                             {"variation_gap", number(variation_gap(sparse, full))}},
                            R"py(
-x, y = c['x'], c['y']; near(c['zeros'], (x == 0).mean(0)); near(c['all_zeros'], (x == 0).mean()); near(c['mean'], x.mean(0)); near(c['deviation'], x.std(0))
-assert c['zeros'][7] == 1 and np.isnan(c['cv'][7]); on = x.mean(0) > .01; assert on.sum() == 39; near(c['cv'][on], x.std(0)[on] / x.mean(0)[on])
-near(c['other_zeros'], (y == 0).mean(0)); near(c['other_deviation'], y.std(0)); near(c['zero_gap'], np.abs((x == 0).mean(0) - (y == 0).mean(0)).mean())
+x, y = c['x'], c['y']
+near(c['zeros'], (x == 0).mean(0)); near(c['all_zeros'], (x == 0).mean())
+near(c['mean'], x.mean(0)); near(c['deviation'], x.std(0))
+assert c['zeros'][7] == 1 and np.isnan(c['cv'][7])
+on = x.mean(0) > .01; assert on.sum() == 39
+near(c['cv'][on], x.std(0)[on] / x.mean(0)[on])
+near(c['other_zeros'], (y == 0).mean(0)); near(c['other_deviation'], y.std(0))
+near(c['zero_gap'], np.abs((x == 0).mean(0) - (y == 0).mean(0)).mean())
 near(c['variation_gap'], np.abs((x.std(0) / x.mean(0))[on] - (y.std(0) / y.mean(0))[on]).mean())
 )py"));
   EXPECT_LT(testing_cells::largest_difference(sparse.deviation, gene_spread(dense(cells)).deviation), 1e-12);
@@ -72,10 +77,14 @@ TEST(PairedCells, AgreeWithPyTorch) {
                            R"py(
 import torch, torch.nn.functional as F
 x, y = torch.from_numpy(c['x']), torch.from_numpy(c['y'])
-near(c['kl'], F.kl_div(y.log_softmax(1), x.softmax(1), reduction='batchmean').item()); near(c['mse'], F.mse_loss(x, y).item())
-def pcc(x, y):  # torchmetrics: covariance over the root of the variances, NaN without variance; then the mean of the others
+near(c['kl'], F.kl_div(y.log_softmax(1), x.softmax(1), reduction='batchmean').item())
+near(c['mse'], F.mse_loss(x, y).item())
+# torchmetrics: covariance over the root of the variances, NaN without variance; then the mean of the others
+def pcc(x, y):
     r = [np.corrcoef(a, b)[0, 1] if np.ptp(a) and np.ptp(b) else np.nan for a, b in zip(x.T, y.T)]; return np.nanmean(r)
-x, y = c['x'], c['y']; batches = lambda n: sum(pcc(x[i:min(i + 128, n)], y[i:min(i + 128, n)]) * min(128, n - i) for i in range(0, n, 128) if n - i > 1)
+x, y = c['x'], c['y']
+batches = lambda n: sum(pcc(x[i:min(i + 128, n)], y[i:min(i + 128, n)]) * min(128, n - i)
+                        for i in range(0, n, 128) if n - i > 1)
 near(c['whole'], pcc(x, y)); near(c['batches'], batches(300) / 300); near(c['last_of_one'], batches(257) / 256)
 assert abs(c['whole'] - c['batches']) > 1e-6
 )py"));

@@ -27,7 +27,8 @@ TEST(FeatureSpace, ProjectsLikeNumPy) {
 genes = c['genes'].astype(int); assert len(genes) == 150
 prep = lambda x: np.log1p(x[:, genes] / np.maximum(x[:, genes].sum(1, keepdims=True), 1) * 1e4)
 real, generated = prep(c['real']), prep(c['generated']); mean = real.mean(0)
-_, s, v = np.linalg.svd(real - mean, full_matrices=False); v = v[:10]; v *= np.sign(np.take_along_axis(v, np.abs(v).argmax(1)[:, None], 1))
+_, s, v = np.linalg.svd(real - mean, full_matrices=False)
+v = v[:10]; v *= np.sign(np.take_along_axis(v, np.abs(v).argmax(1)[:, None], 1))
 near(c['p'], (real - mean) @ v.T, 1e-6, 1e-6); near(c['q'], (generated - mean) @ v.T, 1e-6, 1e-6)
 near(c['spread'], s[:10] ** 2 / (len(real) - 1)); near(c['p'].var(0, ddof=1), c['spread'])
 )py"));
@@ -48,9 +49,11 @@ TEST(FeatureSpace, TakesExpressionAsItIs) {
                             {"p", space.project(real)},
                             {"q", space.project(generated)}},
                            R"py(
-genes = c['genes'].astype(int); assert set(genes) == set(np.argsort(-c['real'].var(0))[:20]) and (np.diff(genes) > 0).all()
+genes = c['genes'].astype(int)
+assert set(genes) == set(np.argsort(-c['real'].var(0))[:20]) and (np.diff(genes) > 0).all()
 real, generated = c['real'][:, genes], c['generated'][:, genes]; mean = real.mean(0)
-v = np.linalg.svd(real - mean, full_matrices=False)[2][:6]; v *= np.sign(np.take_along_axis(v, np.abs(v).argmax(1)[:, None], 1))
+v = np.linalg.svd(real - mean, full_matrices=False)[2][:6]
+v *= np.sign(np.take_along_axis(v, np.abs(v).argmax(1)[:, None], 1))
 near(c['p'], (real - mean) @ v.T, 1e-6, 1e-6); near(c['q'], (generated - mean) @ v.T, 1e-6, 1e-6)
 )py"));
   generated.values[3] = std::nanf("");

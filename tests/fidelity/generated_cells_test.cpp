@@ -89,14 +89,18 @@ def mmd2(p, q):
     k = lambda s, t: sum(np.exp(-cdist(s, t, 'sqeuclidean') / (2 * g * g)).mean() for g in (.01, .1, 1, 10, 100))
     return k(p, p) + k(q, q) - 2 * k(p, q)
 def fd(p, q):
-    s, t = np.cov(p.T), np.cov(q.T); return ((p.mean(0) - q.mean(0)) ** 2).sum() + np.trace(s + t - 2 * np.real(sqrtm(s @ t)))
+    s, t = np.cov(p.T), np.cov(q.T)
+    return ((p.mean(0) - q.mean(0)) ** 2).sum() + np.trace(s + t - 2 * np.real(sqrtm(s @ t)))
 def kl(u, v): s, t = log_softmax(u, 1), log_softmax(v, 1); return (np.exp(s) * (s - t)).sum(1).mean()
 def scrdit(u, v):
     def block(u, v):
-        z = np.r_[u, v]; d = cdist(z, z, 'sqeuclidean'); w = d.sum() / (len(z) ** 2 - len(z)) / 4; k = sum(np.exp(-d / (w * 2 ** i)) for i in range(5)); n = len(u)
+        z = np.r_[u, v]; d = cdist(z, z, 'sqeuclidean'); w = d.sum() / (len(z) ** 2 - len(z)) / 4
+        k = sum(np.exp(-d / (w * 2 ** i)) for i in range(5)); n = len(u)
         return (k[:n, :n] + k[n:, n:] - k[:n, n:] - k[n:, :n]).mean()
     return np.mean([block(u[:, i:i + 20], v[:, i:i + 20]) for i in range(0, u.shape[1], 20)])
-def distances(i, j): return [w2(p[i], q[j]), mmd2(p[i], q[j]), fd(p[i], q[j]), kl(u[i], v[j]), wasserstein_distance(u[i].ravel(), v[j].ravel()), scrdit(u[i], v[j])]
+def distances(i, j):
+    return [w2(p[i], q[j]), mmd2(p[i], q[j]), fd(p[i], q[j]), kl(u[i], v[j]),
+            wasserstein_distance(u[i].ravel(), v[j].ravel()), scrdit(u[i], v[j])]
 for k, got in enumerate(c['of_kind']):
     i, j = np.flatnonzero(a == k), np.flatnonzero(b == k); n = min(len(i), len(j), 40); i, j = i[:n], j[:n]
     if n < 2: assert np.isnan(got).all(), (k, got); continue
@@ -109,7 +113,8 @@ near(c['neighbour'], (side[d.argmin(1)] == side).mean())
 near(c['of_all'], distances(i, j), 1e-5, 1e-6)
 cv = lambda z: z.std(0) / z.mean(0)
 with np.errstate(all='ignore'): on, both = y.mean(0) > .01, (x.mean(0) > .01) & (y.mean(0) > .01); s = cv(y)
-near(c['spread'], [(y == 0).mean(), np.sort(s[on])[(on.sum() - 1) // 2], np.abs((x == 0).mean(0) - (y == 0).mean(0)).mean(), np.abs(cv(x) - s)[both].mean()], 1e-6)
+near(c['spread'], [(y == 0).mean(), np.sort(s[on])[(on.sum() - 1) // 2],
+                   np.abs((x == 0).mean(0) - (y == 0).mean(0)).mean(), np.abs(cv(x) - s)[both].mean()], 1e-6)
 near(c['zeros'], [(y[b == k] == 0).mean() for k in range(4)], 1e-6)
 near(c['library'], y.sum(1).mean() if c['are_counts'] else np.nan, 1e-6)
 )py"));

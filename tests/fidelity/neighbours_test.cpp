@@ -29,10 +29,12 @@ TEST(Neighbours, AgreeWithScikitLearn) {
 from sklearn.neighbors import NearestNeighbors
 from sklearn.metrics import pairwise_distances
 x, y = c['x'], c['y']; z = np.r_[x, y]; real = np.arange(len(z)) < len(x)
-own = real[NearestNeighbors(n_neighbors=1).fit(z).kneighbors()[1][:, 0]] == real  # kneighbors() leaves a point itself out
+# kneighbors() leaves a point itself out
+own = real[NearestNeighbors(n_neighbors=1).fit(z).kneighbors()[1][:, 0]] == real
 near(c['accuracy'], [own.mean(), own[real].mean(), own[~real].mean()])
 def overlap(k, metric):
-    r, g = (NearestNeighbors(n_neighbors=k, metric=metric).fit(s).kneighbors()[0][:, -1] for s in (x, y)); d = pairwise_distances(x, y, metric=metric)
+    r, g = (NearestNeighbors(n_neighbors=k, metric=metric).fit(s).kneighbors()[0][:, -1] for s in (x, y))
+    d = pairwise_distances(x, y, metric=metric)
     return (d <= r[:, None]).any(0).mean(), (d <= g).any(1).mean()
 near(c['l2'], overlap(3, 'euclidean')); near(c['l1'], overlap(5, 'manhattan'))
 assert .1 < c['l2'][1] < .99 and c['l2'][0] != c['l1'][0]

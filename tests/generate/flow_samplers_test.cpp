@@ -106,7 +106,8 @@ wanted = solve('DOP853', 1e-12).y[:, -1].reshape(3, 4)
 for name, tolerance in ('float', 1e-5), ('double', 1e-8):
     theirs = solve('RK45', tolerance)  # the same pair of formulas
     apart, calls = np.abs(c[name].astype(float).sum(0) - wanted).max() / np.abs(wanted).max(), c[name + ' calls'].item()
-    print(name, 'apart', apart, 'RK45', np.abs(theirs.y[:, -1].reshape(3, 4) - wanted).max() / np.abs(wanted).max(), 'calls', calls, theirs.nfev)
+    rk45 = np.abs(theirs.y[:, -1].reshape(3, 4) - wanted).max() / np.abs(wanted).max()
+    print(name, 'apart', apart, 'RK45', rk45, 'calls', calls, theirs.nfev)
     assert apart < 5 * tolerance
     assert .6 < calls / theirs.nfev < 1.3
 )py"));

@@ -104,7 +104,9 @@ import math, sys, torch, torch.nn as nn, torch.nn.functional as F
 from safetensors.torch import load_file
 w, c = load_file(sys.argv[1] + '/scdg.safetensors'), load_file(sys.argv[1] + '/check.safetensors')
 def lin(n, x):
-    l = nn.Linear(x.shape[1], w[n + '.weight'].shape[0]); l.load_state_dict({'weight': w[n + '.weight'], 'bias': w[n + '.bias']}); return l(x)
+    l = nn.Linear(x.shape[1], w[n + '.weight'].shape[0])
+    l.load_state_dict({'weight': w[n + '.weight'], 'bias': w[n + '.bias']})
+    return l(x)
 def norm(n, x):
     l = nn.LayerNorm(x.shape[1]); l.load_state_dict({'weight': w[n + '.weight'], 'bias': w[n + '.bias']}); return l(x)
 half = 256

@@ -30,7 +30,8 @@ def attend(q, k, v, heads, weight=None):
 def norm(w, n, x): return F.layer_norm(x, x.shape[-1:], w[n + '.weight'], w[n + '.bias'], 1e-8)
 def mlp(w, n, x): return (F.silu(x @ w[n + '.w1.weight'].T) * (x @ w[n + '.w2.weight'].T)) @ w[n + '.w3.weight'].T
 def block(w, n, x):
-    x = x + attend(*(norm(w, n + '.norm1', x) @ w[n + '.attn.qkv.weight'].T).chunk(3, -1), heads) @ w[n + '.attn.out.weight'].T
+    qkv = (norm(w, n + '.norm1', x) @ w[n + '.attn.qkv.weight'].T).chunk(3, -1)
+    x = x + attend(*qkv, heads) @ w[n + '.attn.out.weight'].T
     return x + mlp(w, n + '.mlp', norm(w, n + '.norm2', x))
 def cross(w, n, q0, x, weight=None):
     k, v = (norm(w, n + '.norm_x', x) @ w[n + '.kv.weight'].T).chunk(2, -1)
@@ -59,10 +60,12 @@ def loss(w, b):
     z = encode(w, x)
     if posterior: mean, log_variance = z.chunk(2, -1); z = mean + (log_variance / 2).exp() * b['noise']
     out = decode(w, z)
-    if 'head_norm.weight' in w: return ((torch.log1p(1e4 * x / x.sum(1, keepdim=True)) - out[..., 0]) ** 2).sum(1).mean()
+    if 'head_norm.weight' in w:
+        return ((torch.log1p(1e4 * x / x.sum(1, keepdim=True)) - out[..., 0]) ** 2).sum(1).mean()
     mu = x.sum(1, keepdim=True) * out[..., 0].softmax(-1)
     theta = (w['log_theta.weight'][1:, 0] if 'log_theta.weight' in w else out[..., 1]).exp()
-    return -torch.distributions.NegativeBinomial(theta, logits=torch.log(mu / theta), validate_args=False).log_prob(x).sum(1).mean()
+    counts = torch.distributions.NegativeBinomial(theta, logits=torch.log(mu / theta), validate_args=False)
+    return -counts.log_prob(x).sum(1).mean()
 )py";
 
 void write_ten_losses(SharedFolder const& folder, std::string const& name, ScldmVaeShape const& shape) {

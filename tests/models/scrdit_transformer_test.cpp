@@ -76,7 +76,8 @@ def loss(w, b):  # the patches by the paper's strided convolution, the attention
     q, k, v = map(heads, lin(w, 'blocks.0.qkv', norm(h) * (1 + c[1]) + c[0]).split(64, -1))
     mixed = (q @ k.transpose(-1, -2) / 4).softmax(-1) @ v
     h = h + c[2] * lin(w, 'blocks.0.proj', mixed.transpose(1, 2).reshape(8, 10, 64))
-    h = h + c[5] * lin(w, 'blocks.0.fc2', F.gelu(lin(w, 'blocks.0.fc1', norm(h) * (1 + c[4]) + c[3]), approximate='tanh'))
+    inner = F.gelu(lin(w, 'blocks.0.fc1', norm(h) * (1 + c[4]) + c[3]), approximate='tanh')
+    h = h + c[5] * lin(w, 'blocks.0.fc2', inner)
     shift, scale = lin(w, 'ada', time)[:, None].split(64, -1)
     return F.mse_loss(lin(w, 'out', norm(h) * (1 + scale) + shift).reshape(8, 100), b['noise'])
 )py"));

@@ -51,7 +51,8 @@ def stage(w, n, x, time):
     x, n = x.transpose(1, 2), n + '.attend.'
     width, a = x.shape[2], norm(w, n + 'norm', x)
     heads = lambda y: y.unflatten(-1, (4, -1)).transpose(1, 2)
-    q, k, v = (heads(F.linear(a, s, t)) for s, t in zip(w[n + 'mha.in_proj_weight'].split(width), w[n + 'mha.in_proj_bias'].split(width)))
+    weights, biases = w[n + 'mha.in_proj_weight'].split(width), w[n + 'mha.in_proj_bias'].split(width)
+    q, k, v = (heads(F.linear(a, s, t)) for s, t in zip(weights, biases))
     mixed = ((q @ k.transpose(-1, -2)) / math.sqrt(width // 4)).softmax(-1) @ v
     x = x + lin(w, n + 'mha.out_proj', mixed.transpose(1, 2).flatten(2))
     return (x + lin(w, n + 'ff.3', F.gelu(lin(w, n + 'ff.1', norm(w, n + 'ff.0', x))))).transpose(1, 2)

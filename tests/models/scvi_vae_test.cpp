@@ -31,11 +31,13 @@ def loss(w, b):
     x = b['x']
     h = normed(w, 'encoder_norm.0', torch.log1p(x) @ w['encoder.0.weight'] + w['encoder.0.bias'])
     for i in range(1, layers): h = normed(w, f'encoder_norm.{i}', lin(w, f'encoder.{i}', h))
-    prior, q = torch.distributions.Normal(0., 1.), torch.distributions.Normal(lin(w, 'mean', h), (lin(w, 'log_variance', h).exp() + 1e-4).sqrt())
+    prior = torch.distributions.Normal(0., 1.)
+    q = torch.distributions.Normal(lin(w, 'mean', h), (lin(w, 'log_variance', h).exp() + 1e-4).sqrt())
     h = q.loc + q.scale * b['noise']
     for i in range(layers): h = normed(w, f'decoder_norm.{i}', lin(w, f'decoder.{i}', h))
     mu, theta = x.sum(1, keepdim=True) * lin(w, 'scores', h).softmax(-1), w['log_theta'].exp()
-    error = -torch.distributions.NegativeBinomial(theta, logits=torch.log(mu / theta), validate_args=False).log_prob(x).sum(1).mean()
+    counts = torch.distributions.NegativeBinomial(theta, logits=torch.log(mu / theta), validate_args=False)
+    error = -counts.log_prob(x).sum(1).mean()
     return error + .5 * torch.distributions.kl_divergence(q, prior).sum(1).mean()
 )py";
 

@@ -20,9 +20,12 @@ FinishedRun small_run() {
   run.name = "kidney";
   run.product = DistilledName{"scdd", "dm", 1, 0};
   run.results = nlohmann::json::parse(R"({
-    "data": {"cells": 40, "genes": 9, "classes": 2, "label": "<i>type", "class_names": ["<script>T", "B"], "fit_cells": 20, "held_out_cells": 4, "test_cells": 16},
-    "rows": [{"variant":"full","matching":"","spc":0,"draws":1,"accuracy_mean":97.5,"accuracy_sd":0.1,"macro_f1":90,"headroom":null},
-             {"variant":"random","matching":"","spc":1,"draws":5,"accuracy_mean":80.25,"accuracy_sd":3,"accuracy_sd_draws":2},
+    "data": {"cells": 40, "genes": 9, "classes": 2, "label": "<i>type", "class_names": ["<script>T", "B"],
+             "fit_cells": 20, "held_out_cells": 4, "test_cells": 16},
+    "rows": [{"variant":"full","matching":"","spc":0,"draws":1,"accuracy_mean":97.5,"accuracy_sd":0.1,"macro_f1":90,
+              "headroom":null},
+             {"variant":"random","matching":"","spc":1,"draws":5,"accuracy_mean":80.25,"accuracy_sd":3,
+              "accuracy_sd_draws":2},
              {"variant":"class_mean","matching":"","spc":1,"accuracy_mean":90.125},
              {"variant":"scdd","matching":"dm","spc":1,"accuracy_mean":95.75}],
     "cnn": [{"variant":"scdd","matching":"dm","spc":1,"accuracy_mean":91}],
@@ -41,8 +44,12 @@ FinishedRun judged_run() {
   run.ingested = {{"label", "<i>type"}, {"classes", {{{"class", "B"}, {"fit", 7}, {"held_out", 2}, {"test", 6}}}}};
   run.results["audits"]["sets"] =
       nlohmann::json::parse(R"([{"variant":"random","matching":"","spc":1,"set":"random-spc1","membership_auc":0.9},
-    {"variant":"scdd","matching":"dm","spc":1,"set":"scdd-dm-spc1","membership_auc":0.56,"membership_interval":[0.5,0.62],"confidence_auc":0.75,"expression_auc":0.51,"copies":0,"leaks":["B"],"expression_leaks":[],
-     "membership_auc_by_class":{"B":0.58,"<script>T":0.55},"confidence_auc_by_class":{"B":0.81},"expression_auc_by_class":{"B":0.52},"zero_proportion":{"real":0.94,"distilled":0.19},"detected_genes":{"real":373.5,"distilled":340.25,"inside":1},
+    {"variant":"scdd","matching":"dm","spc":1,"set":"scdd-dm-spc1","membership_auc":0.56,
+     "membership_interval":[0.5,0.62],"confidence_auc":0.75,"expression_auc":0.51,"copies":0,"leaks":["B"],
+     "expression_leaks":[],
+     "membership_auc_by_class":{"B":0.58,"<script>T":0.55},"confidence_auc_by_class":{"B":0.81},
+     "expression_auc_by_class":{"B":0.52},"zero_proportion":{"real":0.94,"distilled":0.19},
+     "detected_genes":{"real":373.5,"distilled":340.25,"inside":1},
      "differential_expression":{"precision_at_50":0.6,"by_class":{"B":{"precision_at_50":0.64}}}}])");
   return run;
 }
@@ -113,7 +120,8 @@ TEST(Summary, HasTheProductBesideWhatItMustBeat) {
 TEST(Runs, HaveColumnsOfWhatTheyDid) {
   auto cells = small_run();
   cells.generation = nlohmann::json::parse(
-      R"({"rows": [{"kind": "floor", "w2": 5.5}, {"kind": "generated", "w2": 9, "set": "a"}, {"kind": "generated", "w2": 7.25, "set": "b"}]})");
+      R"({"rows": [{"kind": "floor", "w2": 5.5}, {"kind": "generated", "w2": 9, "set": "a"},
+                   {"kind": "generated", "w2": 7.25, "set": "b"}]})");
   auto const html = runs_section({small_run(), cells});
   EXPECT_NE(html.find("<td>7.25</td><td>5.5</td>"), std::string::npos) << html;
   EXPECT_EQ(runs_section({small_run(), small_run()}).find("W2"), std::string::npos);
@@ -173,9 +181,11 @@ TEST(Audits, RendersWhateverIsThere) {
   auto run = small_run();
   EXPECT_EQ(audits_section(run), "");
   run.results["audits"] = nlohmann::json::parse(
-      R"({"sets":[{"variant":"scdd","set":"scdd-dm-spc1-draw0","membership_auc":0.51,"membership_auc_by_class":{"<b>":0.5,"b":1,"c":2,"d":3,"e":4},"zero_proportion":{"real":0.9,"distilled":0.4},"interval":[0.123456,0.5]},
-                                                            {"set":"other","extra":null,"membership_auc_by_class":{"<b>":0.75,"b":1,"c":2,"d":3,"f":4}}],
-                                                    "rare_classes":[], "paired":"soon", "one": {"n": 3, "list": ["x", "y"]}})");
+      R"({"sets":[{"variant":"scdd","set":"scdd-dm-spc1-draw0","membership_auc":0.51,
+                   "membership_auc_by_class":{"<b>":0.5,"b":1,"c":2,"d":3,"e":4},
+                   "zero_proportion":{"real":0.9,"distilled":0.4},"interval":[0.123456,0.5]},
+                  {"set":"other","extra":null,"membership_auc_by_class":{"<b>":0.75,"b":1,"c":2,"d":3,"f":4}}],
+          "rare_classes":[], "paired":"soon", "one": {"n": 3, "list": ["x", "y"]}})");
   auto const html = audits_section(run);
   for (char const* text :
        {"zero proportion real", "0.51", "<summary>membership auc by class</summary>", "other", "0.123 … 0.5", "x, y"})
@@ -190,7 +200,8 @@ TEST(Audits, RendersWhateverIsThere) {
 TEST(Audits, HaveTablesForReaders) {
   auto run = judged_run();
   run.results["audits"]["rare_classes"] = nlohmann::json::parse(
-      R"({"train_cells":{"B":9},"rows":[{"set":"full","recall":{"B":40}},{"set":"scdd-dm-spc1","recall":{"B":null}}]})");
+      R"({"train_cells":{"B":9},
+          "rows":[{"set":"full","recall":{"B":40}},{"set":"scdd-dm-spc1","recall":{"B":null}}]})");
   auto const html = audits_section(run);
   for (char const* text :
        {"<td class=\"l\">random-spc1</td><td>0.90</td><td>–</td>",
@@ -233,14 +244,24 @@ FinishedRun generation_run() {
   FinishedRun run;
   run.name = "kidney";
   run.generation = nlohmann::json::parse(R"({
-    "classes": ["<b>T", "B", "rare"], "unseen": [false, true, false], "train_cells_of_class": [5, 6, 1], "test_cells_of_class": [4, 3, 0], "test_cells": 7, "columns": ["type"],
-    "comparisons": [{"values": "counts", "is_labelled": true, "genes": 2000, "variable_genes": 500, "components": 10, "test_cells": 7, "real": {"zeros": 0.91, "variation": 2.5, "library": 1800.4, "zeros_of_class": [0.9, 0.92, null]}}],
-    "rows": [{"set": "train cells", "kind": "floor", "comparison": 0, "cells": 7, "w2": 5.5, "mmd2": 0.01, "frechet": 2, "kl": 0.1, "w1": 0.02, "scrdit_mmd": 0.03, "neighbour_accuracy": 0.5, "precision": 0.9, "recall": 0.8, "zeros": 0.91, "variation": 2.4, "library": 1799,
-              "unseen": {"w2": 6.25, "mmd2": 0.02}, "of_class": {"w2": [5, 6, null], "mmd2": [0.01, 0.01, null], "frechet": [1, 3, null]}},
-             {"set": "<i>guided", "kind": "generated", "comparison": 0, "cells": 7, "file": "/nowhere/guided.h5ad", "w2": 7.125, "mmd2": 0.05, "frechet": 12, "kl": 0.3, "w1": 0.04, "scrdit_mmd": null, "neighbour_accuracy": 0.7, "precision": 0.5, "recall": 0.4, "zeros": 0.88, "variation": 2.2, "library": 1700,
-              "unseen": {"w2": 9, "mmd2": 0.09}, "of_class": {"w2": [7, 7.25, null], "mmd2": [0.05, 0.05, null], "frechet": [11, 13, null]}}],
+    "classes": ["<b>T", "B", "rare"], "unseen": [false, true, false], "train_cells_of_class": [5, 6, 1],
+    "test_cells_of_class": [4, 3, 0], "test_cells": 7, "columns": ["type"],
+    "comparisons": [{"values": "counts", "is_labelled": true, "genes": 2000, "variable_genes": 500, "components": 10,
+                     "test_cells": 7, "real": {"zeros": 0.91, "variation": 2.5, "library": 1800.4,
+                                               "zeros_of_class": [0.9, 0.92, null]}}],
+    "rows": [{"set": "train cells", "kind": "floor", "comparison": 0, "cells": 7, "w2": 5.5, "mmd2": 0.01, "frechet": 2,
+              "kl": 0.1, "w1": 0.02, "scrdit_mmd": 0.03, "neighbour_accuracy": 0.5, "precision": 0.9, "recall": 0.8,
+              "zeros": 0.91, "variation": 2.4, "library": 1799, "unseen": {"w2": 6.25, "mmd2": 0.02},
+              "of_class": {"w2": [5, 6, null], "mmd2": [0.01, 0.01, null], "frechet": [1, 3, null]}},
+             {"set": "<i>guided", "kind": "generated", "comparison": 0, "cells": 7, "file": "/nowhere/guided.h5ad",
+              "w2": 7.125, "mmd2": 0.05, "frechet": 12, "kl": 0.3, "w1": 0.04, "scrdit_mmd": null,
+              "neighbour_accuracy": 0.7, "precision": 0.5, "recall": 0.4, "zeros": 0.88, "variation": 2.2,
+              "library": 1700, "unseen": {"w2": 9, "mmd2": 0.09},
+              "of_class": {"w2": [7, 7.25, null], "mmd2": [0.05, 0.05, null], "frechet": [11, 13, null]}}],
     "reconstruction": {"re": 4571.6, "pcc": 0.273, "mse": 0.206},
-    "classification": {"type": {"classes": 3, "neighbours": {"accuracy": 88.5, "macro_f1": 70, "roc_auc": 0.9, "pr_auc": null}, "logistic_regression": {"accuracy": 91.25, "macro_f1": 80, "roc_auc": 0.97, "pr_auc": 0.8}}}})");
+    "classification": {"type": {
+      "classes": 3, "neighbours": {"accuracy": 88.5, "macro_f1": 70, "roc_auc": 0.9, "pr_auc": null},
+      "logistic_regression": {"accuracy": 91.25, "macro_f1": 80, "roc_auc": 0.97, "pr_auc": 0.8}}}})");
   return run;
 }
 
