@@ -1,4 +1,4 @@
-"""What the audits say of sets of one cell a class: who was in them, how they look, which genes they call."""
+"""What the audits say of sets of one cell per class: who was in them, how they look, which genes they call."""
 
 from statistics import mean
 
@@ -9,7 +9,7 @@ FROM = {
     "matched": ("random-spc1", "cells-dm-spc1", "scdd-dm-spc1", "scdd-dc-spc1"),
     "students": ("class_mean-spc1", "scdd-head-spc1", "scdd-head+genes-spc1"),
 }  # sets by the run that made them
-MOST = 0.6  # area under the curve, at one cell a class
+MOST = 0.6  # area under the curve, at one cell per class
 WAYS = {
     "membership_auc": "distance to the set's features",
     "confidence_auc": "confidence of a head taught by it",
@@ -54,7 +54,7 @@ def audit_table(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
                         areas[way][f"{one.name}/{name.removesuffix('-spc1')}"] = row[way]
     checks = [
         check(
-            f"Audits: of distilled sets the area under the curve of membership inference by the {title} is at most {MOST} at one cell a class",
+            f"Audits: of distilled sets the area under the curve of membership inference by the {title} is at most {MOST} at one cell per class",
             all(area <= MOST for area in areas[way].values()),
             "; ".join(f"{name} {area:.2f}" for name, area in areas[way].items()),
         )
@@ -71,4 +71,4 @@ def audit_table(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
         "fold changes, Spearman",
         "recall of rare classes (%)",
     ]
-    return table("Audits of sets of one cell a class", header, lines), checks
+    return table("Audits of sets of one cell per class", header, lines), checks

@@ -66,7 +66,7 @@ def trained(
     counts: tuple[int, ...] = (1, 2),
     **settings: object,
 ) -> tuple[dict[int, float], float]:
-    """Cells a second of training after the first `warm` steps, on so many ranks; the mean loss of the last tenth of the steps."""
+    """Cells per second of training after the first `warm` steps, on so many ranks; the mean loss of the last tenth of the steps."""
     rates: dict[int, float] = {}
     for ranks in counts:
         run_program(verb, ranks, folder, **settings)

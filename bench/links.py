@@ -32,7 +32,7 @@ def sums(work: pathlib.Path, ranks: int, nodes: int, link_rate: str = "") -> dic
 
 
 def step(work: pathlib.Path, ranks: int, nodes: int, link_rate: str = "") -> dict[str, float]:
-    """Medians of a training step at 2,000 genes, 256 cells a rank, in seconds."""
+    """Medians of a training step at 2,000 genes, 256 cells per rank, in seconds."""
     return training_step(work, 2000, ranks, nodes, 256 * ranks, 4 * ranks, link_rate)
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     }
     tables.append(
         {
-            "title": f"A training step at 2,000 genes, 256 cells a rank ({gradients:,} bytes of gradients), ms",
+            "title": f"A training step at 2,000 genes, 256 cells per rank ({gradients:,} bytes of gradients), ms",
             "left": 1,
             "header": ["where", "compute", "ranks, measured", "ranks, model"],
             "lines": [
@@ -140,7 +140,7 @@ def main() -> None:
     compute = sum(steps["one node"][name] for name in ("compute", "step", "read"))
     links = {
         "the measured link": (latency, per_byte),
-        f"{given.rate} a direction": (latency, 1 / (bits_a_second(given.rate) / 8)),
+        f"{given.rate} per direction": (latency, 1 / (bits_a_second(given.rate) / 8)),
         "25 Gb/s, 20 µs (assumed)": (20e-6, 8 / 25e9),
         "100 Gb/s, 2 µs (assumed)": (2e-6, 8 / 100e9),
     }
@@ -161,7 +161,7 @@ def main() -> None:
     )
 
     notes = [
-        f"Fitted: {1e6 * latency:.0f} µs a message and {1 / per_byte / 1e9:.2f} GB/s from a node. A sum is local(S) + 2 (N - 1) a + 2 (N - 1) / N S / b; the code is src/ranks/ordered_sum.cpp.",
+        f"Fitted: {1e6 * latency:.0f} µs per message and {1 / per_byte / 1e9:.2f} GB/s from a node. A sum is local(S) + 2 (N - 1) a + 2 (N - 1) / N S / b; the code is src/ranks/ordered_sum.cpp.",
         "The slowed link was given nothing but its rate: latency and local sums are those fitted at full speed. In the step itself, whose gradients have left the caches and whose ranks arrive at different moments, sums take about twice what the model says at full speed (the second table). The extrapolation leaves that out, and what ranks wait for each other, memory shared by 16 ranks, and contention in the network.",
     ]
     target = ROOT / "docs" / "results" / "links.json"

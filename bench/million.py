@@ -85,7 +85,7 @@ def main() -> None:
                 "tables": [
                     {
                         "title": f"Stages on {arguments.ranks} ranks",
-                        "header": ["stage", "settings", "seconds", "peak MB a rank"],
+                        "header": ["stage", "settings", "seconds", "peak MB per rank"],
                         "lines": lines,
                         "left": 2,
                     }

@@ -12,16 +12,16 @@ WHY = [
     "A set that must come out of a generator and a decoder can only lose there; what these are for shows where the judge sees genes (table IV). FeatDistill moves the features themselves and ends where DC and DM end: they are equal.",
     "Why table III stays far below full data: the encoder was trained for cell types, and a condition or a source is spread over all of them; what matches class means or a head's first gradients says little of where such classes "
     "meet, and differs by draws. Matching through the training of the head does see it.",
-    "Why accuracy does not rise with cells a class (table VI): dm matches the same class means with more cells, whose spread a head has to put up with. The same holds with the encoder of another atlas (foundations), where matching "
+    "Why accuracy does not rise with cells per class (table VI): dm matches the same class means with more cells, whose spread a head has to put up with. The same holds with the encoder of another atlas (foundations), where matching "
     "through the training of the head rises.",
     "Why the unfrozen encoder is not far below (table VII): its sets are judged by heads on the trained encoder as all others are; the paper's accuracies before the first step differ between its two rows, so its judge was probably "
     "trained from the encoder up, which was not tried.",
-    "CellTypist's classifier standardises genes by the mean and deviation of the set it is given. Where that is one smooth cell a class, chance differences of rare genes weigh as much as markers: this sinks class means and plain scDD "
+    "CellTypist's classifier standardises genes by the mean and deviation of the set it is given. Where that is one smooth cell per class, chance differences of rare genes weigh as much as markers: this sinks class means and plain scDD "
     "on zheng, pbmc3k and worm (table IV), and what is above class means under it (students) is above means so sunk. evaluate.classifiers=logistic judges without scaling.",
     'Why class means stay ahead under cnn and tosica on some sets (students): what is matched is a linear head and a regression on genes; docs/decisions.md, "The student `genes`", says what was tried, on kidney and kang.',
     "Where membership shows (audits), most of it is what the encoder remembers of small atlases: random real cells and class means are the controls beside each set, "
     "and the attack on cells alone finds nothing. The column of classes says which leak; the run's report says so too.",
-    "Table IV and students: tosica's pathways are Reactome's on zheng and pbmc3k, whose genes have human symbols, and random gene sets elsewhere; it trains longest, and students have it at one cell a class alone.",
+    "Table IV and students: tosica's pathways are Reactome's on zheng and pbmc3k, whose genes have human symbols, and random gene sets elsewhere; it trains longest, and students have it at one cell per class alone.",
 ]
 
 
@@ -83,7 +83,7 @@ def table_ii(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
         above("Table II: scDD is above TextDistill", over(ours, "features_decoded", "dm", 1)),
     ]
     return table(
-        "Table II: classes at one cell a class, accuracy ± sd over draws (%)",
+        "Table II: classes at one cell per class, accuracy ± sd over draws (%)",
         ["method", "matching", *rows_of, "mean"],
         by_set(rows_of, methods),
     ), checks
@@ -133,7 +133,7 @@ def table_iii(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
             average(lambda rows, spc: accuracy(rows, "scdd", "head", spc) - better(rows, "cells", spc)),
         ),
         above(
-            "Table III: scDD is better with 5 cells a class than with 1",
+            "Table III: scDD is better with 5 cells per class than with 1",
             {name: better(rows, "scdd", 5) - better(rows, "scdd", 1) for name, rows in rows_of.items()},
         ),
     ]
@@ -177,7 +177,7 @@ def table_iv(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
             ),
         ]
     return table(
-        "Table IV: other architectures at one cell a class, accuracy ± sd over draws (%)",
+        "Table IV: other architectures at one cell per class, accuracy ± sd over draws (%)",
         ["set", "trained on the set", *(name for name, *_ in keys), "gain"],
         lines,
     ), checks
@@ -202,7 +202,7 @@ def table_v(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
             above(f"Table V: with {matching}, the decoder is above cells", over("decoder", "cells")),
         ]
     return table(
-        "Table V: with and without the generator at one cell a class, accuracy ± sd over draws (%)",
+        "Table V: with and without the generator at one cell per class, accuracy ± sd over draws (%)",
         ["method", "matching", *rows_of, "mean"],
         lines,
     ), checks
@@ -237,7 +237,7 @@ def table_vi(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
         ),
     ]
     return table(
-        "Table VI: cells a class, distribution matching, accuracy ± sd over draws (%)",
+        "Table VI: cells per class, distribution matching, accuracy ± sd over draws (%)",
         ["method", "SPC", *rows_of, "mean"],
         lines,
     ), checks
@@ -261,7 +261,7 @@ def table_vii(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
         },
     ]
     return table(
-        "Table VII: gradient matching by steps, one cell a class, one rate, first draw",
+        "Table VII: gradient matching by steps, one cell per class, one rate, first draw",
         ["set", "encoder", "", *map(str, steps)],
         lines,
         3,
@@ -289,7 +289,7 @@ def figure_4(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
         for hidden in ("128", "128,128")
     ]
     return table(
-        "Figure 4: deeper task heads, gradient matching at one cell a class, accuracy ± sd over draws (%)",
+        "Figure 4: deeper task heads, gradient matching at one cell per class, accuracy ± sd over draws (%)",
         ["hidden layers", *(one.name for one in sets), "mean"],
         lines,
         1,

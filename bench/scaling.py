@@ -64,7 +64,7 @@ def training_step(
 
 
 def train(work: pathlib.Path, genes: int, ranks: int, nodes: int, weak: bool) -> dict:
-    """Cells a second, and how a step's time is split."""
+    """Cells per second, and how a step's time is split."""
     shards = power_of_two(4 * ranks if weak else max(4, most_ranks))  # strong: the same for all points
     batch = -(-max(shards, 256 * ranks if weak else 512) // shards) * shards
     part = training_step(work, genes, ranks, nodes, batch, shards)
@@ -243,7 +243,7 @@ def main() -> None:
                     "command": f"build/python/bin/python bench/scaling.py --points {given.points}",
                     **measured_on,
                     "notes": [
-                        f"![weak scaling](results/{image.name})",
+                        f"![weak scaling]({image.name})",
                         "Seconds are inside the programs. More ranks than the machine has cores share them. The two nodes are name spaces of one machine with TCP between them.",
                     ],
                     "tables": tables,

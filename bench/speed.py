@@ -71,7 +71,7 @@ def scaling(work: pathlib.Path) -> list[dict]:
     ratio = statistics.median(b / a for a, b in zip(one, two))
     return [
         {
-            "what": "foundation training at 2,000 genes, two ranks against one, same cells a rank",
+            "what": "foundation training at 2,000 genes, two ranks against one, same cells per rank",
             "unit": "cells/s",
             "retort": statistics.median(two),
             "peer": statistics.median(one),
@@ -186,7 +186,7 @@ def embed(work: pathlib.Path) -> list[dict]:
         )
         figures.append(
             {
-                "what": f"embedding in {precision} at 20,000 genes and 1,900 non-zeros a cell, two cores",
+                "what": f"embedding in {precision} at 20,000 genes and 1,900 non-zeros per cell, two cores",
                 "unit": "cells/s",
                 "retort": rate,
                 "peer": forward,

@@ -207,7 +207,7 @@ class AtlasRuns:
         return self.results(name)
 
     def taught_by_heads(self) -> dict[str, list[dict]]:
-        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes. The transformer, which trains longest, has sets of one cell a class alone."""
+        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes. The transformer, which trains longest, has sets of one cell per class alone."""
         rows = self.distilled(
             "students",
             (),

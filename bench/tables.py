@@ -23,7 +23,7 @@ SETS_OF = {
     "III": ["kang_stim", "oligo", "onek1k"],
     "VII": ["kidney", "kang", "zheng"],
     "4": ["kidney", "kang", "zheng"],
-}  # the paper has one set for the last two; VII is one draw a set
+}  # the paper has one set for the last two; VII is one draw per set
 
 
 def main() -> None:
