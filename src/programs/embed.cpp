@@ -8,7 +8,9 @@
 #include "retort/cells/feature_file.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/ranks/device.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/session/session.hpp"
 
@@ -61,15 +63,18 @@ void embed(Session& session, EmbedOptions const& options) {
   }
   if (session.dry_run) {
     if (session.ranks.is_root()) {
-      std::printf("atlas          %s\ncells          %s, %s a rank\nfeatures       %s floats a cell, %s MB a rank\n",
-                  atlas_file.c_str(), with_commas(atlas->cells()).c_str(), with_commas(rows.size()).c_str(),
-                  with_commas(width).c_str(), with_commas(rows.size() * width * 4 / 1'000'000).c_str());
+      std::printf(
+          "atlas          %s\n"
+          "cells          %s, %s per rank\n"
+          "features       %s floats per cell, %s MB per rank\n",
+          atlas_file.c_str(), with_commas(atlas->cells()).c_str(), with_commas(rows.size()).c_str(),
+          with_commas(width).c_str(), with_commas(rows.size() * width * 4 / 1'000'000).c_str());
     }
     return;
   }
 
   // Blocks begin at fixed global rows, so a cell's features have the same bits on any number of ranks.
-  std::vector<float> features(static_cast<std::size_t>(rows.size() * width));  // [rows, width]
+  std::vector<float> features(index(rows.size() * width));  // [rows, width]
   auto progress = session.progress(session.ranks.size() == 1 ? "embed" : "embed, rank 0", rows.size(), "cells");
   session.ranks.together([&] { model->freeze(precision); });
   session.ranks.barrier();
@@ -98,7 +103,7 @@ void embed(Session& session, EmbedOptions const& options) {
 
 int main(int argc, char** argv) {
   EmbedOptions options;
-  OptionTable table("retort-embed", "computes the features of all cells of an atlas with a frozen encoder");
+  OptionTable table = program_table("embed", "computes the features of all cells of an atlas with a frozen encoder");
   add_embed_options(table, options);
   table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { embed(session, options); });

@@ -15,6 +15,8 @@
 #include "retort/evaluate/judged_sets.hpp"
 #include "retort/evaluate/pathway_transformer.hpp"
 #include "retort/evaluate/results_table.hpp"
+#include "retort/programs/sections.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/session/session.hpp"
 
@@ -45,7 +47,7 @@ void add_evaluate_options(OptionTable& table, EvaluateOptions& options) {
       .add("evaluate.heads", options.heads, "fresh heads trained on each set")
       .add("evaluate.draws", options.draws, "draws of random cells")
       .add("evaluate.spc", options.spc,
-           "cells a class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")
+           "cells per class of the sets to compare with; empty: those of the distilled sets, or 1 and 10")
       .add("evaluate.classifiers", options.classifiers,
            "what is trained on the sets: head (on frozen features, see [head]), celltypist (logistic regression on "
            "standardised genes, one class against the rest), logistic (scikit-learn's, on genes as they are), cnn "
@@ -84,7 +86,7 @@ void check(EvaluateOptions const& options) {
     fail(ExitCode::usage, "evaluate.heads is {} and evaluate.draws is {} (both must be at least 1)", options.heads,
          options.draws);
   for (auto const spc : options.spc)
-    if (spc < 1) fail(ExitCode::usage, "evaluate.spc has {} (a set needs at least one cell a class)", spc);
+    if (spc < 1) fail(ExitCode::usage, "evaluate.spc has {} (a set needs at least one cell per class)", spc);
 }
 
 void print_plan(Session const& session, EvaluationData const& data, EvaluateOptions const& options,
@@ -92,9 +94,14 @@ void print_plan(Session const& session, EvaluationData const& data, EvaluateOpti
   if (!session.ranks.is_root()) return;
   auto const train = data.all_train.labels.size(0);
   std::printf(
-      "atlas            %s\ncells            %s: %s to train on, %s to test\ndistilled sets   %zu\ncells a class    "
-      "%s\nrows             %s\nheads            %s a set, %s epochs\nsteps            %s a head of full data\nmemory "
-      "a rank    about %s MB\n",
+      "atlas            %s\n"
+      "cells            %s: %s to train on, %s to test\n"
+      "distilled sets   %zu\n"
+      "cells per class  %s\n"
+      "rows             %s\n"
+      "heads            %s per set, %s epochs\n"
+      "steps            %s per head of full data\n"
+      "memory per rank  about %s MB\n",
       data.atlas->file().c_str(), with_commas(data.atlas->cells()).c_str(), with_commas(train).c_str(),
       with_commas(data.test.labels.size(0)).c_str(), files.size(), fmt::format("{}", fmt::join(spc, ", ")).c_str(),
       fmt::format("{}", fmt::join(options.rows, ", ")).c_str(), with_commas(options.heads).c_str(),
@@ -155,7 +162,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   auto const tested = std::get<0>(at::_unique(data.test.labels));
   std::vector<std::string> untested;
   for (std::int64_t c = 0; c < classes; ++c)
-    if (!tested.eq(c).any().item<bool>()) untested.push_back(data.labels.names[static_cast<std::size_t>(c)]);
+    if (!tested.eq(c).any().item<bool>()) untested.push_back(data.labels.names[index(c)]);
   if (!untested.empty())
     session.say(fmt::format("left out of the scores, for want of test cells: '{}'", fmt::join(untested, "', '")));
 
@@ -266,7 +273,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
           trainings + wanted("full"), [&](auto const& tick) {
             return judge_by_student(
                 session.ranks, plan, data, sets,
-                [&](std::uint64_t index) { return std::make_unique<ImageNetwork>(layout, classes, seed, index); },
+                [&](std::uint64_t number) { return std::make_unique<ImageNetwork>(layout, classes, seed, number); },
                 options.cnn, seed, wanted("full"), tick);
           });
   }
@@ -283,9 +290,9 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
           [&](auto const& tick) {
             return judge_by_student(
                 session.ranks, plan, data, sets,
-                [&](std::uint64_t index) {
+                [&](std::uint64_t number) {
                   return std::make_unique<PathwayTransformer>(pathways, data.foundation->shape().genes, classes, seed,
-                                                              index);
+                                                              number);
                 },
                 options.tosica, seed, wanted("full"), tick);
           });
@@ -325,8 +332,8 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
 int main(int argc, char** argv) {
   EvaluateOptions options;
   HeadOptions head;
-  OptionTable table(
-      "retort-evaluate",
+  OptionTable table = program_table(
+      "evaluate",
       "trains classifiers on distilled sets, and on what they must beat, and scores them on real test cells");
   add_evaluate_options(table, options);
   add_head_options(table, head);

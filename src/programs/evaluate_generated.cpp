@@ -14,7 +14,9 @@
 #include "retort/fidelity/generated_cells.hpp"
 #include "retort/fidelity/generation_baselines.hpp"
 #include "retort/fidelity/reconstruction.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/ranks/device.hpp"
+#include "retort/run/index.hpp"
 #include "retort/session/session.hpp"
 
 using namespace retort;
@@ -79,7 +81,8 @@ Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path 
   given.kinds = kinds_of(atlas, labels, options.left_out);
   given.test = rows_of_part(atlas, Part::test);
   if (given.test.size() < 2)
-    fail(ExitCode::bad_input, "'{}' has {} test cells (nothing to compare with) Ingest with a larger ingest.test_share",
+    fail(ExitCode::bad_input,
+         "'{}' has {} test cells (nothing to compare with). Ingest with a larger ingest.test_fraction",
          atlas_file.string(), given.test.size());
   if (!vae_folder.empty()) {
     given.vae = load_vae(vae_folder);
@@ -264,9 +267,9 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
   for (std::size_t f = 0; f < files.size(); ++f) {
     GeneratedSet set;
     session.ranks.together([&] { set = read_generated(files[f], *given.atlas, kinds); });
-    auto place = static_cast<std::size_t>(
-        std::find_if(opened.begin(), opened.end(), [&](auto const& one) { return one.terms == set.terms; }) -
-        opened.begin());
+    auto place =
+        index(std::find_if(opened.begin(), opened.end(), [&](auto const& one) { return one.terms == set.terms; }) -
+              opened.begin());
     if (place == opened.size()) {
       session.ranks.together(
           [&] { opened.push_back(comparison_with(*given.atlas, kinds, given.test, set.terms, options.features)); });
@@ -306,7 +309,8 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
 
 int main(int argc, char** argv) {
   EvaluateGeneratedOptions options;
-  OptionTable table("retort-evaluate-generated",
+  OptionTable table =
+      program_table("evaluate-generated",
                     "compares generated cells with real test cells, and scores what an autoencoder keeps of them");
   add_options(table, options);
   return run_program(argc, argv, table, [&](Session& session) { evaluate(session, options); });

@@ -37,7 +37,7 @@ void add_foundation_options(OptionTable& table, FoundationOptions& options) {
       .add("foundation.hidden", options.shape.hidden,
            "widths of the encoder's hidden layers; the decoder's are reversed")
       .add("foundation.latent", options.shape.latent, "width of the latents")
-      .add("foundation.batch", options.order.batch, "cells a step, over all ranks")
+      .add("foundation.batch", options.order.batch, "cells per step, over all ranks")
       .add("foundation.block", options.order.block, "neighbouring rows that are read together")
       .add("foundation.window", options.order.window, "blocks among which rows are shuffled")
       .add("foundation.steps", options.steps, "training steps; 0: 75,000 cells, or three epochs of a larger atlas")

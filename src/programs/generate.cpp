@@ -11,7 +11,9 @@
 #include "retort/generate/scldm_cells.hpp"
 #include "retort/generate/scrdit_cells.hpp"
 #include "retort/models/weights_folder.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/ranks/device.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/session/checkpoint.hpp"
@@ -47,7 +49,7 @@ void add_generate_options(OptionTable& table, GenerateOptions& options) {
            "scldm: kinds to draw, CLASS or CLASS/CLASS; empty: all that the test part has, or where generate.cells is "
            "set all (of joint conditioning: all that were trained on)")
       .add("generate.weight", options.weights,
-           "scldm: weight of the guidance, one a label column; empty: 1 each; 0: no labels")
+           "scldm: weight of the guidance, one per label column; empty: 1 each; 0: no labels")
       .add("generate.solver", options.solver,
            "scldm: dopri5 (adaptive), heun or euler; scrdit: ddim or ddpm; empty: the first")
       .add("generate.steps", options.steps, "steps of heun and euler")
@@ -78,7 +80,7 @@ void append(std::vector<float>& all, at::Tensor const& block) {
 
 // Collective: what ranks hold, in their order, behind what rank 0 has.
 void move_to_root(Communicator const& ranks, std::vector<float> own, std::vector<float>& all) {
-  std::vector<std::vector<float>> to(static_cast<std::size_t>(ranks.size()));
+  std::vector<std::vector<float>> to(index(ranks.size()));
   to.front() = std::move(own);
   auto const received = ranks.exchange(to);
   all.insert(all.end(), received.begin(), received.end());
@@ -88,9 +90,10 @@ std::unique_ptr<CellSource> open(GenerateOptions const& options, bool is_scrdit,
                                  std::filesystem::path const& vae, std::filesystem::path const& atlas) {
   if (is_scrdit) {
     if (!options.only.empty())
-      fail(ExitCode::usage,
-           "generate.only cannot be asked of '{}' (scrdit knows no labels) Train one for these cells by diffusion.only",
-           generator.string());
+      fail(
+          ExitCode::usage,
+          "generate.only cannot be asked of '{}' (scrdit knows no labels). Train one for these cells by diffusion.only",
+          generator.string());
     return std::make_unique<ScrditCells>(generator, atlas,
                                          ScrditDrawing{options.cells, noise_sampler_of(options.solver), options.ddim});
   }
@@ -133,10 +136,13 @@ void generate(Session& session, GenerateOptions& options) {
              rows_of_a_block = source->rows_of_a_block();
   if (session.dry_run) {
     if (session.ranks.is_root())
-      std::printf("cells            %s of %s genes\nvalues           %s\nmemory a rank    about %s MB, rank 0 %s MB\n",
-                  with_commas(cells).c_str(), with_commas(genes).c_str(), source->values().c_str(),
-                  with_commas(rows_of_a_block * genes * 8 / 1'000'000 + 300).c_str(),
-                  with_commas(cells * genes * 8 / 1'000'000 + 300).c_str());
+      std::printf(
+          "cells            %s of %s genes\n"
+          "values           %s\n"
+          "memory per rank  about %s MB, rank 0 %s MB\n",
+          with_commas(cells).c_str(), with_commas(genes).c_str(), source->values().c_str(),
+          with_commas(rows_of_a_block * genes * 8 / 1'000'000 + 300).c_str(),
+          with_commas(cells * genes * 8 / 1'000'000 + 300).c_str());
     return;
   }
 
@@ -144,7 +150,7 @@ void generate(Session& session, GenerateOptions& options) {
   // number of ranks. Rank 0 holds it: generated sets are small beside atlases.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
   std::vector<float> x, latents;  // [first, genes], [first, width]
-  if (session.ranks.is_root()) x.reserve(static_cast<std::size_t>(cells * genes));
+  if (session.ranks.is_root()) x.reserve(index(cells * genes));
   std::int64_t first = 0, calls = 0;
   double seconds = 0;
   auto progress = session.progress("generate", cells, "cells");
@@ -235,9 +241,8 @@ void generate(Session& session, GenerateOptions& options) {
 
 int main(int argc, char** argv) {
   GenerateOptions options;
-  OptionTable table(
-      "retort-generate",
-      "draws new cells from a trained generator: counts from scldm, log-normalised expression from scrdit");
+  OptionTable table = program_table(
+      "generate", "draws new cells from a trained generator: counts from scldm, log-normalised expression from scrdit");
   add_generate_options(table, options);
   table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { generate(session, options); });

@@ -13,6 +13,8 @@
 #include "retort/ingest/ingest_summary.hpp"
 #include "retort/ingest/memory_plan.hpp"
 #include "retort/ingest/row_shuffle.hpp"
+#include "retort/programs/sections.hpp"
+#include "retort/run/index.hpp"
 #include "retort/session/session.hpp"
 
 namespace {
@@ -25,8 +27,7 @@ AtlasRows::Column take_column(CodedColumn const& column, std::string const& name
                               RowRange share) {
   std::vector<std::int32_t> place(column.categories.size(), -1);
   for (auto const row : kept_rows)
-    if (auto const code = column.codes[static_cast<std::size_t>(row)]; code >= 0)
-      place[static_cast<std::size_t>(code)] = 0;
+    if (auto const code = column.codes[index(row)]; code >= 0) place[index(code)] = 0;
   AtlasRows::Column taken{name, {}, {}};
   for (std::size_t i = 0; i < place.size(); ++i) {
     if (place[i] < 0) continue;
@@ -34,9 +35,9 @@ AtlasRows::Column take_column(CodedColumn const& column, std::string const& name
     taken.categories.push_back(column.categories[i]);
   }
   for (std::int64_t p = share.begin; p < share.end; ++p) {
-    auto const row = kept_rows[static_cast<std::size_t>(order[static_cast<std::size_t>(p)])];
-    auto const code = column.codes[static_cast<std::size_t>(row)];
-    taken.codes.push_back(code < 0 ? -1 : place[static_cast<std::size_t>(code)]);
+    auto const row = kept_rows[index(order[index(p)])];
+    auto const code = column.codes[index(row)];
+    taken.codes.push_back(code < 0 ? -1 : place[index(code)]);
   }
   return taken;
 }
@@ -46,7 +47,7 @@ CodedColumn file_column(std::vector<IngestSource> const& sources) {
   CodedColumn column;
   for (auto const& source : sources) {
     column.categories.push_back(std::filesystem::path(source.input->name()).filename().string());
-    column.codes.insert(column.codes.end(), static_cast<std::size_t>(source.input->cells()),
+    column.codes.insert(column.codes.end(), index(source.input->cells()),
                         static_cast<std::int32_t>(column.categories.size()) - 1);
   }
   return column;
@@ -59,7 +60,7 @@ void require_fit_cells(std::vector<CodedColumn> const& columns, std::vector<std:
   for (std::size_t c = 1; c < columns.size(); ++c) {
     std::vector<std::int64_t> cells(columns[c].categories.size(), 0), fit(cells);
     for (std::size_t i = 0; i < kept_rows.size(); ++i) {
-      auto const code = static_cast<std::size_t>(columns[c].codes[static_cast<std::size_t>(kept_rows[i])]);
+      auto const code = index(columns[c].codes[index(kept_rows[i])]);
       ++cells[code];
       fit[code] += parts[i] == Part::fit;
     }
@@ -94,7 +95,7 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   });
   CodedColumn const labels =
       label_columns.empty() ? CodedColumn{} : label_columns.front();  // the one that the split goes by
-  std::vector<std::uint8_t> wanted(static_cast<std::size_t>(cells_read), 1);
+  std::vector<std::uint8_t> wanted(index(cells_read), 1);
   for (auto const& column : label_columns)
     for (std::size_t i = 0; i < column.codes.size(); ++i) wanted[i] = wanted[i] && column.codes[i] >= 0;
   choose_layers(ranks, sources, options, std::int64_t{1} << 20);  // enough for the first values
@@ -116,11 +117,11 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
                   source.choice().layer.name.c_str(), name_of(source.choice().kind).c_str(),
                   source.matrix->storage_name(), with_commas(source.matrix->entries()).c_str());
     auto const shuffle = plan_shuffle(cells_read, entries, 2, 4, plan.waiting, ranks.size());
-    std::printf("rows   %s cells, about %s a rank on %d ranks\n", with_commas(cells_read).c_str(),
+    std::printf("rows   %s cells, about %s per rank on %d ranks\n", with_commas(cells_read).c_str(),
                 with_commas(cells_read / ranks.size()).c_str(), ranks.size());
     std::printf(
-        "memory %s bytes a rank at most: %s for the program and the lists of cells, %s entries a piece, %s bytes kept, "
-        "%s waiting\n",
+        "memory %s bytes per rank at most: %s for the program and the lists of cells, %s entries per piece, %s bytes "
+        "kept, %s waiting\n",
         with_commas(limit).c_str(), with_commas(plan.fixed).c_str(), with_commas(plan.piece_entries).c_str(),
         with_commas(plan.kept).c_str(), with_commas(plan.waiting).c_str());
     std::printf("steps  1 pass to check and count, %lld to shuffle, then %s (at most about %s bytes)\n",
@@ -157,13 +158,10 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   auto const parts = stratified_split(classes, class_count, {options.test_fraction, options.held_out_fraction}, seed);
   auto const order = shuffled_order(std::ssize(kept_rows), seed);
   std::vector<std::int64_t> position(order.size());
-  for (std::size_t p = 0; p < order.size(); ++p)
-    position[static_cast<std::size_t>(order[p])] = static_cast<std::int64_t>(p);
+  for (std::size_t p = 0; p < order.size(); ++p) position[index(order[p])] = static_cast<std::int64_t>(p);
 
-  std::vector<std::vector<std::int64_t>> cells_of(static_cast<std::size_t>(class_count),
-                                                  std::vector<std::int64_t>(3, 0));
-  for (std::size_t i = 0; i < classes.size(); ++i)
-    ++cells_of[static_cast<std::size_t>(classes[i])][static_cast<std::size_t>(parts[i])];
+  std::vector<std::vector<std::int64_t>> cells_of(index(class_count), std::vector<std::int64_t>(3, 0));
+  for (std::size_t i = 0; i < classes.size(); ++i) ++cells_of[index(classes[i])][index(parts[i])];
   std::vector<std::string> alone;
   for (std::size_t c = 0; c < cells_of.size(); ++c) {
     auto const& counts = cells_of[c];
@@ -205,8 +203,7 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
     auto const begin = std::lower_bound(next_kept, kept_rows.end(), sources[i].first_row + share.begin);
     auto const end = std::lower_bound(begin, kept_rows.end(), sources[i].first_row + share.end);
     shuffled.push_back(
-        {*scanned.scans[i], std::span(position).subspan(static_cast<std::size_t>(begin - kept_rows.begin()),
-                                                        static_cast<std::size_t>(end - begin))});
+        {*scanned.scans[i], std::span(position).subspan(index(begin - kept_rows.begin()), index(end - begin))});
   }
   auto const row_entries = shuffled_row_entries(ranks, shuffle, shuffled, scanned.gene_to);
   RowRange const own = shuffle.share(ranks.rank(), ranks.size());
@@ -239,7 +236,7 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
   AtlasRows rows;
   ranks.together([&] {
     for (std::int64_t p = own.begin; p < own.end; ++p) {
-      auto const cell = static_cast<std::size_t>(order[static_cast<std::size_t>(p)]);
+      auto const cell = index(order[index(p)]);
       rows.source_rows.push_back(kept_rows[cell]);
       rows.parts.push_back(parts[cell]);
     }
@@ -277,7 +274,7 @@ void ingest(Session& session, IngestOptions const& options, CellsOptions const& 
 int main(int argc, char** argv) {
   IngestOptions options;
   CellsOptions cells;
-  OptionTable table("retort-ingest", "makes one narrow, shuffled and split atlas of any number of h5ad files");
+  OptionTable table = program_table("ingest", "makes one narrow, shuffled and split atlas of any number of h5ad files");
   add_ingest_options(table, options);
   add_cells_options(table, cells);
   table.without_effect("run.shards");

@@ -7,7 +7,9 @@
 
 #include "retort/files/byte_file.hpp"
 #include "retort/files/library_versions.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/session/session.hpp"
 
@@ -54,7 +56,7 @@ void measure_sums(Session& session, MeasureOptions const& options, nlohmann::jso
     OrderedSum<float> sum(ranks, plan, length);
     for (std::size_t b = 0; b < sum.blocks().size(); ++b) std::fill(sum.block(b).begin(), sum.block(b).end(), 1.0F);
     double const ours = seconds_of(ranks, options.repeats, [&] { static_cast<void>(sum.sum()); });
-    std::vector<float> values(static_cast<std::size_t>(length), 1.0F);
+    std::vector<float> values(index(length), 1.0F);
     double const theirs = seconds_of(ranks, options.repeats, [&] { ranks.sum(std::span(values)); });
     double const algbw = static_cast<double>(length) * sizeof(float) / ours / 1e9;
     double const busbw = algbw * 2 * (ranks.size() - 1) / ranks.size();
@@ -72,7 +74,7 @@ void measure_files(Session& session, MeasureOptions const& options, nlohmann::js
   auto const bytes = parse_bytes(options.file_bytes, "measure.file_bytes");
   auto const file = session.product("", "measure.bytes");
   RowRange const share = share_of(bytes, ranks.rank(), ranks.size(), 1 << 20);
-  std::vector<char> values(static_cast<std::size_t>(share.size()), 'r');
+  std::vector<char> values(index(share.size()), 'r');
   ranks.together([&] {
     if (ranks.is_root()) ByteFile::create(file);
   });
@@ -119,8 +121,8 @@ void measure(Session& session, MeasureOptions const& options) {
 
 int main(int argc, char** argv) {
   MeasureOptions options;
-  OptionTable table("retort-measure",
-                    "measures sums between ranks, reading and writing, and refuses libraries that do not match");
+  OptionTable table = program_table(
+      "measure", "measures sums between ranks, reading and writing, and refuses libraries that do not match");
   table.add("measure.bytes", options.bytes, "sizes of the sums between ranks")
       .add("measure.repeats", options.repeats, "times that each is done; the median counts")
       .add("measure.file_bytes", options.file_bytes, "size of the file that all ranks write and read together");

@@ -9,8 +9,10 @@
 #include "retort/fidelity/generated_cells.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_alignment.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/report/html.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/run/index.hpp"
 #include "retort/session/session.hpp"
 
 using namespace retort;
@@ -51,7 +53,7 @@ Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::
     distilled = read_distilled(run.folder / "distilled.h5ad", genes, labels.column, labels.names, atlas.identity());
   auto const of_rows = [&](std::vector<std::int64_t> const& rows) {
     std::vector<std::int32_t> classes;
-    for (auto const row : rows) classes.push_back(labels.codes[static_cast<std::size_t>(row)]);
+    for (auto const row : rows) classes.push_back(labels.codes[index(row)]);
     return classes;
   };
   auto const classes_of = [](at::Tensor const& of) {
@@ -80,10 +82,10 @@ Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::
     AlignedReader const reader(atlas, genes);
     auto const rows = stratified_rows(labels, atlas.parts(), 0, 200, seed);
     auto const real = class_means(reader.read(rows), of_rows(rows), labels.classes());
-    auto const made = class_means(
-        compressed({distilled->cells.const_data_ptr<float>(), static_cast<std::size_t>(distilled->cells.numel())},
-                   distilled->cells.size(1)),
-        classes_of(distilled->labels), labels.classes());
+    auto const made =
+        class_means(compressed({distilled->cells.const_data_ptr<float>(), index(distilled->cells.numel())},
+                               distilled->cells.size(1)),
+                    classes_of(distilled->labels), labels.classes());
     pictures.expression = expression_section(real, made, genes, labels.names);
   }
   return pictures;
@@ -96,8 +98,7 @@ MappedCells mapped(Comparison const& comparison, CellsOfKinds const& set, bool h
   auto const features = comparison.space.project(set.cells).index_select(0, rows).to(at::kFloat).contiguous();
   MappedCells some{{features.const_data_ptr<float>(), features.const_data_ptr<float>() + features.numel()}, {}};
   for (std::int64_t i = 0; i < n; ++i)
-    some.classes.push_back(has_labels ? set.kinds[static_cast<std::size_t>(rows.const_data_ptr<std::int64_t>()[i])]
-                                      : -1);
+    some.classes.push_back(has_labels ? set.kinds[index(rows.const_data_ptr<std::int64_t>()[i])] : -1);
   return some;
 }
 
@@ -199,7 +200,7 @@ void report(Session& session, ReportOptions const& options) {
 
 int main(int argc, char** argv) {
   ReportOptions options;
-  OptionTable table("retort-report", "one self-contained HTML page with pictures of a finished run");
+  OptionTable table = program_table("report", "one self-contained HTML page with pictures of a finished run");
   add_report_options(table, options);
   table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) { report(session, options); });

@@ -3,12 +3,13 @@
 
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/cells/simulator.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/session/session.hpp"
 
 int main(int argc, char** argv) {
   using namespace retort;
   SimulateOptions options;
-  OptionTable table("retort-simulate", "writes cells with known types, batches, conditions and changed genes");
+  OptionTable table = program_table("simulate", "writes cells with known types, batches, conditions and changed genes");
   add_simulate_options(table, options);
   table.without_effect("run.shards");
   return run_program(argc, argv, table, [&](Session& session) {
@@ -19,7 +20,7 @@ int main(int argc, char** argv) {
           (options.nonzeros > 0 ? options.nonzeros : options.genes * 95 / 1000) * options.cells;
       std::int64_t const bytes_each = options.format == "h5ad" ? 8 : options.genes > 256 ? 4 : 3;
       if (session.ranks.is_root())
-        std::printf("cells %s (%s a rank)\ngenes %s\nnonzeros %s\nbytes %s\nfile %s\n",
+        std::printf("cells %s (%s per rank)\ngenes %s\nnonzeros %s\nbytes %s\nfile %s\n",
                     with_commas(options.cells).c_str(), with_commas(share.size()).c_str(),
                     with_commas(options.genes).c_str(), with_commas(nonzeros).c_str(),
                     with_commas(nonzeros * bytes_each).c_str(), file.c_str());

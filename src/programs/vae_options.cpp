@@ -14,7 +14,7 @@ void add_vae_options(OptionTable& table, VaeOptions& options) {
       .add("vae.model", options.model,
            "scldm (a set of genes through attention) or scvi (the shape of scvi-tools' SCVI)")
       .add("vae.steps", options.steps, "steps; 0: ten epochs, at least 2,000")
-      .add("vae.batch", options.order.batch, "cells a step, over all shards")
+      .add("vae.batch", options.order.batch, "cells per step, over all shards")
       .add("vae.block", options.order.block, "neighbouring cells that are read together")
       .add("vae.window", options.order.window, "blocks whose cells are shuffled among each other")
       .add("vae.rate", options.rate, "learning rate; scldm's is the highest of a schedule, scvi's is constant")
@@ -25,7 +25,7 @@ void add_vae_options(OptionTable& table, VaeOptions& options) {
            "of products in training: float32, or bfloat16 with float32 weights, sums, norms and own kernels")
       .add("vae.clip", options.largest_norm, "largest norm of a gradient; 0: none")
       .add("vae.width", options.scldm.width, "scldm: width of a token")
-      .add("vae.tokens", options.scldm.tokens, "scldm: latent tokens of a cell")
+      .add("vae.tokens", options.scldm.tokens, "scldm: latent tokens per cell")
       .add("vae.latent", options.scldm.latent, "scldm: width of a latent token")
       .add("vae.blocks", options.scldm.blocks, "scldm: transformer blocks on either side")
       .add("vae.heads", options.scldm.heads, "scldm: heads of a block")
@@ -39,7 +39,7 @@ void add_vae_options(OptionTable& table, VaeOptions& options) {
       .add("vae.length", options.scldm.length,
            "scldm: expressed genes of a cell are padded to so many tokens, as the paper's code does; 0: no pads")
       .add("vae.likelihood", options.likelihood,
-           "scldm: nb (one dispersion a gene), nb_cell (one a cell and gene) or gaussian")
+           "scldm: nb (one dispersion per gene), nb_cell (one per cell and gene) or gaussian")
       .add("vae.posterior", options.scldm.posterior, "scldm: a Gaussian posterior instead of normalised latents")
       .add("vae.kl_weight", options.kl_weight, "scldm: weight of the posterior's distance to the prior")
       .add("vae.scvi_hidden", options.scvi.hidden, "scvi: width of hidden layers")

@@ -15,11 +15,6 @@ namespace po = boost::program_options;
 namespace retort {
 namespace {
 
-// Every section of every retort program: one INI file serves a whole pipeline, and a misspelt section is still an
-// error.
-constexpr std::array section_names{"run",    "cells",     "simulate", "ingest",   "foundation",
-                                   "embed",  "diffusion", "distill",  "head",     "evaluate",
-                                   "report", "measure",   "vae",      "generate", "evaluate_generated"};
 // Settings that say only where and how long, so a finished stage stays finished when they change.
 constexpr std::array settings_without_effect{"run.folder",
                                              "run.base",
@@ -102,8 +97,8 @@ std::string print(std::vector<double> const& value) { return fmt::format("{}", f
 
 }  // namespace
 
-OptionTable::OptionTable(std::string program, std::string purpose)
-    : program_(std::move(program)), purpose_(std::move(purpose)) {}
+OptionTable::OptionTable(std::string program, std::string purpose, std::vector<std::string> sections)
+    : program_(std::move(program)), purpose_(std::move(purpose)), sections_(std::move(sections)) {}
 OptionTable::~OptionTable() = default;
 
 OptionTable::Entry* OptionTable::find(std::string const& name) {
@@ -184,7 +179,7 @@ Request OptionTable::parse(int argc, char const* const* argv) {
           bool const is_ours = std::any_of(entries_.begin(), entries_.end(),
                                            [&](Entry const& known) { return section_of(known.name) == section; });
           bool const is_anothers =
-              !is_ours && std::find(section_names.begin(), section_names.end(), section) != section_names.end();
+              !is_ours && std::find(sections_.begin(), sections_.end(), section) != sections_.end();
           if (Entry* entry = find(option.string_key))
             entry->assign(option.value.at(0));
           else if (!is_anothers)
@@ -207,7 +202,8 @@ Request OptionTable::parse(int argc, char const* const* argv) {
 
 std::string OptionTable::help() const {
   std::string text = fmt::format(
-      "{}: {}\n\nusage: {} [--config FILE.ini] [--section.key VALUE]...\n"
+      "{}: {}\n\n"
+      "usage: {} [--config FILE.ini] [--section.key VALUE]...\n"
       "       {} --help | --version | --print-config | --dry-run | --is-done\n",
       program_, purpose_, program_, program_);
   std::string section;

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <fstream>
 
 #include "retort/run/error.hpp"
@@ -18,12 +21,12 @@ struct Settings {
 };
 
 Request parse(Settings& settings, std::vector<char const*> arguments) {
-  OptionTable table("retort-test", "a test");
-  table.add("distill.batch", settings.batch, "cells a step")
+  OptionTable table("retort-test", "a test", {"run", "ingest", "distill"});
+  table.add("distill.batch", settings.batch, "cells per step")
       .add("distill.rate", settings.rate, "rate")
       .add("distill.balanced", settings.balanced, "balance")
       .add("distill.label", settings.label, "column")
-      .add("distill.spc", settings.spc, "cells a class");
+      .add("distill.spc", settings.spc, "cells per class");
   arguments.insert(arguments.begin(), "retort-test");
   return table.parse(static_cast<int>(arguments.size()), arguments.data());
 }
@@ -79,7 +82,9 @@ TEST(OptionTable, sections_of_other_programs_are_skipped_and_unknown_ones_are_no
   parse(settings, {"--config", shared.c_str()});
   EXPECT_EQ(settings.batch, 8);
   auto const misspelt = write("[distil]\nbatch = 8\n");
-  EXPECT_NE(refusal({"--config", misspelt.c_str()}), "");
+  EXPECT_NE(refusal({"--config", misspelt.c_str()}).find("Did you mean 'distill.batch'?"), std::string::npos);
+  auto const nobodys = write("[head]\nepochs = 8\n");  // of no section that this table was told of
+  EXPECT_NE(refusal({"--config", nobodys.c_str()}).find("unknown setting 'head.epochs'"), std::string::npos);
 }
 
 TEST(OptionTable, the_echo_read_back_gives_the_same_settings) {

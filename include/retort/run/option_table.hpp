@@ -16,7 +16,8 @@ enum class Request { run, help, version, print_config, dry_run, is_done };
 // Precedence: command line, then --config FILE (INI), then the value that the variable held when it was added.
 class OptionTable {
  public:
-  OptionTable(std::string program, std::string purpose);
+  // `sections` are those of all programs: parse() skips the ones that this program does not declare.
+  OptionTable(std::string program, std::string purpose, std::vector<std::string> sections = {});
   ~OptionTable();
 
   // Types: bool, std::int64_t, double, std::string, and std::vector of std::string, std::int64_t or double (commas).
@@ -26,8 +27,8 @@ class OptionTable {
   // Of this program: a setting, perhaps one that is added later, that its results do not depend on.
   OptionTable& without_effect(std::string const& name);
 
-  // Throws Failure(usage) that names the unknown key and the nearest known one. Sections of other retort programs in
-  // --config are skipped, so that one file serves a whole pipeline.
+  // Throws Failure(usage) that names the unknown key and the nearest known one. Sections of other programs in --config
+  // are skipped, so that one file serves a whole pipeline; a section of no program is an unknown key.
   Request parse(int argc, char const* const* argv);
 
   std::string help() const;
@@ -49,6 +50,7 @@ class OptionTable {
   [[noreturn]] void refuse_unknown(std::string const& name, std::string const& where) const;
 
   std::string program_, purpose_;
+  std::vector<std::string> sections_;
   std::vector<Entry> entries_;
   std::vector<std::string> without_effect_;
 };
