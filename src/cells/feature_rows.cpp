@@ -29,9 +29,10 @@ at::Tensor read_feature_rows(std::filesystem::path const& file, std::span<std::i
       if (float const* const bad =
               std::find_if_not(from, from + read.width, [](float value) { return std::isfinite(value); });
           bad != from + read.width)
-        fail(ExitCode::bad_input,
-             "'{}': feature {} of row {} is {} (no finite number, so nothing can be trained on it) Make the file again",
-             file.string(), bad - from, rows[order[i]], *bad);
+        fail(
+            ExitCode::bad_input,
+            "'{}': feature {} of row {} is {} (no finite number, so nothing can be trained on it). Make the file again",
+            file.string(), bad - from, rows[order[i]], *bad);
       std::copy_n(from, read.width, result.data_ptr<float>() + static_cast<std::int64_t>(order[i]) * read.width);
     }
   }

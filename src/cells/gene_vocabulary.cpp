@@ -79,7 +79,7 @@ std::vector<std::string> read_vocabulary(std::filesystem::path const& file) {
     names.push_back(line);
   }
   if (names.empty())
-    fail(ExitCode::bad_input, "vocabulary '{}' names no gene (one symbol a line is expected). Check the file",
+    fail(ExitCode::bad_input, "vocabulary '{}' names no gene (one symbol per line is expected). Check the file",
          file.string());
   return names;
 }
@@ -90,8 +90,7 @@ GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes
   if (vocabulary.names.empty())
     fail(ExitCode::bad_input,
          "the {} input files have zero genes in common ('{}' begins with '{}', '{}' with '{}'). Name genes alike in "
-         "all files, "
-         "or set ingest.genes=union",
+         "all files, or set ingest.genes=union",
          files.size(), files.front().string(), genes.front().empty() ? "" : genes.front().front(),
          files.back().string(), genes.back().empty() ? "" : genes.back().front());
 
@@ -103,8 +102,7 @@ GeneVocabulary register_genes(std::vector<std::vector<std::string>> const& genes
     if (vocabulary.maps.back().found == 0)
       fail(ExitCode::bad_input,
            "'{}' has zero genes in common with the vocabulary (its first gene is '{}', the vocabulary's '{}'). Choose "
-           "the var "
-           "column with such names by ingest.gene_column",
+           "the var column with such names by ingest.gene_column",
            files[file].string(), genes[file].empty() ? "" : genes[file].front(), vocabulary.names.front());
   }
   return vocabulary;

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -39,7 +40,7 @@ Points sorted(std::span<double const> x, std::span<double const> y) {
 std::int64_t cut_after(std::vector<double> const& x, std::int64_t first, std::int64_t last) {
   std::int64_t const middle = (first + last + 2) / 2 - 1;  // the reference counts from 1, and rounds there
   for (std::int64_t offset = 0; middle + offset < last && middle + offset >= first;) {
-    auto const place = static_cast<std::size_t>(middle + offset);
+    auto const place = index(middle + offset);
     if (x[place] != x[place + 1]) return middle + offset;
     offset = offset > 0 ? -offset : 1 - offset;
   }
@@ -51,7 +52,7 @@ void add_cuts(std::vector<double> const& x, std::int64_t first, std::int64_t las
               std::int64_t largest, std::vector<double>& cuts) {
   if (last - first + 1 <= largest) return;
   std::int64_t const left = cut_after(x, first, last);
-  double const cut = x[static_cast<std::size_t>(left)];
+  double const cut = x[index(left)];
   if (cut == low || cut == high) return;
   cuts.push_back(cut);
   add_cuts(x, first, left, low, cut, largest, cuts);
@@ -62,7 +63,7 @@ void add_cuts(std::vector<double> const& x, std::int64_t first, std::int64_t las
 Fit fit_around(double at, Points const& points, std::int64_t count, double span) {
   auto const [begin, radius] = [&] {
     std::int64_t first = std::lower_bound(points.x.begin(), points.x.end(), at) - points.x.begin(), last = first;
-    auto const apart = [&](std::int64_t i) { return std::abs(points.x[static_cast<std::size_t>(i)] - at); };
+    auto const apart = [&](std::int64_t i) { return std::abs(points.x[index(i)] - at); };
     while (last - first < count) {
       if (first == 0 || (last < points.size() && apart(last) < apart(first - 1)))
         ++last;
@@ -73,13 +74,13 @@ Fit fit_around(double at, Points const& points, std::int64_t count, double span)
   }();
   if (radius <= 0)
     fail(ExitCode::bad_input,
-         "a local regression has {} points at {} (a neighbourhood of zero width) take a wider span than {}", count, at,
+         "a local regression has {} points at {} (a neighbourhood of zero width). Take a wider span than {}", count, at,
          span);
   at::Tensor const design = at::empty({count, 3}, at::kDouble), right = at::empty({count}, at::kDouble);
   auto rows = design.accessor<double, 2>();
   auto values = right.accessor<double, 1>();
   for (std::int64_t i = 0; i < count; ++i) {
-    auto const point = static_cast<std::size_t>(begin + i);
+    auto const point = index(begin + i);
     double const apart = points.x[point] - at, near = 1 - std::pow(std::abs(apart) / radius, 3),
                  weight = std::sqrt(std::max(near, 0.0) * near * near);
     rows[i][0] = weight;
@@ -110,8 +111,8 @@ std::vector<double> local_regression(std::span<double const> x, std::span<double
   auto const count = std::min(n, static_cast<std::int64_t>(std::floor(static_cast<double>(n) * span + 1e-5)));
   if (count < 3)
     fail(ExitCode::bad_input,
-         "a local regression of {} points has {} in a neighbourhood (a quadratic needs 3) take a wider span than {}", n,
-         count, span);
+         "a local regression of {} points has {} in a neighbourhood (a quadratic needs 3). Take a wider span than {}",
+         n, count, span);
   double const lowest = points.x.front(), highest = points.x.back();
   double const margin =
       box_margin * std::max(highest - lowest, 1e-10 * std::max(std::abs(lowest), std::abs(highest)) + 1e-30);
@@ -127,7 +128,7 @@ std::vector<double> local_regression(std::span<double const> x, std::span<double
   for (double const at : x) {
     auto const right = std::clamp(std::lower_bound(places.begin(), places.end(), at) - places.begin(),
                                   std::ptrdiff_t{1}, std::ssize(places) - 1);
-    trend.push_back(between(fits[static_cast<std::size_t>(right - 1)], fits[static_cast<std::size_t>(right)], at));
+    trend.push_back(between(fits[index(right - 1)], fits[index(right)], at));
   }
   return trend;
 }

@@ -9,6 +9,7 @@
 
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -135,7 +136,7 @@ void add_simulate_options(OptionTable& table, SimulateOptions& options) {
       .add("simulate.interaction", options.interaction,
            "share of them that are other genes in every type; 0: a condition does the same to all types, 1: to each "
            "something else")
-      .add("simulate.nonzeros", options.nonzeros, "expressed genes of a cell, on average; 0: 9.5 % of them")
+      .add("simulate.nonzeros", options.nonzeros, "expressed genes per cell, on average; 0: 9.5 % of them")
       .add("simulate.type_share", options.type_share, "share of the genes that a type changes")
       .add("simulate.type_sd", options.type_sd, "by how much: standard deviation of the natural log")
       .add("simulate.batch_sd", options.batch_sd, "by how much a batch changes every gene")
@@ -163,11 +164,7 @@ struct Simulator::State {
   std::vector<std::uint64_t> seen;
 
   State(SimulateOptions const& asked, std::uint64_t own_seed)
-      : options(asked),
-        seed(own_seed),
-        genes(static_cast<std::size_t>(asked.genes)),
-        count(genes),
-        seen((genes + 63) / 64) {
+      : options(asked), seed(own_seed), genes(index(asked.genes)), count(genes), seen((genes + 63) / 64) {
     check(options);
     if (options.nonzeros == 0) options.nonzeros = std::max<std::int64_t>(1, options.genes * 95 / 1000);
     if (options.de_genes < 0) options.de_genes = options.genes / 20;
@@ -184,7 +181,7 @@ struct Simulator::State {
     for (auto& effect : batch_effect) keep_sum(effect);
     draw_type_shares();
     draw_changes();
-    tables.resize(static_cast<std::size_t>(options.types * options.batches * options.conditions));
+    tables.resize(index(options.types * options.batches * options.conditions));
     choose_depth();
   }
 
@@ -226,7 +223,7 @@ struct Simulator::State {
       Random random(seed, purpose::simulate, which, stream);
       for (std::int64_t i = 0; i < number; ++i) {
         double const size = std::max(0.1, options.lfc + options.lfc_sd * random.normal());
-        change[chosen[static_cast<std::size_t>(i)]] = random.uniform() < 0.5 ? -size : size;
+        change[chosen[index(i)]] = random.uniform() < 0.5 ? -size : size;
       }
     };
     for (std::int64_t condition = 0; condition < options.conditions; ++condition) {
@@ -247,12 +244,11 @@ struct Simulator::State {
     }
   }
   std::vector<double> const& changes_of(std::int64_t condition, std::int64_t type) const {
-    return changes[static_cast<std::size_t>(condition * options.types + type)];
+    return changes[index(condition * options.types + type)];
   }
 
   double mean_of(std::size_t gene, Cell const& cell) const {
-    return depth * base[gene] * type_effect[static_cast<std::size_t>(cell.type)][gene] *
-           batch_effect[static_cast<std::size_t>(cell.batch)][gene] *
+    return depth * base[gene] * type_effect[index(cell.type)][gene] * batch_effect[index(cell.batch)][gene] *
            std::exp2(changes_of(cell.condition, cell.type)[gene]);
   }
 
@@ -291,8 +287,7 @@ struct Simulator::State {
   }
 
   Table const& table_of(Cell const& cell) {
-    auto& table = tables[static_cast<std::size_t>((cell.type * options.batches + cell.batch) * options.conditions +
-                                                  cell.condition)];
+    auto& table = tables[index((cell.type * options.batches + cell.batch) * options.conditions + cell.condition)];
     if (!table.entries.empty()) return table;
     std::vector<double> rates(genes);
     table.bursts.resize(genes);
@@ -321,7 +316,7 @@ struct Simulator::State {
     }
     for (std::size_t word = 0; word < seen.size(); ++word) {
       for (; seen[word] != 0; seen[word] &= seen[word] - 1) {
-        auto const gene = word * 64 + static_cast<std::size_t>(std::countr_zero(seen[word]));
+        auto const gene = word * 64 + index(std::countr_zero(seen[word]));
         into_genes.push_back(static_cast<std::uint32_t>(gene));
         into_counts.push_back(std::exchange(count[gene], 0));
       }
@@ -350,7 +345,7 @@ std::vector<std::string> Simulator::condition_names() const {
   return names;
 }
 std::vector<double> Simulator::log_fold_changes(std::int64_t condition) const {
-  return state_->shared_changes.at(static_cast<std::size_t>(condition));
+  return state_->shared_changes.at(index(condition));
 }
 std::vector<double> Simulator::log_fold_changes(std::int64_t condition, std::int64_t type) const {
   return state_->changes_of(condition, type);

@@ -15,7 +15,7 @@ DistillInputs::DistillInputs(Session const& session, DistillOptions const& optio
       foundation_folder(session.input(options.foundation, "foundation")),
       generator_folder(session.input(options.generator, "generator")),
       needs_denoiser(std::any_of(options.variants.begin(), options.variants.end(),
-                                 [](auto const& name) { return variant_named(name).needs_denoiser; })) {}
+                                 [](auto const& name) { return variant_kind(name).needs_denoiser; })) {}
 
 std::vector<std::filesystem::path> DistillInputs::files() const {
   std::vector<std::filesystem::path> files{atlas_file, features_file, foundation_folder / "config.json"};
@@ -36,7 +36,7 @@ void DistillInputs::open(Session const& session, DistillOptions const& options, 
   require_features_of(*atlas, features_file, first);
   if (first.encoder != encoder)
     fail(ExitCode::bad_input,
-         "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together) run retort-embed again",
+         "'{}' was made by encoder {}, '{}' is {} (features and networks must belong together). Run retort-embed again",
          features_file.string(), first.encoder, foundation_folder.string(), encoder);
   if (needs_denoiser) {
     denoiser = std::make_unique<Scdg>(Scdg::load(generator_folder));

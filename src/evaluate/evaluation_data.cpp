@@ -4,6 +4,7 @@
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -29,21 +30,21 @@ EvaluationData open_evaluation_data(std::filesystem::path const& atlas, std::fil
     fail(ExitCode::bad_input, "'{}' was made by encoder {}, but '{}' is {}. Run retort-embed again", features.string(),
          all.encoder, foundation.string(), data.foundation->weights_hash());
   data.features = at::tensor(all.values, at::kFloat).view({all.rows, all.width});
-  data.train.resize(static_cast<std::size_t>(data.labels.classes()));
+  data.train.resize(index(data.labels.classes()));
   std::vector<std::int64_t> train, held_out, test;
   for (std::int64_t row = 0; row < all.rows; ++row) {
-    auto const part = data.atlas->parts()[static_cast<std::size_t>(row)];
+    auto const part = data.atlas->parts()[index(row)];
     if (part == Part::test) {
       test.push_back(row);
       continue;
     }
     train.push_back(row);
-    data.train[static_cast<std::size_t>(data.labels.codes[static_cast<std::size_t>(row)])].push_back(row);
+    data.train[index(data.labels.codes[index(row)])].push_back(row);
     if (part == Part::held_out) held_out.push_back(row);
   }
   if (test.empty())
     fail(ExitCode::bad_input,
-         "'{}' has no test cells (every class has one cell, or ingest.test is 0). Ingest it with a test part",
+         "'{}' has no test cells (every class has one cell, or ingest.test_fraction is 0). Ingest it with a larger one",
          atlas.string());
   data.fit_cells = static_cast<std::int64_t>(train.size() - held_out.size());
   data.all_train = select(data, train);

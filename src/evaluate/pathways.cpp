@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 #include "retort/run/run_folder.hpp"
 
@@ -41,8 +42,7 @@ std::vector<std::size_t> sizes_to_draw(std::vector<GeneSet> const& sets) {
     if (set.symbols.size() >= least_genes && set.symbols.size() <= most_genes) sizes.push_back(set.symbols.size());
   if (sizes.empty())
     for (std::size_t i = 0; i < most_pathways; ++i)
-      sizes.push_back(
-          static_cast<std::size_t>(std::lround(200 * std::pow(10.0, -static_cast<double>(i) / (most_pathways - 1)))));
+      sizes.push_back(index(std::lround(200 * std::pow(10.0, -static_cast<double>(i) / (most_pathways - 1)))));
   return largest(std::move(sizes), [](std::size_t size) { return size; });
 }
 
@@ -93,7 +93,7 @@ std::vector<GeneSet> read_gene_sets(std::filesystem::path const& file) {
     sets.push_back(std::move(set));
   }
   if (sets.empty())
-    fail(ExitCode::bad_input, "'{}' has no gene set (one a line is expected). Give a GMT file", file.string());
+    fail(ExitCode::bad_input, "'{}' has no gene set (one per line is expected). Give a GMT file", file.string());
   return sets;
 }
 

@@ -11,11 +11,10 @@
 #include "retort/files/hdf5.hpp"
 #include "retort/generate/conditions.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 CellValues values_of(std::filesystem::path const& file) {
   auto const opened = Hdf5File::open(file);
@@ -99,7 +98,7 @@ std::vector<bool> kinds_without_labels(std::filesystem::path const& file, Kinds 
   auto const label = opened.dataset("uns/retort/label").read_strings().at(0);
   auto const column = std::find(kinds.columns.begin(), kinds.columns.end(), label) - kinds.columns.begin();
   if (column == std::ssize(kinds.columns))
-    fail(ExitCode::bad_input, "'{}' is of classes of '{}' (not of {}) Set evaluate_generated.label to it",
+    fail(ExitCode::bad_input, "'{}' is of classes of '{}' (not of {}). Set evaluate_generated.label to it",
          file.string(), label, fmt::join(kinds.columns, "/"));
   auto const classes = opened.dataset("uns/retort/classes").read_strings();
   std::vector<bool> covers(kinds.names.size());
@@ -162,7 +161,7 @@ Kinds kinds_of(Atlas const& atlas, std::vector<std::string> const& columns, std:
 CellsOfKinds real_cells(Atlas const& atlas, Kinds const& kinds, std::span<std::int64_t const> rows,
                         Terms const& terms) {
   if (terms.values == CellValues::counts && !atlas.holds_counts())
-    fail(ExitCode::bad_input, "'{}' holds log values (the generated cells are counts) Ingest a file with counts",
+    fail(ExitCode::bad_input, "'{}' holds log values (the generated cells are counts). Ingest a file with counts",
          atlas.file().string());
   CellsOfKinds real{
       cut_to_genes(terms.values == CellValues::counts ? atlas.read(rows) : atlas.read_log(rows), terms.genes), {}};

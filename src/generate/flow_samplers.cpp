@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -32,7 +33,7 @@ double root_mean_square(at::Tensor const& x) { return std::sqrt(x.to(at::kDouble
 void require_finite_state(double norm, double t) {
   if (!std::isfinite(norm))
     fail(ExitCode::failed,
-         "the cells are no finite numbers at time {:.4f} (the network's velocity exploded) Train it longer, or lower "
+         "the cells are no finite numbers at time {:.4f} (the network's velocity exploded). Train it longer, or lower "
          "the guidance",
          t);
 }
@@ -53,7 +54,7 @@ FlowResult dopri5(Velocity const& velocity, at::Tensor const& noise, double tole
     step = std::min(step, 1 - t);
     if (step < least_step && 1 - t > least_step)
       fail(ExitCode::failed,
-           "dopri5 wants steps below {:g} at time {:.4f} (the velocity is too rough for the tolerance {:g}) Use "
+           "dopri5 wants steps below {:g} at time {:.4f} (the velocity is too rough for the tolerance {:g}). Use "
            "generate.solver=heun",
            least_step, t, tolerance);
     at::Tensor next;
@@ -111,8 +112,7 @@ FlowResult flow(Velocity const& velocity, at::Tensor const& noise, FlowSettings 
 Velocity guided(ScldmTransformer const& network, at::Tensor const& labels, std::vector<double> const& weights,
                 Guidance guidance) {
   at::Tensor unlabelled = at::empty_like(labels);
-  for (std::int64_t a = 0; a < labels.size(1); ++a)
-    unlabelled.select(1, a).fill_(network.none(static_cast<std::size_t>(a)));
+  for (std::int64_t a = 0; a < labels.size(1); ++a) unlabelled.select(1, a).fill_(network.none(index(a)));
   std::vector<std::pair<double, at::Tensor>> terms;
   if (guidance == Guidance::joint) {
     double const mean =

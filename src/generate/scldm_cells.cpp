@@ -7,6 +7,7 @@
 
 #include "retort/generate/count_sampling.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -19,7 +20,7 @@ std::vector<std::int64_t> test_cells(ScldmGenerator const& generator, std::files
          "'{}' was not trained on '{}' (how many cells to draw is told by its test part). Name its atlas by "
          "generate.atlas, or set generate.cells",
          folder.string(), atlas.file().string());
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(generator.conditions.combinations()));
+  std::vector<std::int64_t> counts(index(generator.conditions.combinations()));
   auto const [conditions, combination] = conditions_of(atlas, generator.conditions.column_names());
   if (conditions.columns() != generator.conditions.columns())
     fail(ExitCode::bad_input,
@@ -27,7 +28,7 @@ std::vector<std::int64_t> test_cells(ScldmGenerator const& generator, std::files
          "set generate.cells",
          folder.string(), atlas.file().string(), fmt::join(generator.conditions.column_names(), ", "));
   for (std::size_t row = 0; row < combination.size(); ++row)
-    counts[static_cast<std::size_t>(combination[row])] += atlas.parts()[row] == Part::test;
+    counts[index(combination[row])] += atlas.parts()[row] == Part::test;
   return counts;
 }
 
@@ -37,9 +38,9 @@ std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, ScldmGenera
   auto const& conditions = generator.conditions;
   auto const known = generator.known();
   std::vector<bool> wanted(counts.size(), drawing.only.empty());
-  for (auto const& name : drawing.only) wanted[static_cast<std::size_t>(conditions.of_name(name))] = true;
+  for (auto const& name : drawing.only) wanted[index(conditions.of_name(name))] = true;
   for (auto const combination : generator.unseen) {
-    auto const place = static_cast<std::size_t>(combination);
+    auto const place = index(combination);
     if (!wanted[place] || counts[place] == 0 || known[place]) continue;
     bool const is_asked_for = drawing.cells == 0 || !drawing.only.empty(),
                may_be_summed = generator.conditioning == Conditioning::joint && conditions.columns().size() > 1;
@@ -53,9 +54,9 @@ std::vector<std::int64_t> kinds_to_draw(ScldmDrawing const& drawing, ScldmGenera
   std::vector<std::int64_t> kinds;
   for (std::size_t combination = 0; combination < counts.size(); ++combination)
     if (wanted[combination])
-      kinds.insert(kinds.end(), static_cast<std::size_t>(counts[combination]), static_cast<std::int64_t>(combination));
+      kinds.insert(kinds.end(), index(counts[combination]), static_cast<std::int64_t>(combination));
   if (kinds.empty())
-    fail(ExitCode::usage, "there is no cell to draw (the test part has none of generate.only) Set generate.cells");
+    fail(ExitCode::usage, "there is no cell to draw (the test part has none of generate.only). Set generate.cells");
   return kinds;
 }
 
@@ -70,12 +71,11 @@ ScldmCells::ScldmCells(std::filesystem::path const& generator, std::filesystem::
          generator.string(), vae.string());
   auto const& shape = generator_.network->shape();
   if (shape.tokens * shape.latent != vae_->width())
-    fail(ExitCode::bad_input, "'{}' makes {} latents a cell, '{}' reads {}", generator.string(),
+    fail(ExitCode::bad_input, "'{}' makes {} latents per cell, and '{}' reads {}", generator.string(),
          shape.tokens * shape.latent, vae.string(), vae_->width());
-  kinds_ = kinds_to_draw(
-      drawing_, generator_,
-      drawing_.cells ? std::vector(static_cast<std::size_t>(generator_.conditions.combinations()), drawing_.cells)
-                     : test_cells(generator_, generator, Atlas(atlas)));
+  kinds_ = kinds_to_draw(drawing_, generator_,
+                         drawing_.cells ? std::vector(index(generator_.conditions.combinations()), drawing_.cells)
+                                        : test_cells(generator_, generator, Atlas(atlas)));
   auto const attributes = shape.attributes.size();
   auto& weights = drawing_.weights;
   if (weights.empty()) weights.assign(attributes, 1);
@@ -99,7 +99,7 @@ DrawnCells ScldmCells::draw(GeneratedRows const& rows, std::uint64_t seed, std::
   std::vector<std::int64_t> labels;
   std::vector<double> libraries;
   for (auto row = rows.first; row < rows.first + rows.count; ++row) {
-    auto const kind = kinds_[static_cast<std::size_t>(row)];
+    auto const kind = kinds_[index(row)];
     auto const of_cell = generator_.conditions.labels(kind, generator_.conditioning);
     labels.insert(labels.end(), of_cell.begin(), of_cell.end());
     libraries.push_back(generator_.sizes.draw(unlabelled ? -1 : kind, seed, row));

@@ -12,6 +12,7 @@
 #include "retort/layers/normal_tensor.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -22,7 +23,7 @@ ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
   if (shape.tokens < 1) fail(ExitCode::usage, "diffusion.tokens is {} (it must be at least 1)", shape.tokens);
   if (width % shape.tokens)
     fail(ExitCode::usage,
-         "{} latents a cell cannot be cut into {} tokens. Set diffusion.tokens as vae.tokens was (scvi: 1)", width,
+         "{} latents per cell cannot be cut into {} tokens. Set diffusion.tokens as vae.tokens was (scvi: 1)", width,
          shape.tokens);
   shape.latent = width / shape.tokens;
   return shape;
@@ -46,17 +47,15 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     std::vector<std::int64_t> left_out;
     for (auto const& name : training.left_out) left_out.push_back(conditions.of_name(name));
     for (std::int64_t const row : rows_of_part(atlas, Part::fit))
-      if (std::find(left_out.begin(), left_out.end(), combinations[static_cast<std::size_t>(row)]) == left_out.end())
-        rows.push_back(row);
+      if (std::find(left_out.begin(), left_out.end(), combinations[index(row)]) == left_out.end()) rows.push_back(row);
     if (rows.empty() && !left_out.empty())
       fail(ExitCode::usage, "diffusion.leave_out leaves no cell of '{}' to train on. Leave out less",
            atlas.file().string());
     if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
-    std::vector<bool> seen(static_cast<std::size_t>(conditions.combinations()));
-    for (std::int64_t const row : rows)
-      seen[static_cast<std::size_t>(combinations[static_cast<std::size_t>(row)])] = true;
+    std::vector<bool> seen(index(conditions.combinations()));
+    for (std::int64_t const row : rows) seen[index(combinations[index(row)])] = true;
     for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) {
-      if (!seen[static_cast<std::size_t>(combination)]) generator_.unseen.push_back(combination);
+      if (!seen[index(combination)]) generator_.unseen.push_back(combination);
       first_classes.push_back(conditions.classes(combination).front());
     }
 
@@ -70,7 +69,7 @@ ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem
     for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
       auto const own = rows_of_shard(rows, shard, plan.shards());
       ShardCells cells{read_feature_rows(latents, own).view({std::ssize(own), shape.tokens, shape.latent}), {}};
-      for (std::int64_t const row : own) cells.combinations.push_back(combinations[static_cast<std::size_t>(row)]);
+      for (std::int64_t const row : own) cells.combinations.push_back(combinations[index(row)]);
       cells_.emplace(shard, std::move(cells));
     }
   });
@@ -139,24 +138,20 @@ void ScldmGenerator::save(std::filesystem::path const& folder) const {
 
 std::vector<bool> ScldmGenerator::known() const {
   auto const combinations = conditions.combinations();
-  std::vector<bool> seen(static_cast<std::size_t>(combinations), true);
-  for (auto const one : unseen) seen[static_cast<std::size_t>(one)] = false;
+  std::vector<bool> seen(index(combinations), true);
+  for (auto const one : unseen) seen[index(one)] = false;
   if (conditioning == Conditioning::joint) return seen;
   std::vector<std::vector<bool>> met;  // of each column's classes
   for (auto const& column : conditions.columns()) met.emplace_back(column.classes.size());
   auto const each_class = [&](std::int64_t combination, auto const& visit) {
     auto const classes = conditions.classes(combination);
-    for (std::size_t column = 0; column < classes.size(); ++column)
-      visit(column, static_cast<std::size_t>(classes[column]));
+    for (std::size_t column = 0; column < classes.size(); ++column) visit(column, index(classes[column]));
   };
   for (std::int64_t one = 0; one < combinations; ++one)
-    if (seen[static_cast<std::size_t>(one)])
-      each_class(one, [&](std::size_t column, std::size_t of) { met[column][of] = true; });
+    if (seen[index(one)]) each_class(one, [&](std::size_t column, std::size_t of) { met[column][of] = true; });
   std::vector<bool> all(seen.size(), true);
   for (std::int64_t one = 0; one < combinations; ++one)
-    each_class(one, [&](std::size_t column, std::size_t of) {
-      all[static_cast<std::size_t>(one)] = all[static_cast<std::size_t>(one)] && met[column][of];
-    });
+    each_class(one, [&](std::size_t column, std::size_t of) { all[index(one)] = all[index(one)] && met[column][of]; });
   return all;
 }
 

@@ -8,6 +8,7 @@
 
 #include "retort/generate/conditions.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -43,7 +44,7 @@ ScrditCells::ScrditCells(std::filesystem::path const& generator, std::filesystem
   if (drawing_.cells == 0) drawing_.cells = test_cells(Atlas(atlas), generator_, generator);
   if (drawing_.cells == 0)
     fail(ExitCode::usage,
-         "there is no cell to draw (the test part has none of what '{}' was trained on) Set generate.cells",
+         "there is no cell to draw (the test part has none of what '{}' was trained on). Set generate.cells",
          generator.string());
 }
 
@@ -59,7 +60,7 @@ DrawnCells ScrditCells::draw(GeneratedRows const& rows, std::uint64_t seed,
                                  ? sample_ddpm(predict, schedule_, rows, generator_.genes(), seed)
                                  : sample_ddim(predict, schedule_, drawing_.ddim, rows, generator_.genes(), seed);
   if (!samples.isfinite().all().item<bool>())
-    fail(ExitCode::failed, "cells {} to {} are no finite numbers (the network's predictions exploded) Train it longer",
+    fail(ExitCode::failed, "cells {} to {} are no finite numbers (the network's predictions exploded). Train it longer",
          rows.first, rows.first + rows.count - 1);
   drawn.x = generator_.values.expression(samples).contiguous();
   return drawn;
@@ -67,8 +68,7 @@ DrawnCells ScrditCells::draw(GeneratedRows const& rows, std::uint64_t seed,
 
 std::vector<CellSet::Column> ScrditCells::columns() const {
   if (generator_.classes.size() != 1) return {};
-  return {
-      {generator_.label, generator_.classes, std::vector<std::int32_t>(static_cast<std::size_t>(drawing_.cells), 0)}};
+  return {{generator_.label, generator_.classes, std::vector<std::int32_t>(index(drawing_.cells), 0)}};
 }
 
 nlohmann::json ScrditCells::facts() const {

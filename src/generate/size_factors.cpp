@@ -7,6 +7,7 @@
 #include "retort/cells/libraries.hpp"
 #include "retort/ranks/share.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -24,7 +25,7 @@ SizeFactors::LogNormal fit(std::vector<double> const& logs) {
 }  // namespace
 
 double SizeFactors::draw(std::int64_t c, std::uint64_t seed, std::int64_t row) const {
-  auto const& from = c < 0 ? of_all : of_class[static_cast<std::size_t>(c)];
+  auto const& from = c < 0 ? of_all : of_class[index(c)];
   return std::exp(from.mean +
                   from.deviation * Random(seed, purpose::size_factor, static_cast<std::uint64_t>(row)).normal());
 }
@@ -37,17 +38,16 @@ SizeFactors size_factors(Communicator const& ranks, Atlas const& atlas, std::spa
   std::vector<double> logs;  // of own rows, then of all
   ranks.together([&] {
     for (auto begin = own.begin; begin < own.end; begin += rows_at_once) {
-      auto const block = atlas.read(rows.subspan(static_cast<std::size_t>(begin),
-                                                 static_cast<std::size_t>(std::min(rows_at_once, own.end - begin))));
+      auto const block = atlas.read(rows.subspan(index(begin), index(std::min(rows_at_once, own.end - begin))));
       for (double const library : libraries(block)) logs.push_back(std::log(std::max(library, 1.0)));
     }
   });
   logs = ranks.gather(std::span<double const>(logs));
   SizeFactors factors{{}, fit(logs)};
-  std::vector<std::vector<double>> of_class(static_cast<std::size_t>(classes));
+  std::vector<std::vector<double>> of_class(index(classes));
   std::map<std::int64_t, std::vector<double>> of_group;
   for (std::size_t i = 0; i < logs.size(); ++i) {
-    auto const c = static_cast<std::size_t>(codes[static_cast<std::size_t>(rows[i])]);
+    auto const c = index(codes[index(rows[i])]);
     of_class[c].push_back(logs[i]);
     if (!group_of.empty()) of_group[group_of[c]].push_back(logs[i]);
   }
@@ -75,7 +75,7 @@ SizeFactors size_factors_of(nlohmann::json const& json, std::int64_t classes, st
       SizeFactors::LogNormal const fit{values.at(0), values.at(1), values.at(2)};
       constexpr double largest_log = 50;
       if (!(std::abs(fit.mean) < largest_log && fit.deviation >= 0 && fit.deviation < largest_log))
-        fail(ExitCode::bad_input, "'{}' has size factors that cannot be; train it again", source);
+        fail(ExitCode::bad_input, "'{}' has size factors that cannot be (they are damaged). Train it again", source);
       return fit;
     };
     SizeFactors factors;

@@ -6,7 +6,7 @@
 namespace retort {
 
 void add_cells_options(OptionTable& table, CellsOptions& options) {
-  table.add("cells.memory_limit", options.memory_limit, "memory of a rank; what does not fit passes through in pieces");
+  table.add("cells.memory_limit", options.memory_limit, "memory per rank; what does not fit passes through in pieces");
 }
 
 void add_ingest_options(OptionTable& table, IngestOptions& options) {
@@ -17,7 +17,7 @@ void add_ingest_options(OptionTable& table, IngestOptions& options) {
       .add("ingest.layer", options.layer,
            "auto (where whole counts are: X, raw/X or layers/counts; else log values), X, raw/X or layers/NAME")
       .add("ingest.vocabulary", options.vocabulary,
-           "file with one gene symbol a line: exactly these genes, in this order. Empty: the files' genes")
+           "file with one gene symbol per line: exactly these genes, in this order. Empty: the files' genes")
       .add("ingest.genes", options.genes, "intersection or union of several files' genes")
       .add("ingest.gene_column", options.gene_column, "var column that names the genes. Empty: the index of var")
       .add("ingest.min_counts", options.min_counts, "cells with fewer counts are dropped (not asked of log values)")

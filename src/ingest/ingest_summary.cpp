@@ -58,9 +58,9 @@ std::string IngestSummary::table() const {
   if (genes < genes_registered) row("  dropped", genes_registered - genes, "seen in too few cells");
   row("genes kept", genes);
   row("non-zeros", nonzeros,
-      fmt::format("{:.1f} a cell",
+      fmt::format("{:.1f} per cell",
                   static_cast<double>(nonzeros) / static_cast<double>(std::max<std::int64_t>(1, cells))));
-  row("bytes a non-zero", value_bytes + index_bytes, fmt::format("{} values, {} indices", value_type, index_type));
+  row("bytes per non-zero", value_bytes + index_bytes, fmt::format("{} values, {} indices", value_type, index_type));
   std::size_t width = 12;
   for (auto const& name : classes) width = std::max(width, name.size());
   text += fmt::format("{:<{}}  {:>12}{:>12}{:>12}{:>12}\n", label.empty() ? "part" : label, width, "cells", "fit",

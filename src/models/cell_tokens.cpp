@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -18,9 +19,8 @@ TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape) {
   };
   bool const each_gene = shape.token_genes == TokenGenes::all && shape.fusion == Fusion::concat;
   for (std::int64_t c = 0; c < counts.rows(); ++c) {
-    auto const row = static_cast<std::size_t>(c);
-    auto const begin = static_cast<std::size_t>(counts.indptr[row]),
-               end = static_cast<std::size_t>(counts.indptr[row + 1]);
+    auto const row = index(c);
+    auto const begin = index(counts.indptr[row]), end = index(counts.indptr[row + 1]);
     auto const expressed = static_cast<std::int64_t>(end - begin);
     std::int64_t blanks = 0;
     if (shape.token_genes == TokenGenes::all) {
@@ -29,7 +29,7 @@ TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape) {
       blanks = shape.length - expressed;
       if (blanks < 0)
         fail(ExitCode::bad_input,
-             "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", expressed,
+             "a cell expresses {} genes (vae.length is {}). Raise vae.length, or set it to 0 for no pads", expressed,
              shape.length);
     }
     if (each_gene) {
@@ -43,7 +43,7 @@ TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape) {
       for (auto k = begin; k < end; ++k) add(counts.indices[k] + 1, counts.values[k], 1);
     }
     if (blanks > 0) add(0, 0, blanks);
-    if (tokens->rows.size() == static_cast<std::size_t>(tokens->indptr.back())) add(0, 0, 1);
+    if (tokens->rows.size() == index(tokens->indptr.back())) add(0, 0, 1);
     tokens->indptr.push_back(static_cast<std::int64_t>(tokens->rows.size()));
   }
   return {tokens, at::tensor(tokens->rows, at::kInt).to(at::kLong), at::tensor(logs, at::kFloat)};
@@ -52,8 +52,7 @@ TokensOfCells cell_tokens(CsrBlock const& counts, ScldmVaeShape const& shape) {
 at::Tensor nonzero_places(CsrBlock const& cells) {
   at::Tensor const places = at::empty({cells.nonzeros()}, at::kLong);
   for (std::int64_t c = 0; c < cells.rows(); ++c)
-    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(c)]);
-         k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(c) + 1]); ++k)
+    for (auto k = index(cells.indptr[index(c)]); k < index(cells.indptr[index(c) + 1]); ++k)
       places.data_ptr<std::int64_t>()[k] = c * cells.genes + cells.indices[k];
   return places;
 }

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -23,12 +24,12 @@ constexpr std::int64_t block_rows = 256;
 struct Step {
   Step(std::int64_t most_rows, std::int64_t classes, std::int64_t width)
       : rows(at::empty({most_rows, width}, at::kFloat)),
-        labels(static_cast<std::size_t>(most_rows)),
+        labels(index(most_rows)),
         scores_memory(at::empty({classes * most_rows}, at::kFloat)),
         weight_velocity(at::zeros({classes, width}, at::kFloat)),
-        bias_velocity(static_cast<std::size_t>(classes), 0.0F),
-        largest(static_cast<std::size_t>(most_rows)),
-        total(static_cast<std::size_t>(most_rows)) {}
+        bias_velocity(index(classes), 0.0F),
+        largest(index(most_rows)),
+        total(index(most_rows)) {}
 
   at::Tensor rows;                    // [most_rows, width]
   std::vector<std::int64_t> labels;   // [most_rows]
@@ -82,7 +83,7 @@ void descend(at::Tensor const& rows, std::int64_t const* labels, Head& head, Ste
   for (std::int64_t c = 0; c < classes; ++c) {
     double sum = 0;
     for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(error[c * n + i]);
-    float& velocity = step.bias_velocity[static_cast<std::size_t>(c)];
+    float& velocity = step.bias_velocity[index(c)];
     velocity = momentum * velocity + static_cast<float>(sum * share) + decay * bias[c];
     bias[c] -= stride * velocity;
   }
@@ -126,7 +127,7 @@ void add_head_options(OptionTable& table, HeadOptions& options) {
       .add("head.rate", options.rate, "learning rate of a head")
       .add("head.momentum", options.momentum, "momentum of a head's SGD")
       .add("head.weight_decay", options.weight_decay, "weight decay of a head's SGD")
-      .add("head.batch", options.batch, "cells a step of a head's SGD")
+      .add("head.batch", options.batch, "cells per step of a head's SGD")
       .add("head.hidden", options.hidden,
            "widths of a head's hidden layers, with ReLU between them; empty: a linear head, in closed form")
       .add("head.scale_features", options.scale_features,
@@ -146,9 +147,9 @@ void check_head_options(HeadOptions const& options) {
     if (width < 1) fail(ExitCode::usage, "head.hidden has {} (a hidden layer is at least 1 wide)", width);
 }
 
-Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index,
+Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t number,
                   std::vector<std::int64_t> const& hidden) {
-  Random random(seed, purpose::head, index);
+  Random random(seed, purpose::head, number);
   auto const drawn = [&](std::int64_t out, std::int64_t in) {
     double const bound = 1.0 / std::sqrt(static_cast<double>(in));
     LinearLayer layer{at::empty({out, in}, at::kFloat), at::empty({out}, at::kFloat)};
@@ -169,14 +170,14 @@ Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, 
 }
 
 Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
-                std::uint64_t seed, std::uint64_t index) {
-  auto head = initial_head(classes, features.size(1), seed, index, options.hidden);
-  train_further(head, features, labels, options, seed, index);
+                std::uint64_t seed, std::uint64_t number) {
+  auto head = initial_head(classes, features.size(1), seed, number, options.hidden);
+  train_further(head, features, labels, options, seed, number);
   return head;
 }
 
 void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
-                   std::uint64_t seed, std::uint64_t index) {
+                   std::uint64_t seed, std::uint64_t number) {
   check_head_options(options);
   c10::InferenceMode const no_graph;
   auto const cells = features.size(0), width = features.size(1), classes = head.weight.size(0),
@@ -196,7 +197,7 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
     descend(rows, at::from_blob(const_cast<std::int64_t*>(own), {rows.size(0)}, at::kLong), velocity, head, options,
             rate);
   };
-  std::vector<std::int64_t> order(static_cast<std::size_t>(cells));
+  std::vector<std::int64_t> order(index(cells));
   auto const passes = options.passes_over(cells);
   for (std::int64_t epoch = 0; epoch < passes; ++epoch) {
     double const rate = !options.rate_falls || 2 * epoch < passes ? options.rate : options.rate * 0.1;
@@ -205,13 +206,13 @@ void train_further(Head& head, at::Tensor const& features, at::Tensor const& lab
       continue;
     }
     std::iota(order.begin(), order.end(), 0);
-    Random(seed, purpose::head_order, index, static_cast<std::uint32_t>(epoch)).shuffle(order);
+    Random(seed, purpose::head_order, number, static_cast<std::uint32_t>(epoch)).shuffle(order);
     for (std::int64_t begin = 0; begin < cells; begin += batch) {
       auto const n = std::min(batch, cells - begin);
       for (std::int64_t i = 0; i < n; ++i) {
-        auto const row = order[static_cast<std::size_t>(begin + i)];
-        std::memcpy(to + i * width, from + row * width, static_cast<std::size_t>(width) * sizeof(float));
-        step.labels[static_cast<std::size_t>(i)] = label[row];
+        auto const row = order[index(begin + i)];
+        std::memcpy(to + i * width, from + row * width, index(width) * sizeof(float));
+        step.labels[index(i)] = label[row];
       }
       take_step(step.rows.narrow(0, 0, n), step.labels.data(), rate);
     }
@@ -248,10 +249,10 @@ Scores score(at::Tensor const& predicted, at::Tensor const& truth, std::int64_t 
   auto const own_predicted = predicted.contiguous(), own_truth = truth.contiguous();
   auto const* const given = own_predicted.data_ptr<std::int64_t>();
   auto const* const wanted = own_truth.data_ptr<std::int64_t>();
-  auto const size = static_cast<std::size_t>(classes);
+  auto const size = index(classes);
   std::vector<std::int64_t> right(size), of_truth(size), of_predicted(size);
   for (std::int64_t i = 0; i < truth.size(0); ++i) {
-    auto const t = static_cast<std::size_t>(wanted[i]), p = static_cast<std::size_t>(given[i]);
+    auto const t = index(wanted[i]), p = index(given[i]);
     ++of_truth[t];
     ++of_predicted[p];
     if (t == p) ++right[t];

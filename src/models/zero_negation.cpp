@@ -9,7 +9,7 @@ namespace retort {
 at::Tensor negated_zeros(at::Tensor const& expression, double value) {
   if (value > 0)
     fail(ExitCode::usage,
-         "zeros cannot be negated to {} (clamping sampled cells at 0 would not bring them back) give a value below 0",
+         "zeros cannot be negated to {} (clamping sampled cells at 0 would not bring them back). Give a value below 0",
          value);
   return at::masked_fill(expression, expression == 0, value);
 }

@@ -23,7 +23,7 @@ c10::Device choose_device(Communicator const& ranks, std::string const& asked) {
     if (asked == "cuda")
       fail(ExitCode::usage, "run.device is cuda, but {} (a rank would have none). {}",
            nccl_is_built() ? "there are fewer GPUs than ranks on a node" : "this build has no CUDA",
-           nccl_is_built() ? "Start one rank a GPU" : "Build with --preset gpu");
+           nccl_is_built() ? "Start one rank per GPU" : "Build with --preset gpu");
     return c10::kCPU;
   }
   c10::Device const device(c10::kCUDA, static_cast<c10::DeviceIndex>(place));

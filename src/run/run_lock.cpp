@@ -126,7 +126,7 @@ RunLock::RunLock(fs::path const& run, std::string const& program) : file_(run / 
       if (now.tv_sec != first.tv_sec || now.tv_nsec != first.tv_nsec || read_lock(file_) != holder) {
         std::string const job = text_of(holder, "job");
         fail(ExitCode::cannot_write,
-             "run folder '{}' is in use by {} on host {}{} (one writer a folder). Wait for it, or choose another "
+             "run folder '{}' is in use by {} on host {}{} (one writer per folder). Wait for it, or choose another "
              "run.folder",
              run.string(), text_of(holder, "program"), text_of(holder, "host"), job.empty() ? "" : ", job " + job);
       }
@@ -136,7 +136,7 @@ RunLock::RunLock(fs::path const& run, std::string const& program) : file_(run / 
         std::chrono::milliseconds(200));  // of two that take over at once, the later rename wins
     if (!file_is_mine())
       fail(ExitCode::cannot_write,
-           "run folder '{}' was taken by another job just now (one writer a folder). Choose another run.folder",
+           "run folder '{}' was taken by another job just now (one writer per folder). Choose another run.folder",
            run.string());
   }
   heart_ = std::thread([this] { beat(); });

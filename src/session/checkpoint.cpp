@@ -13,6 +13,7 @@
 #include "retort/run/build_info.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
+#include "retort/run/index.hpp"
 
 namespace fs = std::filesystem;
 
@@ -81,7 +82,7 @@ void spread_stripe(Communicator const& ranks, CheckpointState& state, Safetensor
     RowRange const range = share_of(tensor.numel(), static_cast<int>(stripe), static_cast<int>(stripes));
     at::Tensor piece = tensor.view({-1}).narrow(0, range.begin, range.size());
     if (ranks.rank() == reader) piece.copy_(content.tensors.at(name));
-    auto const count = static_cast<std::size_t>(range.size());
+    auto const count = index(range.size());
     if (tensor.scalar_type() == at::kLong)
       ranks.broadcast(std::span(piece.data_ptr<std::int64_t>(), count), reader);
     else
@@ -132,7 +133,7 @@ void Checkpoints::save(CheckpointState const& state) const {
     ranks.together([&] {
       if (!ranks.is_root()) return;
       nlohmann::json files = nlohmann::json::object();
-      for (std::int64_t s = 0; s < stripes; ++s) files[stripe_name(s)] = sums[static_cast<std::size_t>(s)];
+      for (std::int64_t s = 0; s < stripes; ++s) files[stripe_name(s)] = sums[index(s)];
       nlohmann::json const manifest{{"format", format_version},
                                     {"program", session_.table.program()},
                                     {"key", session_.key()},
@@ -178,7 +179,7 @@ std::optional<CheckpointState> Checkpoints::newest() const {
   if (ranks.is_root()) steps = steps_in(folder_);
   std::int64_t count = std::ssize(steps);
   ranks.broadcast(std::span(&count, 1));
-  steps.resize(static_cast<std::size_t>(count));
+  steps.resize(index(count));
   ranks.broadcast(std::span<std::int64_t>(steps));
 
   for (std::int64_t const step : steps) {
@@ -232,7 +233,7 @@ std::optional<CheckpointState> Checkpoints::newest() const {
     session_.say(fmt::format("goes on from step {} ('{}')", step, folder.string()));
     if (manifest.value("threads", session_.run.threads) != session_.run.threads ||
         manifest.value("cpu", "") != cpu_model())
-      session_.say(fmt::format("the checkpoint was made with {} threads a rank on {}: the last bits may differ",
+      session_.say(fmt::format("the checkpoint was made with {} threads per rank on {}: the last bits may differ",
                                manifest.value("threads", session_.run.threads), manifest.value("cpu", "")));
     session_.folder.note("resumed",
                          {{"step", step}, {"ranks_then", manifest.value("ranks", 0)}, {"ranks", ranks.size()}});

@@ -27,8 +27,8 @@ void add_run_options(OptionTable& table, RunOptions& options) {
            "virtual shards of a batch, a power of two; 0: 4, or the next power of two above the ranks. Part of the "
            "result")
       .add("run.threads", options.threads,
-           "LibTorch threads a rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
-      .add("run.device", options.device, "auto, cpu or cuda (one GPU a rank)")
+           "LibTorch threads per rank; two ranks of one thread beat one rank of two. Part of the result's last bits")
+      .add("run.device", options.device, "auto, cpu or cuda (one GPU per rank)")
       .add("run.deadline_seconds", options.deadline_seconds,
            "a wait between ranks longer than this ends the job with 124")
       .add("run.checkpoint_seconds", options.checkpoint_seconds,

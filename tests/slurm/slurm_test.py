@@ -169,7 +169,7 @@ def failures(runs):
         dry.startswith("sbatch --parsable")
         and "--nodes=2" in dry
         and "--signal=USR2@60" in dry
-        and "memory a rank" in dry
+        and "memory per rank" in dry
     ), dry
 
 
