@@ -27,7 +27,7 @@ struct LogisticRegression {
 
 // Cells [n, genes] float32 log-normalised, labels int64 [n]. Costs n^2 a class and iteration, whatever the genes; ends
 // where no derivative of the summed loss is above 1e-4. Not collective. Cells are judged by predict_classes
-// (matching/regression_loss.hpp).
+// (models/regression_loss.hpp).
 LogisticRegression train_logistic_regression(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes);
 
 }  // namespace retort

@@ -12,7 +12,7 @@
 
 namespace retort {
 
-// Every time here is scRDiT's index (denoisers/scrdit_schedule.hpp).
+// Every time here is scRDiT's index (models/scrdit_schedule.hpp).
 
 // x float32 [n, width] at `index`, int64 [n], all the same -> the noise in x [n, width]; all on the CPU.
 using NoisePredictor = std::function<at::Tensor(at::Tensor const& x, at::Tensor const& index)>;

@@ -28,7 +28,7 @@ struct VaeOptions {
   double kl_epochs = 400;
 
   bool is_scvi() const { return model == "scvi"; }
-  // Whether the vectors of genes begin at how genes vary together (vaes/gene_components.hpp).
+  // Whether the vectors of genes begin at how genes vary together (models/gene_components.hpp).
   bool starts_at_components() const { return !is_scvi() && start == "components"; }
   // The steps that `steps` 0 stands for: ten epochs, but no fewer than 2,000 steps.
   std::int64_t steps_for(std::int64_t fit_cells) const;

@@ -25,7 +25,7 @@ namespace retort {
 //   auto gradient = arena.sum();             // Collective: [length], bit-equal on any number of ranks up to `shards`
 //
 // or, with layers that take all shards of a block at once and add them in the tree's order themselves
-// (products/shard_linear.hpp):
+// (kernels/shard_linear.hpp):
 //   for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
 //     arena.begin_block(b);
 //     ...
