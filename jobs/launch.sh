@@ -1,38 +1,65 @@
-# Sourced by the scripts beside it: this cluster's settings, where the programs are, how ranks are started.
+# Sourced by the scripts beside it and by the command retort: where the programs are, which stages a pipeline has, this
+# cluster's settings, how ranks are started.
 retort_root=${RETORT_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 site=${RETORT_SITE:-$retort_root/jobs/site.env}
 if [[ -e $site ]]; then source "$site"; fi
-: "${RETORT_RANKS_PER_NODE:=4}" "${RETORT_GPUS_PER_NODE:=0}" "${RETORT_MPI:=pmix}" "${RETORT_STOP_SECONDS:=300}" "${RETORT_RESTARTS:=3}"
-bin=${RETORT_BIN:-$retort_root/build/$(cat "$retort_root/build/preset" 2>/dev/null || echo cpu)/bin}
-stages=(ingest train-foundation embed train-diffusion distill evaluate report)  # of the pipeline, in order
+: "${RETORT_RANKS_PER_NODE:=4}" "${RETORT_GPUS_PER_NODE:=0}" "${RETORT_MPI:=pmix}"
+: "${RETORT_STOP_SECONDS:=300}" "${RETORT_RESTARTS:=3}"
 
 # Open MPI's single-copy transport is refused in most containers, and HDF5's file locks on most parallel file systems.
 export OMPI_MCA_btl_vader_single_copy_mechanism=none HDF5_USE_FILE_LOCKING=FALSE
 
-fail() { echo "${0##*/}: error: $2" >&2; exit "$1"; }
+say() { echo "${RETORT_SPEAKER:-${0##*/}}: $*" >&2; }
+fail() { say "error: $2"; exit "$1"; }
+
+# The folder of the programs: of the newest tools/setup in the source tree; DIR/bin where this is DIR/share/retort/jobs.
+programs_folder() {
+  if [[ -n ${RETORT_BIN:-} ]]; then
+    echo "$RETORT_BIN"
+  elif [[ ! -e $retort_root/CMakeLists.txt && -x $retort_root/../../bin/retort-ingest ]]; then
+    cd "$retort_root/../../bin" && pwd
+  else
+    echo "$retort_root/build/$(cat "$retort_root/build/preset" 2>/dev/null || echo cpu)/bin"
+  fi
+}
+bin=$(programs_folder)
 
 require_programs() {
   [[ -x $bin/retort-ingest ]] || fail 1 "no programs in '$bin' (not built yet?). Run tools/setup, or set RETORT_BIN"
 }
-# setting_of CONFIG SECTION KEY: its value, of the sections that ingest has.
+
+# pipelines: the names in pipelines.txt. stages_of PIPELINE: its line there.
+pipelines() { sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' "$retort_root/jobs/pipelines.txt"; }
+stages_of() { sed -n "s/^$1: *//p" "$retort_root/jobs/pipelines.txt"; }
+
+# setting_of CONFIG SECTION KEY: its value, for the sections that ingest has.
 setting_of() { "$bin/retort-ingest" --config "$1" --print-config | sed -n "/^\[$2\]/,/^\[/s/^$3 = //p"; }
 # run_folder CONFIG: the run folder that it names.
 run_folder() { setting_of "$1" run folder; }
 
-# start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank a task of it; RETORT_NODES and RETORT_RANKS: on a part of it.
+# start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank per task. RETORT_NODES and RETORT_RANKS choose a part of
+# the job.
 start_ranks() {
+  local launcher
   if [[ $RETORT_MPI == mpirun ]]; then
-    mpirun --quiet --bind-to none ${RETORT_RANKS:+-n "$RETORT_RANKS" --map-by "ppr:$((RETORT_RANKS / RETORT_NODES)):node"} $([[ $EUID == 0 ]] && echo --allow-run-as-root) "$@"
+    launcher=(mpirun --quiet --bind-to none)
+    [[ -z ${RETORT_RANKS:-} ]] || launcher+=(-n "$RETORT_RANKS" --map-by "ppr:$((RETORT_RANKS / RETORT_NODES)):node")
+    ((EUID)) || launcher+=(--allow-run-as-root)
   else  # one dead rank ends the step: the others would wait for it until the watchdog's deadline
-    srun --mpi="$RETORT_MPI" --kill-on-bad-exit=1 --wait=60 --distribution=block $( ((RETORT_GPUS_PER_NODE)) && echo --gpu-bind=none) ${RETORT_RANKS:+--nodes="$RETORT_NODES" --ntasks="$RETORT_RANKS"} ${RETORT_SRUN:-} "$@"
+    launcher=(srun --mpi="$RETORT_MPI" --kill-on-bad-exit=1 --wait=60 --distribution=block)
+    ((RETORT_GPUS_PER_NODE == 0)) || launcher+=(--gpu-bind=none)
+    [[ -z ${RETORT_RANKS:-} ]] || launcher+=(--nodes="$RETORT_NODES" --ntasks="$RETORT_RANKS")
+    launcher+=(${RETORT_SRUN:-})
   fi
+  "${launcher[@]}" "$@"
 }
 
-# start_local RANKS PROGRAM ARGUMENT...: on this machine. INT and TERM ask the ranks to checkpoint and leave; mpirun, which
-# would kill them within a second, does not hear them.
+# start_local RANKS PROGRAM ARGUMENT...: on this machine. INT and TERM ask the ranks to checkpoint and leave; mpirun,
+# which would kill them within a second, does not hear them.
 start_local() {
   local ranks=$1 code=0 launcher
   shift
+  command -v mpirun >/dev/null || fail 1 "mpirun is not on PATH. Load the MPI that retort was built with"
   local mpirun=(mpirun --quiet -n "$ranks" --bind-to none --oversubscribe)
   if ((EUID == 0)); then mpirun+=(--allow-run-as-root); fi
   if ((ranks > $(nproc))); then mpirun+=(--mca mpi_yield_when_idle 1); fi

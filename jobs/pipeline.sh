@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
-# From h5ad to distilled h5ad and its table: a chain of jobs, each waiting for the one before; what is done is skipped.
-# Of several labels (ingest.label=A,B) the first is distilled in the run folder, every other in RUN/labels/NAME, from the same atlas
-# and features.
-# usage: jobs/pipeline.sh CONFIG [--nodes N] [--time T] [--dry-run] [--local RANKS]
+# Runs a pipeline of pipelines.txt: as a chain of Slurm jobs, each waiting for the one before, or on this machine. What
+# is done is skipped. With several label columns (ingest.label=A,B), stages behind `|` run once per column: for the
+# first in the run folder, for every other in RUN/labels/NAME, from the same atlas and features.
+# usage: jobs/pipeline.sh CONFIG [--pipeline NAME] [--nodes N] [--time T] [--local RANKS] [--dry-run]
+#   CONFIG       INI with the settings of all stages
+#   --pipeline   distill (the default) or another name in jobs/pipelines.txt
+#   --nodes N, --time T   per job, as in submit.sh
+#   --local      runs under mpirun here; Ctrl-C checkpoints and leaves, the same line goes on
+#   --dry-run    says what would run, and the plan of the first stage that is to do
+# Prints the number of the last job of each chain on stdout.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/launch.sh"
-config='' local='' dry='' options=()
+config='' pipeline=distill local='' dry='' options=()
 while (($#)); do
   case $1 in
     --nodes | --time) options+=("$1" "${2:?$1 needs a value}"); shift ;;
+    --pipeline) pipeline=${2:?--pipeline needs a name}; shift ;;
     --dry-run) dry=yes ;;
     --local) local=${2:?--local needs a number of ranks}; shift ;;
     -*) fail 2 "unknown option '$1'. See the first lines of jobs/pipeline.sh" ;;
@@ -19,42 +26,58 @@ while (($#)); do
 done
 [[ -n $config ]] || fail 2 "a CONFIG is needed. See the first lines of jobs/pipeline.sh"
 [[ -r $config ]] || fail 66 "settings '$config' are missing. Check the path"
+stages=$(stages_of "$pipeline")
+[[ -n $stages ]] || fail 2 "there is no pipeline '$pipeline' (there are: $(pipelines | paste -sd ' ')). Choose one"
 require_programs
-for stage in "${stages[@]}"; do  # a misspelt setting of the last stage is told before the first one starts
+read -ra shared <<<"${stages%%|*}"
+per_label=()
+if [[ $stages == *'|'* ]]; then read -ra per_label <<<"${stages#*|}"; fi
+for stage in "${shared[@]}" ${per_label[@]+"${per_label[@]}"}; do
+  # A misspelt setting of the last stage is told before the first one starts.
   "$bin/retort-$stage" --config "$config" --print-config >/dev/null
 done
 IFS=, read -ra labels <<<"$(setting_of "$config" ingest label)"
 ((${#labels[@]})) || fail 2 "ingest.label is empty (it names the column with the classes). Set it in '$config'"
+((${#per_label[@]})) || labels=("${labels[0]}")  # all columns together
 folder=$(run_folder "$config")
+number=0 count=$((${#shared[@]} + ${#per_label[@]} * ${#labels[@]})) after=''
 
-# run_stage STAGE SETTING...: runs it here, or submits it to wait for `after` and leaves its job there.
+# run_stage STAGE SETTING...: runs it here, or submits it to wait for the job `after` and leaves its job there. In a dry
+# run `after` is the stage that it would wait for.
 run_stage() {
-  local stage=$1
+  local stage=$1 command=("$bin/retort-$1" --config "$config" "${@:2}") name
   shift
-  if [[ -n $local ]]; then
-    start_local "$local" "$bin/retort-$stage" --config "$config" "$@" ${dry:+--dry-run}
-  elif [[ -z $after ]] && "$bin/retort-$stage" --config "$config" "$@" --is-done 2>/dev/null; then
-    echo "pipeline.sh: $stage is done" >&2
-  elif [[ -n $dry ]]; then
-    echo "pipeline.sh: $stage would be submitted${after:+ after $after}" >&2
+  number=$((number + 1))
+  name="[$number of $count] $stage"
+  if [[ -n $label && ${#labels[@]} -gt 1 ]]; then name+=" ($label)"; fi
+  if [[ -n $local && -z $dry ]]; then
+    echo "$name" >&2
+    start_local "$local" "${command[@]}"
+  elif [[ -z $after ]] && "${command[@]}" --is-done 2>/dev/null; then
+    say "$name is done"
+  elif [[ -z $dry ]]; then
+    after=$("$here/submit.sh" "$stage" "$config" "$@" ${options[@]+"${options[@]}"} ${after:+--after "$after"})
+  elif [[ -n $after ]]; then  # its inputs are not there yet, so it cannot plan
+    say "$name would follow $after"
     after=$stage
   else
-    after=$("$here/submit.sh" "$stage" "$config" "$@" ${options[@]+"${options[@]}"} ${after:+--after "$after"})
+    say "$name would be first:"
+    "$here/submit.sh" "$stage" "$config" "$@" ${options[@]+"${options[@]}"} ${local:+--local "$local"} --dry-run
+    after=$stage
   fi
 }
 
-after='' features='' jobs=()
-for stage in "${stages[@]}"; do
-  run_stage "$stage"
-  [[ $stage != embed ]] || features=$after
-done
-[[ -z $after ]] || jobs+=("$after")
-for label in "${labels[@]:1}"; do
-  after=$features
-  for stage in train-diffusion distill evaluate report; do
-    settings=(--run.base="$folder" --run.folder="$folder/labels/$label")
-    [[ $stage == report ]] || settings+=("--${stage#train-}.label=$label")  # a page tells of the label that its results are of
-    run_stage "$stage" "${settings[@]}"
+label='' jobs=()
+for stage in "${shared[@]}"; do run_stage "$stage"; done
+features=$after
+for label in "${labels[@]}"; do
+  after=$features settings=()
+  if [[ $label != "${labels[0]}" ]]; then settings=(--run.base="$folder" --run.folder="$folder/labels/$label"); fi
+  for stage in ${per_label[@]+"${per_label[@]}"}; do
+    own=(${settings[@]+"${settings[@]}"})
+    # A page tells of the label that its results are of.
+    [[ ${#own[@]} == 0 || $stage == report ]] || own+=("--${stage#train-}.label=$label")
+    run_stage "$stage" ${own[@]+"${own[@]}"}
   done
   [[ -z $after ]] || jobs+=("$after")
 done

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Submits a program as a Slurm job, or runs it on this machine.
-# usage: jobs/submit.sh VERB[,VERB...] CONFIG [--nodes N] [--time T] [--after JOB] [--sweep FILE [--only N,N]] [--dry-run] [--local RANKS]
-#                       [--section.key=VALUE]...
-#   VERB        ingest, train-foundation, embed, train-diffusion, distill, evaluate, report, simulate, train-vae, generate, evaluate-generated
+# usage: jobs/submit.sh VERB[,VERB...] CONFIG [--nodes N] [--time T] [--after JOB] [--sweep FILE [--only N,N]]
+#                       [--dry-run] [--local RANKS] [--section.key=VALUE]...
+#   VERB        a program retort-VERB: ingest, embed, distill, ...; several run one after the other in one job
 #   CONFIG      INI with the settings of all programs (any program's --print-config is a start)
 #   --after     waits until that job has ended well
-#   --sweep     an array job, one task a line of FILE: NAME --section.key=VALUE...; see sweep.sh
-#   --dry-run   prints the sbatch line and the program's plan (rows, bytes and memory a rank), submits nothing
+#   --nodes, --time   of the job: 1 node and RETORT_TIME (site.env) without them
+#   --sweep     an array job, one task per line of FILE: NAME --section.key=VALUE...; see sweep.sh
+#   --dry-run   prints the sbatch line and the program's plan (rows, bytes and memory per rank), submits nothing
 #   --local     runs under mpirun here; Ctrl-C checkpoints and leaves, the same line goes on
 # Prints the job's number on stdout.
 set -euo pipefail
@@ -27,14 +28,17 @@ while (($#)); do
   esac
   shift
 done
-((${#positional[@]} == 2)) || fail 2 "a VERB and a CONFIG are needed (got ${#positional[@]} arguments). See the first lines of jobs/submit.sh"
+((${#positional[@]} == 2)) ||
+  fail 2 "a VERB and a CONFIG are needed (got ${#positional[@]} arguments). See the first lines of jobs/submit.sh"
 verbs=${positional[0]} config=${positional[1]}
 [[ -r $config ]] || fail 66 "settings '$config' are missing. Check the path"
 config=$(realpath "$config")
 require_programs
 for verb in ${verbs//,/ }; do
-  [[ -x $bin/retort-$verb ]] || fail 2 "there is no program '$verb' (programs: $(cd "$bin" && echo retort-* | sed 's/retort-//g'))"
-  "$bin/retort-$verb" --config "$config" ${settings[@]+"${settings[@]}"} --print-config >/dev/null  # a misspelt setting is told here, not in the queue
+  [[ -x $bin/retort-$verb ]] ||
+    fail 2 "there is no program '$verb' (programs: $(cd "$bin" && echo retort-* | sed 's/retort-//g'))"
+  # A misspelt setting is told here, not in the queue.
+  "$bin/retort-$verb" --config "$config" ${settings[@]+"${settings[@]}"} --print-config >/dev/null
 done
 
 if [[ -n $ranks ]]; then
@@ -47,8 +51,9 @@ fi
 folder=$(run_folder "$config")
 mkdir -p "$folder/jobs" || fail 73 "cannot make '$folder/jobs'. Choose another run.folder"
 folder=$(realpath "$folder")
-line=(sbatch --parsable --job-name="retort-$verbs" --nodes="$nodes" --ntasks-per-node="$RETORT_RANKS_PER_NODE" --time="$time"
-      --signal="USR2@$RETORT_STOP_SECONDS" --output="$folder/jobs/%x-%j.log" --export="ALL,RETORT_ROOT=$retort_root${sweep:+,RETORT_SWEEP=$sweep}")
+line=(sbatch --parsable --job-name="retort-$verbs" --output="$folder/jobs/%x-%j.log"
+      --nodes="$nodes" --ntasks-per-node="$RETORT_RANKS_PER_NODE" --time="$time" --signal="USR2@$RETORT_STOP_SECONDS"
+      --export="ALL,RETORT_ROOT=$retort_root${sweep:+,RETORT_SWEEP=$sweep}")
 [[ -z ${RETORT_ACCOUNT:-} ]] || line+=(--account="$RETORT_ACCOUNT")
 [[ -z ${RETORT_PARTITION:-} ]] || line+=(--partition="$RETORT_PARTITION")
 ((RETORT_GPUS_PER_NODE == 0)) || line+=(--gpus-per-node="$RETORT_GPUS_PER_NODE")
@@ -58,9 +63,11 @@ line+=(${RETORT_SBATCH:-} "$retort_root/jobs/run.sbatch" "$verbs" "$config" ${se
 if [[ -n $dry ]]; then
   printf '%q ' "${line[@]}"
   echo
-  for verb in ${verbs//,/ }; do "$bin/retort-$verb" --config "$config" ${settings[@]+"${settings[@]}"} --dry-run; done
+  for verb in ${verbs//,/ }; do
+    "$bin/retort-$verb" --config "$config" ${settings[@]+"${settings[@]}"} --dry-run
+  done
   exit 0
 fi
 job=$("${line[@]}")
-echo "submit.sh: $verbs is job ${job%%;*}; log: $folder/jobs" >&2
+say "$verbs is job ${job%%;*}; log: $folder/jobs"
 echo "${job%%;*}"

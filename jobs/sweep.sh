@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Many settings of one program as an array job; submitted again, only the tasks that are not done yet.
 # usage: jobs/sweep.sh VERB[,VERB...] CONFIG FILE [--nodes N] [--time T] [--dry-run]
-#   FILE   one task a line: NAME --section.key=VALUE...; its run folder is RUN/sweep/NAME, and what it reads and does not
-#          have there (atlas, networks, features) is RUN's
+#   FILE   one task per line: NAME --section.key=VALUE... Its run folder is RUN/sweep/NAME; what it reads and does not
+#          have there (atlas, networks, features) is taken from RUN
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/launch.sh"
@@ -17,11 +17,12 @@ missing=() number=0
 while read -r name more; do
   number=$((number + 1))
   [[ -n $name ]] || fail 2 "line $number of '$file' is empty (line N is task N)"
-  "$bin/retort-${verbs##*,}" --config "$config" --run.base="$base" --run.folder="$base/sweep/$name" $more --is-done 2>/dev/null || missing+=("$number")
+  own=(--run.base="$base" --run.folder="$base/sweep/$name" $more)
+  "$bin/retort-${verbs##*,}" --config "$config" "${own[@]}" --is-done 2>/dev/null || missing+=("$number")
 done <"$file"
 if ((${#missing[@]} == 0)); then
-  echo "sweep.sh: all $number tasks are done" >&2
+  say "all $number tasks are done"
   exit 0
 fi
-echo "sweep.sh: ${#missing[@]} of $number tasks are to do" >&2
+say "${#missing[@]} of $number tasks are to do"
 exec "$here/submit.sh" "$verbs" "$config" --sweep "$file" --only "$(IFS=,; echo "${missing[*]}")" "$@"
