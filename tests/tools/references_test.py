@@ -40,7 +40,8 @@ def headings(markdown):
 
 
 def anchors(markdown):
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(markdown)}
+    named = set(re.findall(r'<a id="([^"]+)">', markdown))
+    return named | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(markdown)}
 
 
 def section_numbers(markdown):
