@@ -31,8 +31,8 @@ def item(text: str) -> list[str]:
 
 def table(header: list[str], lines: list[list[str]], left: int = 1) -> list[str]:
     """A table whose first `left` columns are text and the others numbers. Where it is too wide, names longer than their
-    column become letters that are explained below it, as few as do; where all of them would not do, it becomes several
-    tables, each with the columns of text before some of the others."""
+    column become letters that are explained below it; where that is not enough it becomes several tables, each with the
+    columns of text before some of the others."""
     rows = [[cell.replace("|", "\\|") for cell in line] for line in [header, *lines]]
     keys = max(1, left)
     legend = letters_for(rows, keys)
@@ -56,16 +56,18 @@ def widths_of(rows: list[list[str]]) -> list[int]:
 
 
 def letters_for(rows: list[list[str]], keys: int) -> dict[int, str]:
-    """Letters in the place of the names of some columns, by column, so that the rows are one table; or none."""
+    """Letters in the place of the names of some columns, by column, where they make one table of the rows or save two."""
     names = list(rows[0])
     spare = {i: len(names[i]) - max(4, *(len(row[i]) for row in rows[1:])) for i in range(keys, len(names))}
+    needed = before = len(parts_of(rows, keys))
     replaced = []
     for i in sorted((i for i in spare if spare[i] > 0), key=lambda i: -spare[i]):
-        if len(parts_of([names, *rows[1:]], keys)) == 1:
+        if needed == 1:
             break
         names[i] = "a"
         replaced.append(i)
-    if len(parts_of([names, *rows[1:]], keys)) > 1:
+        needed = len(parts_of([names, *rows[1:]], keys))
+    if needed > 1 and before - needed < 2:
         return {}
     return {i: chr(ord("a") + at) for at, i in enumerate(sorted(replaced))}
 
