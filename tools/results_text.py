@@ -56,7 +56,7 @@ def widths_of(rows: list[list[str]]) -> list[int]:
 
 
 def letters_for(rows: list[list[str]], keys: int) -> dict[int, str]:
-    """Letters in the place of the names of some columns, by column, where they make one table of the rows or save two."""
+    """Letters in the place of the names of some columns, by column; where they make one table, or save two."""
     names = list(rows[0])
     spare = {i: len(names[i]) - max(4, *(len(row[i]) for row in rows[1:])) for i in range(keys, len(names))}
     needed = before = len(parts_of(rows, keys))

@@ -1,5 +1,6 @@
-"""tools/results.py --check fails on a page that was edited, one that belongs to no run, and on README's table; and every
-line of its pages has at most 120 columns.
+"""tools/results.py --check fails on a page that was edited, on one that belongs to no run, and on README's table.
+
+No line of its pages has more than 120 columns.
 
 usage: results_test.py REPOSITORY
 """
