@@ -12,6 +12,7 @@
 #include "retort/programs/sections.hpp"
 #include "retort/report/html.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/texts.hpp"
 #include "retort/run/index.hpp"
 #include "retort/session/session.hpp"
 
@@ -38,7 +39,7 @@ struct Pictures {
   std::string map, expression;
 };
 
-// The two pictures that need cells. Class means are of up to 200 cells a class: enough for a shade.
+// The two pictures that need cells. Class means are of up to 200 cells per class: enough for a shade.
 Pictures pictures_of(FinishedRun const& run, ReportOptions const& options, std::uint64_t seed) {
   Atlas const atlas(run.file("atlas.h5ad"));
   auto const labels =
@@ -126,11 +127,11 @@ std::string generated_maps(FinishedRun const& run, ReportOptions const& options,
         sets.push_back({name, mapped(*comparison, set.cells, set.terms.is_labelled, most_cells)});
     }
     if (!comparison) continue;
-    html += generated_map_section(
-        mapped(*comparison, comparison->real, true, most_cells), sets, comparison->space.components(),
-        fmt::format("{} principal components of {} variable genes of the real test cells",
-                    comparison->space.components(), with_commas(std::ssize(comparison->space.variable().genes))),
-        kinds.names, seed);
+    html += generated_map_section(mapped(*comparison, comparison->real, true, most_cells), sets,
+                                  comparison->space.components(),
+                                  fmt::format(texts::space_of_comparison, comparison->space.components(),
+                                              with_commas(std::ssize(comparison->space.variable().genes))),
+                                  kinds.names, seed);
   }
   return html;
 }

@@ -7,6 +7,7 @@
 #include "retort/report/html.hpp"
 #include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/texts.hpp"
 #include "retort/run/run_folder.hpp"
 
 namespace retort {
@@ -157,16 +158,9 @@ std::string table_of(json const& value) {
   return html;
 }
 
-std::string caption_of(std::string const& key) {
-  if (key.starts_with("paired"))
-    return "Differences in accuracy (points) between kinds of sets, draw by draw, with the 95 % interval and two "
-           "tests; good is a difference whose interval leaves out zero.";
-  return "As retort-evaluate wrote it.";
-}
-
 std::string classes_in(json const& set, char const* key) { return set.contains(key) ? text_of(set[key]) : "–"; }
 
-// A row a set; every number of the audit folded below.
+// A row per set; every number of the audit folded below.
 std::string sets_of(FinishedRun const& run, json const& sets) {
   Table leaks{{"set", "AUC by distance (95 %)", "AUC by confidence (95 %)", "classes that leak",
                "AUC by cells alone (95 %)", "classes that leak by cells alone", "copies"},
@@ -194,24 +188,12 @@ std::string sets_of(FinishedRun const& run, json const& sets) {
                           part("differential_expression", "fold_spearman", 1, 2)});
   }
   if (leaks.rows.empty()) return "";
-  return section(
-             "What each set gives away",
-             "Membership inference: is a real cell one of those that the set was made from? AUC 0.5 is a guess, 1 "
-             "certainty. By distance and by confidence an outsider has the set and the encoder (foundation/), so both "
-             "count what the encoder remembers: random cells and class means show how much that is; by cells alone he "
-             "has "
-             "only the file. A class leaks where the lower end of its 95 % interval is above 0.6; copies are cells of "
-             "the set that equal a real one (random cells are). Bold: the product's kind. Good is 0.5, none and 0.",
-             html_of(leaks)) +
-         section(
-             "How like cells each set looks",
-             "Means over classes. Good is a number like that of real cells beside it: zeros, genes detected (above the "
-             "smallest real value; its range is the 5th to 95th percentile) and the median coefficient of variation of "
-             "genes; 100 % of the top 50 genes of each class, and a rank correlation ρ of fold changes of 1.",
-             html_of(looks) + folded("All numbers of the audit, by the names that results.json has", table_of(sets)));
+  return section(texts::leaks.title, texts::leaks.caption, html_of(leaks)) +
+         section(texts::looks.title, texts::looks.caption,
+                 html_of(looks) + folded(texts::all_of_audit, table_of(sets)));
 }
 
-// A column a class.
+// A column per class.
 std::string rare_of(FinishedRun const& run, json const& audit) {
   auto const cells = audit.value("train_cells", json());
   auto const rows = audit.value("rows", json());
@@ -228,11 +210,7 @@ std::string rare_of(FinishedRun const& run, json const& audit) {
     for (auto const& [name, count] : cells.items())
       texts.push_back(fixed(number_in(row.value("recall", json()), name), 1));
   }
-  return section(
-      "Rare classes",
-      "Recall (%) in the classes with the fewest train cells, in which averages hide failures, by a linear classifier "
-      "that learned from each set. Good is a recall near that of all train cells. Bold: the product's kind.",
-      html_of(table));
+  return section(texts::rare_classes.title, texts::rare_classes.caption, html_of(table));
 }
 
 }  // namespace
@@ -246,7 +224,8 @@ std::string audits_section(FinishedRun const& run) {
     if (key == "rare_classes" && value.is_object()) told = rare_of(run, value);
     if (told.empty())
       if (auto const table = value.is_structured() && !value.empty() ? table_of(value) : ""; !table.empty())
-        told = section("Audit: " + words_of(key), caption_of(key), table);
+        told = section(fmt::format(texts::audit, words_of(key)),
+                       key.starts_with("paired") ? texts::paired_audit : texts::other_audit, table);
     html += told;
   }
   return html;

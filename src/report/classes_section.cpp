@@ -7,6 +7,7 @@
 #include "retort/report/html.hpp"
 #include "retort/report/product_classes.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/texts.hpp"
 #include "retort/run/progress.hpp"
 
 namespace retort {
@@ -36,18 +37,7 @@ std::string classes_section(FinishedRun const& run) {
                           fixed(one.recall_of_random, 1), std::isfinite(change) ? fmt::format("{:+.1f}", change) : "–",
                           fixed(one.membership_area, 2), fixed(one.expression_area, 2), fixed(100 * one.markers, 0)});
   }
-  return section(
-      "Class by class",
-      fmt::format("Recall, the share of a class's real test cells that a linear classifier finds, after learning from "
-                  "distilled.h5ad's kind of set, from all train cells, and from as many random cells (means over draws "
-                  "and heads); the class that loses most comes first, bold where it loses more "
-                  "than {:.0f} points. Good is a difference near 0 or above; with few test cells one cell is many "
-                  "points. Membership AUC: how well an outsider tells train cells from others, with the set and the "
-                  "encoder (the higher of two attacks) or with the set's cells alone; 0.5 is a guess, 1 certainty. Top "
-                  "50 genes: how many of the set's 50 highest fold changes are among the 50 "
-                  "best of the real cells (Wilcoxon); 100 would be all.",
-                  points_that_matter),
-      html_of(table));
+  return section(texts::classes.title, fmt::format(texts::classes.caption, points_that_matter), html_of(table));
 }
 
 }  // namespace retort

@@ -8,6 +8,8 @@
 #include "retort/report/heat_map.hpp"
 #include "retort/report/html.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/texts.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -17,11 +19,11 @@ struct ShownGene {
   std::string note;  // after the value, where somebody points at it
 };
 
-// A picture of real class means and one of distilled ones; one scale a gene, of the real means, for both.
+// A picture of real class means and one of distilled ones; one scale per gene, of the real means, for both.
 std::string twice(std::vector<ShownGene> const& shown, std::vector<std::size_t> const& rules, ClassMeans const& real,
                   ClassMeans const& distilled, std::vector<std::string> const& gene_names,
                   std::vector<std::string> const& class_names) {
-  auto const genes = static_cast<std::size_t>(real.genes), classes = class_names.size();
+  auto const genes = index(real.genes), classes = class_names.size();
   std::vector<std::string> rows, pictures;
   for (auto const& one : shown) rows.push_back(gene_names[one.gene]);
   for (auto const* means : {&real, &distilled}) {
@@ -47,8 +49,8 @@ std::string twice(std::vector<ShownGene> const& shown, std::vector<std::size_t> 
 }
 
 // How far real and distilled means agree over what is shown.
-std::string agreement(std::vector<ShownGene> const& shown, ClassMeans const& real, ClassMeans const& distilled) {
-  auto const genes = static_cast<std::size_t>(real.genes);
+double correlation_of(std::vector<ShownGene> const& shown, ClassMeans const& real, ClassMeans const& distilled) {
+  auto const genes = index(real.genes);
   double n = 0, sum_a = 0, sum_b = 0, aa = 0, bb = 0, ab = 0;
   for (auto const& one : shown)
     for (std::size_t c = 0; c < real.cells.size(); ++c) {
@@ -56,8 +58,7 @@ std::string agreement(std::vector<ShownGene> const& shown, ClassMeans const& rea
       double const a = real.mean[c * genes + one.gene], b = distilled.mean[c * genes + one.gene];
       ++n, sum_a += a, sum_b += b, aa += a * a, bb += b * b, ab += a * b;
     }
-  double const correlation = (n * ab - sum_a * sum_b) / std::sqrt((n * aa - sum_a * sum_a) * (n * bb - sum_b * sum_b));
-  return std::isfinite(correlation) ? fmt::format("; the values shown correlate with {:.2f}", correlation) : "";
+  return (n * ab - sum_a * sum_b) / std::sqrt((n * aa - sum_a * sum_a) * (n * bb - sum_b * sum_b));
 }
 
 }  // namespace
@@ -69,26 +70,22 @@ std::string expression_section(ClassMeans const& real, ClassMeans const& distill
   std::vector<ShownGene> marking, varying;
   std::vector<std::size_t> groups;
   for (std::size_t c = 0; c < class_names.size(); ++c) {
-    for (auto const gene : markers[c])
-      marking.push_back({static_cast<std::size_t>(gene), fmt::format(" (marks {})", class_names[c])});
+    for (auto const gene : markers[c]) marking.push_back({index(gene), fmt::format(" (marks {})", class_names[c])});
     if (!marking.empty()) groups.push_back(marking.size() - 1);
   }
   if (marking.empty()) return "";
   constexpr std::int64_t most_varying = 30;
-  for (auto const gene : highest_genes(real.variance, most_varying))
-    varying.push_back({static_cast<std::size_t>(gene), ""});
+  for (auto const gene : highest_genes(real.variance, most_varying)) varying.push_back({index(gene), ""});
   std::stable_sort(varying.begin(), varying.end(),
                    [&](auto const& a, auto const& b) { return real.variance[a.gene] > real.variance[b.gene]; });
-  return section("Marker genes",
-                 fmt::format("Mean log-normalised expression of up to three genes a class that stand out most in it "
-                             "among the 2,000 most variable ones, each gene from its lowest (empty) to its highest "
-                             "(full) real class mean. Good is the same picture twice{}.",
-                             agreement(marking, real, distilled)),
+  auto const caption = [&](std::string const& what, std::vector<ShownGene> const& shown) {
+    double const correlation = correlation_of(shown, real, distilled);
+    return std::isfinite(correlation) ? paragraph({what, fmt::format(texts::values_correlate, correlation)}) : what;
+  };
+  return section(texts::markers.title, caption(texts::markers.caption, marking),
                  twice(marking, groups, real, distilled, gene_names, class_names)) +
-         section("Most variable genes",
-                 fmt::format("The same of the {} genes whose log-normalised expression varies most over real cells, "
-                             "whatever their class{}.",
-                             varying.size(), agreement(varying, real, distilled)),
+         section(texts::variable_genes.title,
+                 caption(fmt::format(texts::variable_genes.caption, varying.size()), varying),
                  twice(varying, {}, real, distilled, gene_names, class_names));
 }
 

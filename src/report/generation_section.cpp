@@ -5,8 +5,10 @@
 #include <cmath>
 
 #include "retort/report/bars.hpp"
+#include "retort/report/generation_texts.hpp"
 #include "retort/report/heat_map.hpp"
 #include "retort/report/html.hpp"
+#include "retort/report/meanings.hpp"
 #include "retort/report/palette.hpp"
 #include "retort/report/sections.hpp"
 #include "retort/run/progress.hpp"
@@ -16,38 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Metric {
-  char const* key;
-  char const* title;
-  char const* meaning;
-  bool is_share = false;
-};
-// Means over classes; lower is better.
-constexpr std::array distances{
-    Metric{"w2", "W2",
-           "Wasserstein distance (exact transport, squared Euclidean cost, root) in the principal components of the "
-           "real test cells' variable genes, class by class, as CFGen and scLDM report it."},
-    Metric{"mmd2", "MMD²",
-           "Squared maximum mean discrepancy in the same space, with CFGen's sum of five Gaussian kernels."},
-    Metric{"frechet", "FD", "Fréchet distance of the Gaussians that fit the two sets in the same space."},
-    Metric{"kl", "KL",
-           "scRDiT's: Kullback-Leibler divergence of the softmax of a generated cell's expression from a real cell's, "
-           "cells paired as they lie."},
-    Metric{"w1", "W1", "scRDiT's: Wasserstein distance of all expression values, whatever their cells and genes."},
-    Metric{"scrdit_mmd", "MMD (scRDiT)",
-           "scRDiT's own MMD, with kernels as wide as the cells lie apart, over blocks of 20 genes; not to be compared "
-           "with CFGen's."},
-};
-constexpr std::array others{
-    Metric{"neighbour_accuracy", "1-NN",
-           "How often a cell's nearest neighbour tells whether it is real or generated; 0.5 where nobody can tell.",
-           true},
-    Metric{"precision", "precision", "Share of the generated cells that lie among real ones.", true},
-    Metric{"recall", "recall", "Share of the real cells that lie among generated ones.", true},
-    Metric{"zeros", "zeros", "Share of values that are exactly zero.", true},
-    Metric{"variation", "CV", "Median over genes of the deviation over the mean."},
-    Metric{"library", "library", "Mean sum of counts a cell."},
-};
+using meanings::distances, meanings::Metric, meanings::others;
 
 std::string text_of(double value) {
   if (!std::isfinite(value)) return "–";
@@ -66,10 +37,9 @@ bool is_prior(json const& row) { return kind_of(row) == "prior" || kind_of(row) 
 
 std::string title_of(json const& row) {
   std::string const set = row.value("set", ""), kind = kind_of(row);
-  return kind == "floor"         ? set + " (real: the floor)"
-         : kind == "autoencoder" ? set + " (a perfect generator's)"
-         : is_prior(row)         ? set + " (prior)"
-                                 : set;
+  if (kind == "floor") return fmt::format(texts::floor_set, set);
+  if (kind == "autoencoder") return fmt::format(texts::autoencoder_set, set);
+  return is_prior(row) ? fmt::format(texts::prior_set, set) : set;
 }
 
 std::string colour_of(json const& row) {
@@ -111,7 +81,7 @@ std::string bars_of(std::vector<json> const& rows) {
     }
     if (auto const svg = svg_of(plot); !svg.empty()) pictures.push_back(figure(metric.title, svg));
   }
-  return "<p class=\"caption\">The same as bars; the mark across them is the floor.</p>" + figures(pictures, 300);
+  return fmt::format("<p class=\"caption\">{}</p>", escape(texts::about_bars)) + figures(pictures, 300);
 }
 
 std::string unseen_of(std::vector<json> const& rows) {
@@ -122,7 +92,7 @@ std::string unseen_of(std::vector<json> const& rows) {
     table.rows.push_back({title_of(row)});
     for (auto const& metric : distances) table.rows.back().push_back(text_of(metric, row["unseen"]));
   }
-  return table.rows.empty() ? "" : "<h3>Classes that no generator was trained on</h3>" + html_of(table);
+  return table.rows.empty() ? "" : fmt::format("<h3>{}</h3>", escape(texts::unseen_classes)) + html_of(table);
 }
 
 // Distances of every class and set, each metric its map.
@@ -149,8 +119,8 @@ std::string classes_of(json const& generation, std::vector<json> const& rows) {
         if (std::isfinite(of_class[i])) highest = std::max(highest, of_class[i]);
         values.push_back(of_class[i]);
         map.texts.push_back(std::isfinite(of_class[i]) ? fmt::format("{:.3g}", of_class[i]) : "");
-        map.titles.push_back(fmt::format("{} of {}: {} {} ({} test cells)", metric.title, map.columns[i],
-                                         map.rows.back(), text_of(of_class[i]), with_commas(tests.at(c))));
+        map.titles.push_back(fmt::format(texts::distance_of_class, metric.title, map.columns[i], map.rows.back(),
+                                         text_of(of_class[i]), with_commas(tests.at(c))));
       }
     }
     for (double const value : values) map.shade.push_back(highest > 0 ? value / highest : value);
@@ -184,13 +154,13 @@ std::string latents_of(json const& generation) {
   return html;
 }
 
-std::string meanings() {
+std::string meanings_of_columns() {
   std::string list;
   for (auto const& metric : distances)
     list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(metric.title), escape(metric.meaning));
   for (auto const& metric : others)
     list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(metric.title), escape(metric.meaning));
-  return folded("What the columns mean", "<dl>" + list + "</dl>");
+  return folded(texts::about_columns, "<dl>" + list + "</dl>");
 }
 
 // The verdict.
@@ -201,23 +171,20 @@ constexpr double zeros_that_matter = 0.02, library_that_matters = 0.1, told_apar
 std::string nearness_item(json const& row, std::vector<json> const& beside) {
   double const own = number_in(row, "w2");
   double prior = std::nan("");
-  std::string text = fmt::format("W2 to the real test cells {}", fixed(own, 2));
+  std::vector<std::string> said{fmt::format(texts::w2_of_generated, fixed(own, 2))};
   for (auto const& other : beside) {
-    if (kind_of(other) == "floor") text += fmt::format("; of real train cells {}", fixed(number_in(other, "w2"), 2));
+    if (kind_of(other) == "floor") said.push_back(fmt::format(texts::w2_of_real, fixed(number_in(other, "w2"), 2)));
     if (is_prior(other)) prior = std::fmin(prior, number_in(other, "w2"));
   }
-  if (std::isfinite(prior))
-    text += fmt::format("; of Gaussians fitted to each class, which cost nothing, {}", fixed(prior, 2));
-  return verdict_item(std::isfinite(own) && !(own >= prior), "Near real cells?", text + ".");
+  if (std::isfinite(prior)) said.push_back(fmt::format(texts::w2_of_prior, fixed(prior, 2)));
+  return verdict_item(std::isfinite(own) && !(own >= prior), texts::about_nearness, paragraph(said));
 }
 
 std::string apart_item(json const& row) {
   double const share = number_in(row, "neighbour_accuracy");
   if (!std::isfinite(share)) return "";
-  return verdict_item(
-      share <= told_apart, "Can they be told apart?",
-      fmt::format("By its nearest neighbour a cell is known as real or generated in {} % of cases (50 is a guess).",
-                  fixed(100 * share, 0)));
+  return verdict_item(share <= told_apart, texts::about_telling_apart,
+                      fmt::format(texts::told_by_neighbour, fixed(100 * share, 0)));
 }
 
 std::string looks_item(json const& row, json const& real) {
@@ -225,13 +192,12 @@ std::string looks_item(json const& row, json const& real) {
                library = number_in(row, "library"), real_library = number_in(real, "library");
   bool const is_good = std::abs(zeros - real_zeros) <= zeros_that_matter &&
                        !(std::abs(library / real_library - 1) > library_that_matters);
-  std::string const sums = std::isfinite(library) && std::isfinite(real_library)
-                               ? fmt::format("; {} counts a cell, {} a real one", with_commas(std::llround(library)),
-                                             with_commas(std::llround(real_library)))
-                               : "";
-  return verdict_item(is_good, "Do they look like cells?",
-                      fmt::format("{} % of their values are zero, {} % of real cells'{}.", fixed(100 * zeros, 1),
-                                  fixed(100 * real_zeros, 1), sums));
+  std::vector<std::string> said{
+      fmt::format(texts::zeros_of_generated, fixed(100 * zeros, 1), fixed(100 * real_zeros, 1))};
+  if (std::isfinite(library) && std::isfinite(real_library))
+    said.push_back(fmt::format(texts::counts_of_generated, with_commas(std::llround(library)),
+                               with_commas(std::llround(real_library))));
+  return verdict_item(is_good, texts::about_looks, paragraph(said));
 }
 
 // The class that the set fits worst beside what real cells of it would.
@@ -248,10 +214,9 @@ std::string classes_item(json const& row, std::vector<json> const& beside, json 
     if (double const ratio = own[c].get<double>() / real[c].get<double>(); ratio > highest) highest = ratio, worst = c;
   }
   if (highest == 0) return "";
-  return verdict_item(
-      highest <= 1.5, "Classes.",
-      fmt::format("Farthest from its real cells is {}: W2 {}, of real train cells {}.", names[worst].get<std::string>(),
-                  fixed(own[worst].get<double>(), 2), fixed(real[worst].get<double>(), 2)));
+  return verdict_item(highest <= 1.5, texts::about_classes,
+                      fmt::format(texts::farthest_class, names[worst].get<std::string>(),
+                                  fixed(own[worst].get<double>(), 2), fixed(real[worst].get<double>(), 2)));
 }
 
 }  // namespace
@@ -267,24 +232,20 @@ std::string generation_section(FinishedRun const& run) {
     std::vector<std::string> sets;  // sets on other terms have a section of their own
     for (auto const& row : rows)
       if (kind_of(row) == "generated") sets.push_back(row.value("set", ""));
-    std::string const of = generation["comparisons"].size() > 1 ? fmt::format(": {}", fmt::join(sets, ", ")) : "";
-    html +=
-        section("Generated cells beside real ones" + of,
-                fmt::format("Distances between as many real test cells and generated ones, {} (lower is better), on {} "
-                            "of {} genes. Real train cells in the place of generated ones are the floor: nothing can "
-                            "be expected below it. A Gaussian "
-                            "fitted to each class is what a generator must beat. Good is 1-NN near 0.5, precision and "
-                            "recall near the floor's, and zeros, CV and library near those of the real test cells.",
-                            comparison.value("is_labelled", true) ? "means over classes"
-                                                                  : "all cells together, because the set has no labels",
-                            values, with_commas(comparison.value("genes", std::int64_t{0}))),
-                table_of(comparison, rows) + bars_of(rows) + unseen_of(rows) + meanings());
+    auto const title = [&](texts::Heading const& heading) {
+      return generation["comparisons"].size() > 1
+                 ? fmt::format(texts::title_of_sets, heading.title, fmt::join(sets, ", "))
+                 : heading.title;
+    };
+    auto const genes = with_commas(comparison.value("genes", std::int64_t{0}));
+    html += section(
+        title(texts::generation),
+        paragraph({fmt::format(texts::generation.caption, values, genes),
+                   comparison.value("is_labelled", true) ? texts::means_over_classes : texts::all_cells_together,
+                   texts::about_floor}),
+        table_of(comparison, rows) + bars_of(rows) + unseen_of(rows) + meanings_of_columns());
     if (auto const maps = classes_of(generation, rows); !maps.empty())
-      html += section(
-          "Generated cells, class by class" + of,
-          "The distances that the means above are made of; empty where a side has fewer than two cells. Good is a row "
-          "that is as faint under a generated set as under the floor; few test cells make every distance large.",
-          maps);
+      html += section(title(texts::generation_by_class), texts::generation_by_class.caption, maps);
   }
   return html;
 }
@@ -292,13 +253,7 @@ std::string generation_section(FinishedRun const& run) {
 std::string latents_section(FinishedRun const& run) {
   auto const latents = run.generation.is_object() ? latents_of(run.generation) : "";
   if (latents.empty()) return "";
-  return section(
-      "What the autoencoder keeps",
-      "Test cells through the autoencoder and back: RE is minus the log likelihood of a cell's counts (lower is "
-      "better), PCC the correlation of each gene between real cells and one sample of the prediction, MSE their "
-      "squared difference (log-normalised). "
-      "Below, classifiers trained on train cells' latents and tried on test cells': good is near what genes give.",
-      latents);
+  return section(texts::latents.title, texts::latents.caption, latents);
 }
 
 std::string generated_verdict_section(FinishedRun const& run) {
@@ -315,14 +270,10 @@ std::string generated_verdict_section(FinishedRun const& run) {
                          classes_item(row, beside, generation.value("classes", json::array())));
   }
   if (html.empty()) return "";
-  return section(
-      "Are the generated cells good enough?",
-      fmt::format("What this page says of each generated set, in short. A tick: nearer to the real test cells than any "
-                  "Gaussian; told apart in at most {:.0f} % of cases; zeros within {:.0f} points and counts within "
-                  "{:.0f} % of real cells'; no class more than one and a half times as "
-                  "far as real train cells. An exclamation mark: look closer.",
-                  100 * told_apart, 100 * zeros_that_matter, 100 * library_that_matters),
-      html);
+  return section(texts::generated_verdict.title,
+                 fmt::format(texts::generated_verdict.caption, 100 * told_apart, 100 * zeros_that_matter,
+                             100 * library_that_matters),
+                 html);
 }
 
 }  // namespace retort

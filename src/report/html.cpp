@@ -14,10 +14,15 @@ namespace {
 // Colours are named once and change with the reader's theme. SVG text is sized by the width that a picture has on the
 // screen. A table that is wider than the screen scrolls: its edge is shaded there, and the first column stays.
 constexpr char const* style = R"(
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;--heat:#0b5cab;--good:#0b6e4f;--weak:#b14a00;--edge:#0003}
-@media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;--heat:#6cb6ff;--good:#5fd3a7;--weak:#ffb070;--edge:#fff3}}
+:root{
+  color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d5dae0;--tile:#f4f6f8;
+  --heat:#0b5cab;--good:#0b6e4f;--weak:#b14a00;--edge:#0003}
+@media (prefers-color-scheme:dark){:root{
+  --paper:#14171b;--ink:#e8ebee;--soft:#a3adb8;--line:#39414a;--tile:#1e2328;
+  --heat:#6cb6ff;--good:#5fd3a7;--weak:#ffb070;--edge:#fff3}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
+body{margin:0;background:var(--paper);color:var(--ink);overflow-wrap:anywhere;
+  font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 main{max-width:1120px;margin:0 auto;padding:16px}
 h1{font-size:1.6rem;line-height:1.2;margin:.5em 0 .2em}
 section+h1{margin-top:2.6em}
@@ -61,7 +66,11 @@ svg .mark{stroke:var(--ink);stroke-width:1.1}
 .figures .map text{font-size:13px}
 .figures .map .halo{stroke-width:3px}
 .figures+h3{margin-top:1.4em}
-.scroll{overflow-x:auto;margin:.6em 0;background:linear-gradient(to right,var(--paper) 40%,transparent) left/48px 100% no-repeat local,linear-gradient(to left,var(--paper) 40%,transparent) right/48px 100% no-repeat local,linear-gradient(to right,var(--edge),transparent) left/14px 100% no-repeat,linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat}
+.scroll{overflow-x:auto;margin:.6em 0;background:
+  linear-gradient(to right,var(--paper) 40%,transparent) left/48px 100% no-repeat local,
+  linear-gradient(to left,var(--paper) 40%,transparent) right/48px 100% no-repeat local,
+  linear-gradient(to right,var(--edge),transparent) left/14px 100% no-repeat,
+  linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 th,td{padding:.22em .6em;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
@@ -142,6 +151,10 @@ std::string section(std::string const& title, std::string const& caption, std::s
                      escape(caption), body);
 }
 
+std::string paragraph(std::vector<std::string> const& sentences) {
+  return fmt::format("{}", fmt::join(sentences, " "));
+}
+
 std::string figure(std::string const& title, std::string const& svg) {
   return fmt::format("<figure><h3>{}</h3>\n{}\n</figure>\n", escape(title), svg);
 }
@@ -183,11 +196,15 @@ std::string html_of(Table const& table) {
 
 std::string page(std::string const& title, std::string const& body) {
   return fmt::format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\">\n"
+      "<!doctype html>\n"
+      "<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-      "<title>{}</title>\n<style>:root{{{}}}\n@media "
-      "(prefers-color-scheme:dark){{:root{{{}}}}}{}</style></head>\n<body><main>\n{}</main></body></html>\n",
+      "<title>{}</title>\n"
+      "<style>:root{{{}}}\n"
+      "@media (prefers-color-scheme:dark){{:root{{{}}}}}{}</style></head>\n"
+      "<body><main>\n"
+      "{}</main></body></html>\n",
       escape(title), colours_on_light_paper(), colours_on_dark_paper(), style, with_contents(body));
 }
 

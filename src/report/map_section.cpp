@@ -8,7 +8,9 @@
 #include "retort/report/palette.hpp"
 #include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/texts.hpp"
 #include "retort/report/umap.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/progress.hpp"
 
 namespace retort {
@@ -85,7 +87,7 @@ std::string dots_by_class(Plane const& plane, std::size_t first, std::vector<std
                           std::vector<std::string> const& class_names) {
   std::vector<std::string> dots(class_names.size() + 1);
   for (std::size_t i = 0; i < classes.size(); ++i)
-    (classes[i] < 0 ? dots.back() : dots[static_cast<std::size_t>(classes[i])]) +=
+    (classes[i] < 0 ? dots.back() : dots[index(classes[i])]) +=
         fmt::format("M{:.1f} {:.1f}h0", plane.places[first + i].x, plane.places[first + i].y);
   std::string svg;
   for (std::size_t c = 0; c < dots.size(); ++c) {
@@ -131,7 +133,7 @@ std::string words_on_map(Plane const& plane, std::vector<std::int32_t> const& cl
 
 std::string class_legend(std::vector<std::int32_t> const& classes, std::vector<std::string> const& class_names) {
   std::vector<std::int64_t> shown(class_names.size());
-  for (auto const c : classes) ++shown[static_cast<std::size_t>(c)];
+  for (auto const c : classes) ++shown[index(c)];
   std::vector<LegendEntry> entries;
   for (std::size_t c = 0; c < class_names.size(); ++c)
     entries.push_back({fmt::format("{}{} ({})", are_named_on_map(class_names) ? "" : fmt::format("{} ", c + 1),
@@ -151,7 +153,7 @@ std::string map_section(MappedCells const& real, MappedCells const& distilled, s
       opened_svg(plane, "UMAP of real and distilled cells") + dots_by_class(plane, 0, real.classes, class_names);
   double const radius = distilled.classes.size() > 300 ? 2.2 : 3.4;
   for (std::size_t i = 0; i < distilled.classes.size(); ++i) {
-    auto const c = static_cast<std::size_t>(distilled.classes[i]);
+    auto const c = index(distilled.classes[i]);
     auto const& at = plane.places[real.classes.size() + i];
     svg += fmt::format(
         "<circle class=\"mark\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"><title>distilled "
@@ -159,17 +161,11 @@ std::string map_section(MappedCells const& real, MappedCells const& distilled, s
         at.x, at.y, radius, colour(c), escape(class_names[c]));
   }
   svg += words_on_map(plane, real.classes, class_names);
-  std::string const marks = distilled.classes.empty()
-                                ? ""
-                                : fmt::format(
-                                      " Larger outlined marks are the {} distilled cells. Good is marks that lie in "
-                                      "the cloud of their own colour; those of matching head may lie apart from all "
-                                      "clouds: they teach a classifier differences and need not look like cells.",
-                                      with_commas(std::ssize(distilled.classes)));
-  return section("Map of cells",
-                 fmt::format("UMAP of the frozen encoder's features: small dots are {} real test cells drawn class by "
-                             "class (numbers drawn in brackets).{} Distances between clouds mean little.",
-                             with_commas(std::ssize(real.classes)), marks),
+  std::vector<std::string> captions{fmt::format(texts::map.caption, with_commas(std::ssize(real.classes)))};
+  if (!distilled.classes.empty())
+    captions.push_back(fmt::format(texts::marks_on_map, with_commas(std::ssize(distilled.classes))));
+  captions.emplace_back(texts::about_distances);
+  return section(texts::map.title, paragraph(captions),
                  "<div class=\"with-legend\"><figure>" + svg + "</svg></figure>\n" +
                      class_legend(real.classes, class_names) + "</div>\n");
 }
@@ -195,14 +191,9 @@ std::string generated_map_section(MappedCells const& real, std::vector<MappedSet
                                           dots_by_class(plane, first, set.cells.classes, class_names) + "</svg>"));
     first += set.cells.classes.size();
   }
-  return section(
-      "Map of real and generated cells",
-      fmt::format("One UMAP of {}, a picture a set: {} real test cells drawn class by class, and as many of each set, "
-                  "in the colour of the class that they were asked to be (in the colour of this text where they have "
-                  "none), over the real cells in grey. Good is a colour that covers the "
-                  "cloud of its class, all of it and nothing else. Distances between clouds mean little.",
-                  space, with_commas(std::ssize(real.classes))),
-      figures(panels, 330) + class_legend(real.classes, class_names));
+  return section(texts::generated_map.title,
+                 fmt::format(texts::generated_map.caption, space, with_commas(std::ssize(real.classes))),
+                 figures(panels, 330) + class_legend(real.classes, class_names));
 }
 
 }  // namespace retort

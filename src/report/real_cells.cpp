@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -12,11 +13,11 @@ namespace retort {
 std::vector<std::int64_t> stratified_rows(Labels const& labels, std::vector<Part> const& parts, std::int64_t wanted,
                                           std::int64_t least, std::uint64_t seed) {
   bool const has_test = std::find(parts.begin(), parts.end(), Part::test) != parts.end();
-  std::vector<std::vector<std::int64_t>> of_class(static_cast<std::size_t>(labels.classes()));
+  std::vector<std::vector<std::int64_t>> of_class(index(labels.classes()));
   std::int64_t all = 0;
   for (std::size_t row = 0; row < parts.size(); ++row) {
     if (has_test && parts[row] != Part::test) continue;
-    of_class[static_cast<std::size_t>(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
+    of_class[index(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
     ++all;
   }
   std::vector<std::int64_t> chosen;
@@ -34,16 +35,15 @@ std::vector<std::int64_t> stratified_rows(Labels const& labels, std::vector<Part
 }
 
 ClassMeans class_means(CsrBlock const& cells, std::vector<std::int32_t> const& of_cell, std::int64_t classes) {
-  auto const genes = static_cast<std::size_t>(cells.genes);
-  ClassMeans means{classes, cells.genes, std::vector<double>(static_cast<std::size_t>(classes) * genes),
-                   std::vector<std::int64_t>(static_cast<std::size_t>(classes)), std::vector<double>(genes)};
+  auto const genes = index(cells.genes);
+  ClassMeans means{classes, cells.genes, std::vector<double>(index(classes) * genes),
+                   std::vector<std::int64_t>(index(classes)), std::vector<double>(genes)};
   std::vector<double> total(genes);
   for (std::size_t row = 0; row < of_cell.size(); ++row) {
-    auto const of = static_cast<std::size_t>(of_cell[row]);
+    auto const of = index(of_cell[row]);
     ++means.cells[of];
-    for (auto i = static_cast<std::size_t>(cells.indptr[row]); i < static_cast<std::size_t>(cells.indptr[row + 1]);
-         ++i) {
-      auto const gene = static_cast<std::size_t>(cells.indices[i]);
+    for (auto i = index(cells.indptr[row]); i < index(cells.indptr[row + 1]); ++i) {
+      auto const gene = index(cells.indices[i]);
       double const value = static_cast<double>(cells.values[i]);
       means.mean[of * genes + gene] += value;
       total[gene] += value;
@@ -60,7 +60,7 @@ ClassMeans class_means(CsrBlock const& cells, std::vector<std::int32_t> const& o
 }
 
 std::vector<std::vector<std::int64_t>> marker_genes(ClassMeans const& means, std::int64_t each) {
-  auto const genes = static_cast<std::size_t>(means.genes);
+  auto const genes = index(means.genes);
   std::vector<std::size_t> varying(genes);
   std::iota(varying.begin(), varying.end(), std::size_t{0});
   std::stable_sort(varying.begin(), varying.end(),

@@ -9,6 +9,8 @@
 #include "retort/report/palette.hpp"
 #include "retort/report/plot.hpp"
 #include "retort/report/sections.hpp"
+#include "retort/report/texts.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -50,9 +52,9 @@ std::string setting_of(FinishedRun const& run, std::string const& verb, std::str
 
 std::string diffusion_title(FinishedRun const& run) {
   auto const model = setting_of(run, "train-diffusion", "model");
-  return model == "scldm"                   ? "scLDM's flow of latents"
-         : model == "scdg" || model.empty() ? "Diffusion (denoiser of features)"
-                                            : "Diffusion (" + model + ")";
+  return model == "scldm"                   ? texts::flow_of_latents
+         : model == "scdg" || model.empty() ? texts::denoiser_of_features
+                                            : fmt::format(texts::other_diffusion, model);
 }
 
 // The recipe of a set: its name without the draw.
@@ -63,15 +65,11 @@ std::string recipe_of(std::string const& set) { return set.substr(0, set.rfind("
 std::string training_section(FinishedRun const& run) {
   std::string html;
   std::vector<std::string> losses;
-  for (auto const& one : {loss_figure(run, "train-foundation", "Foundation model (encoder and decoder)"),
-                          loss_figure(run, "train-vae", "Autoencoder of counts"),
-                          loss_figure(run, "train-diffusion", diffusion_title(run))})
+  for (auto const& one :
+       {loss_figure(run, "train-foundation", texts::foundation_model),
+        loss_figure(run, "train-vae", texts::autoencoder), loss_figure(run, "train-diffusion", diffusion_title(run))})
     if (!one.empty()) losses.push_back(one);
-  if (!losses.empty())
-    html += section(
-        "Training of the networks",
-        "Training loss against step (means of neighbouring steps); good is a curve that falls fast and ends flat.",
-        figures(losses, 380));
+  if (!losses.empty()) html += section(texts::losses.title, texts::losses.caption, figures(losses, 380));
   if (run.scored.empty()) return html;
 
   std::vector<std::string> recipes;
@@ -103,14 +101,13 @@ std::string training_section(FinishedRun const& run) {
       auto const kept = run.chosen.find(one.set);
       bool const is_chosen = kept != run.chosen.end() && kept->second.second == one.step &&
                              (kept->second.first == one.rate || one.step == 0);
-      std::string const title = is_chosen ? fmt::format("kept of {}: rate {}, {} steps, loss {:.4g}, held out {:.2f} %",
-                                                        one.set, one.rate, one.step, one.loss, one.held_out)
-                                          : "";
+      std::string const title =
+          is_chosen ? fmt::format(texts::kept_state, one.set, one.rate, one.step, one.loss, one.held_out) : "";
       for (double const rate : by_rate) {
         if (rate != one.rate && !(is_first && one.step == 0)) continue;  // all rates start from one state, scored once
         auto& [of_loss, of_accuracy] = lines[one.set][rate];
         of_loss.colour = of_accuracy.colour =
-            colour(static_cast<std::size_t>(std::find(by_rate.begin(), by_rate.end(), rate) - by_rate.begin()));
+            colour(index(std::find(by_rate.begin(), by_rate.end(), rate) - by_rate.begin()));
         of_loss.width = of_accuracy.width = is_first ? 1.8 : 0.8;
         of_loss.points.push_back({one.step, one.loss, 0, title});
         of_accuracy.points.push_back({one.step, one.held_out, 0, title});
@@ -124,12 +121,7 @@ std::string training_section(FinishedRun const& run) {
     auto const of_loss = svg_of(loss), of_accuracy = svg_of(accuracy);
     if (!of_loss.empty() && !of_accuracy.empty()) pairs.push_back(figure(recipe, of_loss + of_accuracy));
   }
-  html += section(
-      "Distillation, set by set",
-      "Matching loss (above) and accuracy of heads on the held-out part of train (below) against step, a pair for each "
-      "kind of set: lines are the first draw with every rate that was tried, dots the states that were "
-      "kept, one a draw. Good is a loss that falls while accuracy rises or stays.",
-      legend(entries) + figures(pairs, 320));
+  html += section(texts::distillation.title, texts::distillation.caption, legend(entries) + figures(pairs, 320));
   return html;
 }
 

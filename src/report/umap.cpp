@@ -8,6 +8,7 @@
 #include <umappp/umappp.hpp>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -17,8 +18,8 @@ std::vector<double> umap(std::span<float const> points, std::int64_t width, std:
     fail(ExitCode::bad_input,
          "features are not finite (a map would mean nothing). Run retort-train-foundation and retort-embed again");
   if (count < 4) {  // nothing to arrange
-    std::vector<double> line(static_cast<std::size_t>(2 * count));
-    for (int i = 0; i < count; ++i) line[static_cast<std::size_t>(2 * i)] = i;
+    std::vector<double> line(index(2 * count));
+    for (int i = 0; i < count; ++i) line[index(2 * i)] = i;
     return line;
   }
   auto const centred =
@@ -39,8 +40,8 @@ std::vector<double> umap(std::span<float const> points, std::int64_t width, std:
   options.initialize_seed = options.optimize_seed = seed;
   knncolle::VptreeBuilder<int, double, double> const builder(
       std::make_shared<knncolle::EuclideanDistance<double, double>>());
-  auto status = umappp::initialize<int, double>(
-      static_cast<std::size_t>(width), count, centred.const_data_ptr<double>(), builder, 2, embedding.data(), options);
+  auto status = umappp::initialize<int, double>(index(width), count, centred.const_data_ptr<double>(), builder, 2,
+                                                embedding.data(), options);
   status.run(embedding.data());
   return embedding;
 }

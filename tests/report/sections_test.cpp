@@ -57,15 +57,15 @@ FinishedRun judged_run() {
 TEST(Verdict, SaysWhatIsGoodAndWhatIsNot) {
   auto const html = verdict_section(judged_run());
   for (char const* text :
-       {"<li class=\"good\"><b>Accuracy.</b>", "labels 95.75 % of 16 unseen real cells rightly", "97.50 %",
+       {"<li class=\"good\"><b>Accuracy.</b>", "labels 95.75 % of 16 unseen real cells correctly", "97.50 %",
         "80.25 %",  // within 5 points of all cells
         "<li class=\"weak\"><b>Classes.</b> Recall falls by more than 5 points against all train cells in "
         "&lt;script&gt;T (94 % instead of 99 % of 10 test cells).",
         "too: B (40 %).", "<li class=\"good\"><b>Does the file give cells away?</b>",
-        "AUC 0.51, highest in B (0.52); no class leaks.", "<li class=\"weak\"><b>And with foundation/?</b>",
-        "AUC 0.56 (0.50 to 0.62) by distance of features, 0.75 by a classifier&#39;s confidence, highest in B (0.81); "
-        "it leaks in B.",
-        "<li class=\"weak\"><b>Do they look like cells?</b> 19 % of their values are zero, 94 % of real cells&#39;."})
+        "AUC 0.51. It is highest in B (0.52). No class leaks.", "<li class=\"weak\"><b>And with foundation/?</b>",
+        "AUC 0.56 (0.50 to 0.62) by distance of features, 0.75 by a classifier&#39;s confidence. It is highest in B "
+        "(0.81). It leaks in B.",
+        "<li class=\"weak\"><b>Do they look like cells?</b> 19 % of their values are zero; of real cells&#39; 94 %."})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
   EXPECT_EQ(html.find("Classifiers of genes"), std::string::npos);
   auto run = judged_run();
@@ -284,11 +284,11 @@ TEST(GeneratedVerdict, SaysWhatIsGoodAndWhatIsNot) {
   auto html = generated_verdict_section(run);
   for (char const* text :
        {"<h3>&lt;i&gt;guided</h3>",
-        "<li class=\"good\"><b>Near real cells?</b> W2 to the real test cells 7.12; of real train cells 5.50.",
+        "<li class=\"good\"><b>Near real cells?</b> W2 to the real test cells: 7.12. Of real train cells: 5.50.",
         "<li class=\"weak\"><b>Can they be told apart?</b> By its nearest neighbour a cell is known as real or "
         "generated in 70 %",
-        "<li class=\"weak\"><b>Do they look like cells?</b> 88.0 % of their values are zero, 91.0 % of real "
-        "cells&#39;; 1,700 counts a cell, 1,800 a real one.",
+        "<li class=\"weak\"><b>Do they look like cells?</b> 88.0 % of their values are zero; of real "
+        "cells&#39; 91.0 %. They have 1,700 counts per cell; real cells have 1,800.",
         "<li class=\"good\"><b>Classes.</b> Farthest from its real cells is &lt;b&gt;T: W2 7.00, of real train cells "
         "5.00."})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;
@@ -299,7 +299,7 @@ TEST(GeneratedVerdict, SaysWhatIsGoodAndWhatIsNot) {
   rows[1]["of_class"]["w2"][1] = 9.5;
   html = generated_verdict_section(run);
   for (char const* text :
-       {"<li class=\"weak\"><b>Near real cells?</b>", "which cost nothing, 7.00.",
+       {"<li class=\"weak\"><b>Near real cells?</b>", "which cost nothing: 7.00.",
         "<li class=\"good\"><b>Can they be told apart?</b>", "<li class=\"good\"><b>Do they look like cells?</b>",
         "<li class=\"weak\"><b>Classes.</b> Farthest from its real cells is B: W2 9.50"})
     EXPECT_NE(html.find(text), std::string::npos) << text << html;

@@ -14,6 +14,8 @@ std::string shortened(std::string const& text, std::size_t longest);
 
 // A heading with a sentence on what one sees and what would be good; `body` is HTML, the texts are not.
 std::string section(std::string const& title, std::string const& caption, std::string const& body);
+// Sentences one after the other.
+std::string paragraph(std::vector<std::string> const& sentences);
 // One picture of several: its own heading and SVG.
 std::string figure(std::string const& title, std::string const& svg);
 // Figures side by side where there is room, below each other on a phone; `least` is the width in CSS pixels that one

@@ -21,7 +21,7 @@ enum class ExitCode : int {
   watchdog = 124,
 };
 
-// Grammar of the text: `problem (why it is one) suggestion`, lower case, values quoted, one line.
+// Grammar of the text: `problem (why it is one). Suggestion`, the problem in lower case, values quoted, one line.
 class Failure : public std::runtime_error {
  public:
   Failure(ExitCode exit_code, std::string const& text) : std::runtime_error(text), code(exit_code) {}
