@@ -54,7 +54,8 @@ def audit_table(sets: list[AtlasRuns]) -> tuple[dict, list[dict]]:
                         areas[way][f"{one.name}/{name.removesuffix('-spc1')}"] = row[way]
     checks = [
         check(
-            f"Audits: of distilled sets the area under the curve of membership inference by the {title} is at most {MOST} at one cell per class",
+            f"Audits: of distilled sets the area under the curve of membership inference by the {title} is at most "
+            f"{MOST} at one cell per class",
             all(area <= MOST for area in areas[way].values()),
             "; ".join(f"{name} {area:.2f}" for name, area in areas[way].items()),
         )

@@ -9,9 +9,10 @@ import pathlib
 import subprocess
 import sys
 
-from launch import BIN, ENVIRONMENT, events_of, launcher, seconds_of, steps_of
+from inputs import data
+from launch import ENVIRONMENT, events_of, executable, launcher, seconds_of, steps_of
 from provenance import ROOT
-from table_runs import SETS, SHARED, kept_copy
+from table_runs import kept_copy
 
 SIMULATED = {
     "cells": 100_000,
@@ -23,13 +24,15 @@ SIMULATED = {
     "lfc": 1.5,
     "nonzeros": 150,
 }
-COMPARED = {  # name: the share of a condition's changes that are each type's own (simulated), or the set of table_runs.py; label columns
+# By name: the share of a condition's changes that are each type's own (simulated), or the set of data.ini; the labels.
+COMPARED = {
     "kang_stim": ("kang_stim", "cell_type,condition"),
     "zheng_facs": ("zheng", "cell_type"),
     "interaction": (1.0, "cell_type,condition"),
     "no_interaction": (0.0, "cell_type,condition"),
 }
-# What is not trained on where unseen combinations are asked for: every type is seen under the other condition, and the condition in other types.
+# What is not trained on where unseen combinations are asked for: every type is seen under the other condition, and the
+# condition in other types.
 LEFT_OUT = {
     "kang_stim": "CD4T/stimulated,B/control",
     "interaction": "t1/treated,t3/treated",
@@ -39,7 +42,7 @@ CELLS_OF_A_KIND = 250  # that are drawn and compared of simulated sets, whose ki
 
 
 class SetRuns:
-    """The runs of one set with one seed. The atlas lies in WORK/SET/atlas, everything else in WORK/SET/seed-SEED/NAME."""
+    """The runs of one set with one seed: the atlas in WORK/SET/atlas, everything else in WORK/SET/seed-SEED/NAME."""
 
     def __init__(self, name: str, seed: int, work: pathlib.Path, ranks: int):
         self.name, self.seed, self.ranks = name, seed, ranks
@@ -56,7 +59,7 @@ class SetRuns:
         file = folder / f"{verb}.ini"
         file.write_text(text)
         done = subprocess.run(
-            [*launcher(self.ranks, 1), str(BIN / f"retort-{verb}"), "--config", str(file)],
+            [*launcher(self.ranks, 1), executable(verb), "--config", str(file)],
             env=os.environ | ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -64,9 +67,8 @@ class SetRuns:
             text=True,
         )
         if done.returncode:
-            sys.exit(
-                f"comparisons: error: retort-{verb} --config {file} failed with {done.returncode}\n{done.stderr[-2000:]}"
-            )
+            said = f"retort-{verb} --config {file} failed with {done.returncode}\n{done.stderr[-2000:]}"
+            sys.exit(f"comparisons: error: {said}")
         return folder
 
     def atlas(self) -> pathlib.Path:
@@ -82,7 +84,7 @@ class SetRuns:
                 "ingest",
                 folder,
                 {
-                    "ingest.input": kept_copy(SHARED / "data" / f"{SETS[self.source][0]}.h5ad", self.folder),
+                    "ingest.input": kept_copy(data(self.source), self.folder),
                     "ingest.label": self.label,
                 },
             )

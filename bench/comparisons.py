@@ -1,7 +1,9 @@
 """The generators against each other and against what must be beaten: writes docs/results/comparisons.json.
 
-usage: comparisons.py [--only autoencoders,guidance,conditioning,scrdit] [--sets kang_stim,zheng_facs,interaction,no_interaction] [--seeds 3] [--ranks 2] [--work DIR] [--out FILE]
-A part's results replace the same part's in the file; the other parts' stay, each with its commit and CPU. Runs that are whole are not run again.
+usage: comparisons.py [--only autoencoders,guidance,conditioning,scrdit] [--seeds 3] [--ranks 2] [--work DIR]
+                      [--sets kang_stim,zheng_facs,interaction,no_interaction] [--out FILE]
+A part's results replace the same part's in the file; the other parts' stay, each with its commit and CPU. Runs that are
+whole are not run again.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from statistics import mean
 
 from claims import above, below, check, over, shown, table
 from comparison_runs import COMPARED, LEFT_OUT, SetRuns, cells_shown, row_of, step_count, steps_in, training_seconds
+from inputs import data
 from provenance import ROOT, command, commit, cpu, origins
 from scrdit_comparisons import scrdit
 
@@ -21,10 +24,8 @@ DISTANCES = {"W2": "w2", "MMD²": "mmd2", "FD": "frechet"}
 FLOOR, KEPT, GAUSSIAN, NORMAL = "train cells", "latents of train cells", "Gaussian of latents", "N(0, I) latents"
 WEIGHTS, GUIDED = (0, 1, 1.5, 2, 4), 1.5  # GUIDED, the weight of configs/scldm.ini, is what the claims are about
 SCVI_BATCH = 128  # as scvi-tools has it
-LONGER = {
-    "zheng_facs": 2400,
-    "interaction": 3600,
-}  # steps of scLDM's autoencoder; its config has 1,200, which are two thirds of an epoch of the simulated cells
+# Steps of scLDM's autoencoder; its config has 1,200, which are two thirds of an epoch of the simulated cells.
+LONGER = {"zheng_facs": 2400, "interaction": 3600}
 LONGER_OF_ONE_SEED = {"zheng_facs"}  # ten minutes each
 
 
@@ -209,6 +210,9 @@ def main() -> None:
             parser.error(f"unknown {', '.join(sorted(unknown))} (known are {', '.join(known)})")
     runs = lambda name, seed: SetRuns(name, seed, arguments.work, arguments.ranks)
     sets = arguments.sets.split(",")
+    for name in sets:
+        if isinstance(COMPARED[name][0], str):
+            data(COMPARED[name][0])  # what is missing is said before the first hour
     earlier = json.loads(arguments.out.read_text())["parts"] if arguments.out.exists() else {}
     for part in arguments.only.split(","):
         begin = time.monotonic()
@@ -226,17 +230,18 @@ def main() -> None:
             **origins(made),
             "date": datetime.date.today().isoformat(),
             "notes": [
-                f"{arguments.seeds} seeds, mean ± sd; {arguments.ranks} ranks, as many shards; settings of configs/scldm.ini and configs/scrdit.ini; one atlas and split a set.",
-                f"Settings and the guidance weight {GUIDED} were chosen on kang_stim, by runs of seeds 0 and 1 against the same test cells: its guided rows are not free of that choice, those of the other sets are.",
+                f"{arguments.seeds} seeds, mean ± sd; {arguments.ranks} ranks, as many shards; settings of "
+                "configs/scldm.ini and configs/scrdit.ini; one atlas and split a set.",
+                f"Settings and the guidance weight {GUIDED} were chosen on kang_stim, by runs of seeds 0 and 1 against "
+                "the same test cells: its guided rows are not free of that choice, those of the other sets are.",
             ],
             "checks": [one for part in made for one in part["checks"]],
             "tables": [one for part in made for one in part["tables"]],
             "parts": earlier,
         }
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(
-            json.dumps(run, indent=1, ensure_ascii=False) + "\n"
-        )  # after each: a run that is cut keeps what it has
+        # After each: a run that is cut keeps what it has.
+        arguments.out.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

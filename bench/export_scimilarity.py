@@ -1,4 +1,7 @@
-"""Writes a foundation/ of retort in the layout of a SCimilarity model folder: usage export_scimilarity.py FOUNDATION FOLDER"""
+"""Writes a foundation/ of retort in the layout of a SCimilarity model folder.
+
+usage: export_scimilarity.py FOUNDATION FOLDER
+"""
 
 import json
 import pathlib
@@ -6,6 +9,7 @@ import struct
 import sys
 
 import torch
+from inputs import missing
 
 TYPES = {"F32": torch.float32, "I64": torch.int64}
 
@@ -27,6 +31,8 @@ def tensors(file: pathlib.Path) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     source, target = map(pathlib.Path, sys.argv[1:])
+    if not (source / "encoder.safetensors").exists():
+        missing(f"the foundation {source}", "it holds no encoder.safetensors", "Run retort-train-foundation")
     target.mkdir(parents=True, exist_ok=True)
     states = {half: tensors(source / f"{half}.safetensors") for half in ("encoder", "decoder")}
     for half, state in states.items():

@@ -1,4 +1,4 @@
-"""Distilling with the atlas's own foundation, with that of another atlas, and with an imported SCimilarity-shaped model folder."""
+"""Distilling with the atlas's own foundation, with another atlas's, and with an imported SCimilarity-shaped folder."""
 
 from collections import defaultdict
 from statistics import mean
@@ -19,8 +19,10 @@ SCIMILARITY = {
     "foundation.rate": 0.005,
 }
 NOTE = (
-    "Foundations: `own` is trained on the atlas itself, `zheng` on zheng_facs, `imported` on zheng_facs too, with SCimilarity's loss, mining, dropout and rate, then "
-    "written in SCimilarity's layout by bench/export_scimilarity.py and imported from there: SCimilarity's released weights are not at hand here. "
+    "Foundations: `own` is trained on the atlas itself, `zheng` on zheng_facs, `imported` on zheng_facs too, with "
+    "SCimilarity's loss, mining, dropout and rate, then "
+    "written in SCimilarity's layout by bench/export_scimilarity.py and imported from there: SCimilarity's released "
+    "weights are not at hand here. "
     "Genes of an atlas are registered to the foundation's by symbol."
 )
 

@@ -1,44 +1,31 @@
-"""Speed of the generators of new cells beside their peers, in one run on the same cores: writes docs/results/generators.json.
+"""Speed of the generators of new cells beside their peers, in one run on the same cores.
+
+Writes docs/results/generators.json.
 
 usage: generators.py [--only scldm,scvi,flow,scrdit] [--work DIR]
-The peers' files are ../shared/peers; scvi-tools is asked of the Python that RETORT_PEER_PYTHON names. Real cells: kang_stim, 1,975 cells of 6,998 genes.
+The peers run under the Python that RETORT_PEER_PYTHON names. Real cells: kang_stim, 1,975 cells of 6,998 genes.
 """
 
 import argparse
-import json
-import os
 import pathlib
-import subprocess
-import sys
 from statistics import median
 
+from inputs import data, peer
 from launch import events_of, run_program, seconds_of, steps_of
+from peers import run_peer
 from provenance import ROOT, record_figures
 
-SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
-PYTHON = os.environ.get("RETORT_PEER_PYTHON", ROOT / "build" / "python" / "bin" / "python")
-PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-SOURCE, LABEL = SHARED / "data" / "kang_stim_1975x6998.h5ad", "cell_type"
+SOURCE, LABEL = "kang_stim", "cell_type"
+PEERS = {"scldm": "scldm_torch.py", "scvi": "scvi_train.py", "flow": "scldm_torch.py", "scrdit": "scrdit_torch.py"}
 
 
-def peer(script: str, *settings: object, counts: tuple[int, ...] = (1, 2)) -> list[dict]:
-    """What the peer prints on so many threads, the best being for the caller to choose. One thread is held to one core: the U-Net's convolutions take another one else."""
+def printed(script: str, *settings: object, counts: tuple[int, ...] = (1, 2), **options: object) -> list[dict]:
+    """What the peer prints on so many threads, the best being for the caller to choose."""
     lines = []
-    for threads in counts:
-        command = [PYTHON, "-W", "ignore", SHARED / "peers" / script, SOURCE, *settings, "--threads", threads]
-        one_core = (
-            {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})} if threads == 1 else {}
-        )
-        done = subprocess.run(
-            [str(part) for part in command],
-            env=os.environ | PEER_ENVIRONMENT | {"OMP_WAIT_POLICY": "ACTIVE" if threads > 1 else "PASSIVE"},
-            capture_output=True,
-            text=True,
-            **one_core,
-        )
-        if done.returncode:
-            sys.exit(f"generators: error: the peer {script} failed\n{done.stderr[-1500:]}")
-        lines += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for threads in counts:  # one thread is held to one core: the U-Net's convolutions take another one else
+        waiting = "ACTIVE" if threads > 1 else "PASSIVE"
+        arguments = [data(SOURCE), *settings]
+        lines += run_peer(peer(script), *arguments, waiting=waiting, one_core=threads == 1, threads=threads, **options)
     return lines
 
 
@@ -53,7 +40,7 @@ def losses(ours: float, lines: list[dict], stage: str, steps: int) -> str:
 
 def prepared(work: pathlib.Path) -> pathlib.Path:
     if not (work / "run" / "atlas.h5ad").exists():
-        run_program("ingest", 2, work / "run", ingest__input=SOURCE, ingest__label=LABEL)
+        run_program("ingest", 2, work / "run", ingest__input=data(SOURCE), ingest__label=LABEL)
     return work / "run"
 
 
@@ -66,7 +53,7 @@ def trained(
     counts: tuple[int, ...] = (1, 2),
     **settings: object,
 ) -> tuple[dict[int, float], float]:
-    """Cells per second of training after the first `warm` steps, on so many ranks; the mean loss of the last tenth of the steps."""
+    """Cells per second of training after the first `warm` steps, by ranks; the mean loss of the last tenth of steps."""
     rates: dict[int, float] = {}
     for ranks in counts:
         run_program(verb, ranks, folder, **settings)
@@ -97,20 +84,8 @@ def scldm(work: pathlib.Path) -> list[dict]:
     folder, steps = prepared(work), 16
     rates, loss = trained(folder, "train-vae", steps, 4, 128, vae__steps=steps)
     encode = events_of(folder, "train-vae", "embedded")[-1]["cells_per_second"]
-    lines = peer(
-        "scldm_torch.py",
-        LABEL,
-        "--vae_steps",
-        steps,
-        "--dit_steps",
-        2,
-        "--cells",
-        700,
-        "--solver",
-        "euler",
-        "--ode_steps",
-        1,
-    )
+    drawing = {"cells": 700, "solver": "euler", "ode_steps": 1}
+    lines = printed(PEERS["scldm"], LABEL, vae_steps=steps, dit_steps=2, **drawing)
     name = "scldm_torch.py, best of 1 and 2 threads"
     return [
         figure(
@@ -136,7 +111,7 @@ def scvi(work: pathlib.Path) -> list[dict]:
         "vae__steps": 400,
     }
     rates, _ = trained(work / "scvi", "train-vae", 400, 50, 128, **settings)
-    lines = peer("scvi_train.py", "--cells", 0, "--genes", 0, "--batch_sizes", 128, "--epochs", epochs)
+    lines = printed(PEERS["scvi"], cells=0, genes=0, batch_sizes=128, epochs=epochs)
     return [
         figure(
             "the scVI-shaped autoencoder, 6,998 genes, batch 128, two cores",
@@ -154,20 +129,8 @@ def flow(work: pathlib.Path) -> list[dict]:
     if not (folder / "vae").exists():
         run_program("train-vae", 2, folder, vae__steps=16)
     rates, loss = trained(folder, "train-diffusion", steps, 4, 128, diffusion__model="scldm", diffusion__steps=steps)
-    lines = peer(
-        "scldm_torch.py",
-        LABEL,
-        "--vae_steps",
-        2,
-        "--dit_steps",
-        steps,
-        "--cells",
-        700,
-        "--solver",
-        "euler",
-        "--ode_steps",
-        1,
-    )
+    drawing = {"cells": 700, "solver": "euler", "ode_steps": 1}
+    lines = printed(PEERS["flow"], LABEL, vae_steps=2, dit_steps=steps, **drawing)
     theirs = [line["cells_per_s"] for line in lines if line.get("stage") == "dit_train"]  # 1 thread, then 2
     return [
         figure(
@@ -190,12 +153,8 @@ def flow(work: pathlib.Path) -> list[dict]:
 
 
 def scrdit(work: pathlib.Path) -> list[dict]:
-    folder, steps, rounds, figures = (
-        prepared(work),
-        4,
-        3,
-        [],
-    )  # few long steps, which one slow minute of the machine would decide: the median of rounds beside the peer
+    folder, figures = prepared(work), []
+    steps, rounds = 4, 3  # few long steps, which one slow minute would decide: the median of rounds beside the peer
     for what, ours, theirs in (("transformer", "transformer", "dit"), ("U-Net", "unet", "unet")):
         of_rounds, of_peers = {1: [], 2: []}, {1: [], 2: []}  # by cores
         for cores in [1, 2] * rounds:  # one after the other: the machine's speed drifts by minutes
@@ -210,20 +169,9 @@ def scrdit(work: pathlib.Path) -> list[dict]:
                 diffusion__network=ours,
                 diffusion__steps=steps,
             )
-            lines = peer(
-                "scrdit_torch.py",
-                LABEL,
-                "--class",
-                "all",
-                "--net",
-                theirs,
-                "--steps",
-                steps,
-                "--samples",
-                2,
-                "--samplers",
-                "ddim500",
-                counts=(cores,),
+            drawing = {"samples": 2, "samplers": "ddim500"}
+            lines = printed(
+                PEERS["scrdit"], LABEL, "--class", "all", counts=(cores,), net=theirs, steps=steps, **drawing
             )
             of_rounds[cores].append(made[cores])
             of_peers[cores] += [
@@ -255,10 +203,14 @@ def scrdit(work: pathlib.Path) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="scldm,scvi,flow,scrdit")
+    parser.add_argument("--only", default=",".join(PEERS))
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench" / "generators")
     arguments = parser.parse_args()
-    for name in arguments.only.split(","):
+    parts = arguments.only.split(",")
+    data(SOURCE)  # what is missing is said before the first minute
+    for name in parts:
+        peer(PEERS[name])
+    for name in parts:
         made = {"scldm": scldm, "scvi": scvi, "flow": flow, "scrdit": scrdit}[name](arguments.work)
         record_figures(
             "generators.json", "Speed of the generators", "build/python/bin/python bench/generators.py", made

@@ -1,5 +1,7 @@
-"""Runs the programs of retort for a benchmark: under mpirun here, under srun inside a Slurm job, or on the two nodes of the test
-cluster; and reads what they log."""
+"""Runs the programs of retort for a benchmark and reads what they log.
+
+They start under mpirun here, under srun inside a Slurm job, or on the two nodes of the test cluster.
+"""
 
 import csv
 import json
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 
+from inputs import missing
 from provenance import ROOT
 
 BIN = pathlib.Path(os.environ.get("RETORT_BIN", ROOT / "build" / "cpu" / "bin"))
@@ -20,9 +23,16 @@ ENVIRONMENT = {
 }
 
 
+def executable(verb: str) -> str:
+    file = BIN / f"retort-{verb}"
+    if not file.exists():
+        missing(f"the program retort-{verb}", f"no file {file}", "Run tools/setup, or set RETORT_BIN")
+    return str(file)
+
+
 def program(verb: str, folder: pathlib.Path, settings: dict) -> list[str]:
     """retort-VERB with settings written as section__key."""
-    command = [str(BIN / f"retort-{verb}"), "--run.folder", str(folder), "--run.again"]
+    command = [executable(verb), "--run.folder", str(folder), "--run.again"]
     for key, value in settings.items():
         command += ["--" + key.replace("__", "."), str(value)]
     return command
@@ -58,7 +68,7 @@ def launcher(ranks: int, nodes: int) -> list[str]:
 
 
 def run_apart(verb: str, folders: list[pathlib.Path], **settings) -> float:
-    """Runs retort-VERB at once and on one rank in each folder, programs that share nothing; the longest stage in seconds."""
+    """Runs retort-VERB at once, on one rank in each folder, sharing nothing; the longest stage in seconds."""
     started = [
         subprocess.Popen(
             [*launcher(1, 1), *program(verb, folder, settings)],
@@ -75,7 +85,7 @@ def run_apart(verb: str, folders: list[pathlib.Path], **settings) -> float:
 
 
 def run_program(verb: str, ranks: int, folder: pathlib.Path, nodes: int = 1, link_rate: str = "", **settings) -> float:
-    """Runs retort-VERB and returns the wall time of the whole command in seconds. `link_rate` slows the test cluster's link."""
+    """Runs retort-VERB; the wall time of the whole command in seconds. `link_rate` slows the test cluster's link."""
     command = [*launcher(ranks, nodes), *program(verb, folder, settings)]
     start = time.perf_counter()
     done = subprocess.run(
@@ -92,7 +102,8 @@ def run_program(verb: str, ranks: int, folder: pathlib.Path, nodes: int = 1, lin
 
 def events_of(folder: pathlib.Path, verb: str, name: str) -> list[dict]:
     """The events of that name in a program's log, in order."""
-    return [event for event in map(json.loads, open(folder / verb / "log.jsonl")) if event["event"] == name]
+    events = map(json.loads, (folder / verb / "log.jsonl").read_text().splitlines())
+    return [event for event in events if event["event"] == name]
 
 
 def stage_seconds(folder: pathlib.Path, verb: str) -> float:

@@ -1,9 +1,10 @@
-"""What sums between nodes cost: a model of latency and bandwidth, fitted on the two nodes of the test cluster, checked there with a
-slowed link, and extrapolated to 1,024 ranks. Writes docs/results/links.json.
+"""What sums between nodes cost: a model of latency and bandwidth. Writes docs/results/links.json.
+
+It is fitted on the two nodes of the test cluster, checked there with a slowed link, and extrapolated to 1,024 ranks.
 
 usage: links.py [--work DIR] [--rate 1gbit]
-The model, for a vector of S bytes on N nodes (methods of src/ranks/ordered_sum.cpp: each node sends and receives a vector twice,
-slice by slice, to each other node):
+The model, for a vector of S bytes on N nodes (methods of src/ranks/ordered_sum.cpp: each node sends and receives a
+vector twice, slice by slice, to each other node):
     T = local(S) + 2 (N - 1) a + 2 (N - 1) / N * S / b
 a: seconds a message; b: bytes a second that a node sends; local(S): the sum inside a node, measured there.
 """
@@ -161,8 +162,12 @@ def main() -> None:
     )
 
     notes = [
-        f"Fitted: {1e6 * latency:.0f} µs per message and {1 / per_byte / 1e9:.2f} GB/s from a node. A sum is local(S) + 2 (N - 1) a + 2 (N - 1) / N S / b; the code is src/ranks/ordered_sum.cpp.",
-        "The slowed link was given nothing but its rate: latency and local sums are those fitted at full speed. In the step itself, whose gradients have left the caches and whose ranks arrive at different moments, sums take about twice what the model says at full speed (the second table). The extrapolation leaves that out, and what ranks wait for each other, memory shared by 16 ranks, and contention in the network.",
+        f"Fitted: {1e6 * latency:.0f} µs per message and {1 / per_byte / 1e9:.2f} GB/s from a node. A sum is local(S) "
+        "+ 2 (N - 1) a + 2 (N - 1) / N S / b; the code is src/ranks/ordered_sum.cpp.",
+        "The slowed link was given nothing but its rate: latency and local sums are those fitted at full speed. In "
+        "the step itself, whose gradients have left the caches and whose ranks arrive at different moments, sums take "
+        "about twice what the model says at full speed (the second table). The extrapolation leaves that out, and what "
+        "ranks wait for each other, memory shared by 16 ranks, and contention in the network.",
     ]
     target = ROOT / "docs" / "results" / "links.json"
     target.write_text(

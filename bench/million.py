@@ -1,4 +1,6 @@
-"""A simulated atlas of a million cells and 20,000 genes, more than 2^31 non-zeros, through every stage on two ranks: writes docs/results/million.json.
+"""A simulated atlas of a million cells and 20,000 genes, more than 2^31 non-zeros, through every stage on two ranks.
+
+Writes docs/results/million.json.
 
 usage: million.py [--cells 1000000] [--work DIR] [--ranks 2] [--begin STAGE]
 Needs some 40 GB of disk. The simulated input is kept between runs; stages before --begin are those of an earlier run.
@@ -55,7 +57,8 @@ def main() -> None:
         print(lines[-1], flush=True)
     summary = json.loads((folder / "ingest" / "summary.json").read_text())
     notes = [
-        f"{summary['cells']['kept']:,} cells, {summary['genes']['kept']:,} genes, {summary['nonzeros']:,} non-zeros; the input h5ad has {source.stat().st_size / 1e9:.1f} GB, the atlas "
+        f"{summary['cells']['kept']:,} cells, {summary['genes']['kept']:,} genes, {summary['nonzeros']:,} non-zeros; "
+        f"the input h5ad has {source.stat().st_size / 1e9:.1f} GB, the atlas "
         f"{(folder / 'atlas.h5ad').stat().st_size / 1e9:.1f} GB.",
         "Accuracy of a fresh head on the test part: "
         + ", ".join(

@@ -34,15 +34,13 @@ def command(script: str, parser: argparse.ArgumentParser, arguments: argparse.Na
 
 
 def cpu() -> str:
-    model = next(
-        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
+    told = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in told if line.startswith("model name")), platform.machine())
     return f"{model}, {os.cpu_count()} cores"
 
 
 def record_figures(file: str, title: str, by: str, made: list[dict]) -> None:
-    """Puts figures into docs/results/FILE, each with its commit and CPU; those that were not measured again stay as they are."""
+    """Puts figures into docs/results/FILE, each with its commit and CPU; those not measured again stay as they are."""
     target = ROOT / "docs" / "results" / file
     figures = {one["what"]: one for one in json.loads(target.read_text())["figures"]} if target.exists() else {}
     for one in made:
@@ -66,7 +64,7 @@ def record_figures(file: str, title: str, by: str, made: list[dict]) -> None:
 
 
 def origins(figures: list[dict]) -> dict[str, str]:
-    """The commits and CPUs of several figures, for the head of their file; where CPUs differ, which commits they ran."""
+    """The commits and CPUs of several figures, for their file's head; where CPUs differ, which commits they ran."""
     commits_on: dict[str, dict[str, None]] = {}
     for one in figures:
         commits_on.setdefault(one["cpu"], {})[one["commit"]] = None

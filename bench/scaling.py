@@ -1,9 +1,9 @@
-"""Strong and weak scaling of ingest, embedding, training and distilling, over ranks and nodes, as a table and a picture.
+"""Strong and weak scaling of ingest, embedding, training and distilling over ranks and nodes, as a table and a picture.
 
 usage: scaling.py [--points 1,2,4,2@2] [--work DIR] [--output FILE.json] [--only NAME,NAME]
-A point is RANKS or RANKS@NODES. Strong: the same work on more ranks. Weak: work in proportion to ranks. Inside a Slurm job the
-programs start under srun (jobs/scaling.sbatch); elsewhere under mpirun, and two nodes are those of tests/slurm/cluster: one
-machine, TCP between them. Seconds are inside the programs, without their start.
+A point is RANKS or RANKS@NODES. Strong: the same work on more ranks. Weak: work in proportion to ranks. Inside a Slurm
+job the programs start under srun (jobs/scaling.sbatch); elsewhere under mpirun, and two nodes are those of
+tests/slurm/cluster: one machine, TCP between them. Seconds are inside the programs, without their start.
 """
 
 import argparse
@@ -198,24 +198,30 @@ def picture(curves: dict[str, list[tuple[int, float]]]) -> str:
     y = lambda e: (height - bottom) - (height - bottom - 20) * e / 1.2
     colours = ["#1b6ca8", "#c0392b", "#27865a", "#8e5ea2", "#b7791f"]
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for e in (0, 0.25, 0.5, 0.75, 1):
         lines.append(
-            f'<line x1="{left}" x2="{x(max(ranks)):.0f}" y1="{y(e):.0f}" y2="{y(e):.0f}" stroke="#ddd"/><text x="{left - 8}" y="{y(e) + 4:.0f}" text-anchor="end">{e:g}</text>'
+            f'<line x1="{left}" x2="{x(max(ranks)):.0f}" y1="{y(e):.0f}" y2="{y(e):.0f}" stroke="#ddd"/>'
+            f'<text x="{left - 8}" y="{y(e) + 4:.0f}" text-anchor="end">{e:g}</text>'
         )
     for r in ranks:
         lines.append(f'<text x="{x(r):.0f}" y="{height - bottom + 18}" text-anchor="middle">{r}</text>')
     lines.append(
-        f'<text x="{(left + x(max(ranks))) / 2:.0f}" y="{height - 6}" text-anchor="middle">ranks of one node (weak scaling)</text><text x="14" y="{height / 2:.0f}" transform="rotate(-90 14 {height / 2:.0f})" text-anchor="middle">rate a rank, of one rank</text>'
+        f'<text x="{(left + x(max(ranks))) / 2:.0f}" y="{height - 6}" text-anchor="middle">'
+        "ranks of one node (weak scaling)</text>"
+        f'<text x="14" y="{height / 2:.0f}" transform="rotate(-90 14 {height / 2:.0f})" text-anchor="middle">'
+        "rate a rank, of one rank</text>"
     )
-    for (name, points), colour in zip(curves.items(), colours):
+    for points, colour in zip(curves.values(), colours):
         path = " ".join(f"{x(r):.1f},{y(e):.1f}" for r, e in points)
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
     for place, (name, colour) in enumerate(zip(curves, colours)):
         lines.append(
-            f'<rect x="{width - 200}" y="{24 + 20 * place}" width="12" height="12" fill="{colour}"/><text x="{width - 182}" y="{34 + 20 * place}">{name}</text>'
+            f'<rect x="{width - 200}" y="{24 + 20 * place}" width="12" height="12" fill="{colour}"/>'
+            f'<text x="{width - 182}" y="{34 + 20 * place}">{name}</text>'
         )
     return "\n".join([*lines, "</svg>", ""])
 
@@ -244,7 +250,8 @@ def main() -> None:
                     **measured_on,
                     "notes": [
                         f"![weak scaling]({image.name})",
-                        "Seconds are inside the programs. More ranks than the machine has cores share them. The two nodes are name spaces of one machine with TCP between them.",
+                        "Seconds are inside the programs. More ranks than the machine has cores share them. The two "
+                        "nodes are name spaces of one machine with TCP between them.",
                     ],
                     "tables": tables,
                 },

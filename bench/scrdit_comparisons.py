@@ -1,4 +1,4 @@
-"""scRDiT's comparisons, on one class of one set: networks, samplers, zeros and numbers of genes. A part of comparisons.py."""
+"""scRDiT's comparisons, on one class of one set: networks, samplers, zeros, gene counts. Part of comparisons.py."""
 
 from collections.abc import Callable
 from statistics import mean
@@ -26,14 +26,14 @@ MEASURES = {"scRDiT's MMD": "scrdit_mmd", "W2": "w2", "MMD²": "mmd2", "W1": "w1
 
 def of_seed(one: SetRuns) -> dict[str, dict]:
     """Measures of each network under DDIM at 10, and of the transformer under all samplers."""
-    files, seconds, lasted = {}, {}, {}
+    files, seconds, lasted, folders = {}, {}, {}, {}
     for name, settings in (NETWORKS | (OF_ONE_SEED if one.seed == 1 else {})).items():
         if name == "unet, equal time":
             tried = one.denoiser("scrdit-unet-tried", CLASS, **UNET, diffusion_steps=20)
             settings = UNET | {"diffusion_steps": steps_in(lasted["transformer"], tried, "train-diffusion")}
         if name == FEW_STEPS:
-            settings = {"diffusion_steps": step_count(folder, "train-diffusion")}
-        folder = one.denoiser(f"scrdit-{name.replace(' ', '-').replace(',', '')}", CLASS, **settings)
+            settings = {"diffusion_steps": step_count(folders["unet, equal time"], "train-diffusion")}
+        folder = folders[name] = one.denoiser(f"scrdit-{name.replace(' ', '-').replace(',', '')}", CLASS, **settings)
         lasted[name] = training_seconds(folder, "train-diffusion")
         file = one.expression(folder, f"{folder.name}-ddim-10")
         files[name], seconds[name] = file, sampling_seconds(file)

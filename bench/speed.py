@@ -15,36 +15,33 @@ import subprocess
 import sys
 import time
 
+from inputs import data, peer
 from launch import ENVIRONMENT, events_of, launcher, program, run_program, seconds_of, stage_seconds, steps_of
+from peers import run_peer
 from provenance import ROOT, record_figures
 
-SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
-PYTHON = ROOT / "build" / "python" / "bin" / "python"
 REPEATS = 5
-PEER_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": "1000000000",
-    "MALLOC_TRIM_THRESHOLD_": "8000000000",
-    "OMP_WAIT_POLICY": "ACTIVE",
-}
+PEER = "scdd_torch.py"
+BEST_PEER = f"{PEER}, best of 1 and 2 threads"
 
 
-def run_peer(*command: str) -> list[dict]:
-    done = subprocess.run(
-        [str(PYTHON), "-W", "ignore", *map(str, command)],
-        env=os.environ | PEER_ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        sys.exit(f"speed: the peer {command} failed\n{done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+def speed_figure(what: str, unit: str, ours: float, theirs: float, target: float, peer_is: str, **more: object) -> dict:
+    """`ours` and `theirs` are seconds or milliseconds, of which fewer are better, or a rate."""
+    ratio = theirs / ours if unit in ("s", "ms") else ours / theirs
+    numbers = {"retort": ours, "peer": theirs, "ratio": ratio, "target": target}
+    return {"what": what, "unit": unit} | numbers | {"peer_is": peer_is} | more
+
+
+def limit_figure(what: str, unit: str, ours: float, bound: float, target: float, peer_is: str) -> dict:
+    """`ours` is to be at most `target` times the bound."""
+    numbers = {"retort": ours, "peer": bound, "ratio": ours / bound, "target": target, "at_most": True}
+    return {"what": what, "unit": unit} | numbers | {"peer_is": peer_is}
 
 
 def prepare_kidney(work: pathlib.Path) -> pathlib.Path:
     folder = work / "kidney"
     if not (folder / "generator" / "config.json").exists():
-        source = SHARED / "data" / "kidney_5685x2000.h5ad"
-        run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type")
+        run_program("ingest", 2, folder, ingest__input=data("kidney"), ingest__label="cell_type")
         run_program("train-foundation", 2, folder)
         run_program("embed", 2, folder)
         run_program("train-diffusion", 2, folder, diffusion__steps=200)
@@ -68,22 +65,13 @@ def scaling(work: pathlib.Path) -> list[dict]:
         return batch * (steps - warm) / seconds_of(steps_of(folder, "train-foundation")[warm:])
 
     one, two = zip(*((cells_per_second(1), cells_per_second(2)) for _ in range(REPEATS)))
-    ratio = statistics.median(b / a for a, b in zip(one, two))
-    return [
-        {
-            "what": "foundation training at 2,000 genes, two ranks against one, same cells per rank",
-            "unit": "cells/s",
-            "retort": statistics.median(two),
-            "peer": statistics.median(one),
-            "ratio": ratio,
-            "target": 1.8,
-            "peer_is": "one rank",
-        }
-    ]
+    what = "foundation training at 2,000 genes, two ranks against one, same cells per rank"
+    made = speed_figure(what, "cells/s", statistics.median(two), statistics.median(one), 1.8, "one rank")
+    return [made | {"ratio": statistics.median(b / a for a, b in zip(one, two))}]
 
 
 def iteration_ms(folder: pathlib.Path, kind: str, ranks: int, few: int = 50, many: int = 250) -> float:
-    """One iteration of scdd at SPC 1: the difference of a long and a short run, so that reading and scoring drop out."""
+    """One iteration of scdd at SPC 1: a long run less a short one, so that reading and scoring drop out."""
 
     def seconds(iterations: int) -> float:
         run_program(
@@ -103,61 +91,31 @@ def iteration_ms(folder: pathlib.Path, kind: str, ranks: int, few: int = 50, man
 
 def matching(work: pathlib.Path) -> list[dict]:
     folder = prepare_kidney(work)
-    figures = []
-    source = SHARED / "data" / "kidney_5685x2000.h5ad"
     ours = {kind: statistics.median(iteration_ms(folder, kind, 2) for _ in range(3)) for kind in ("dm", "dc")}
     alone = {kind: statistics.median(iteration_ms(folder, kind, 1) for _ in range(3)) for kind in ("dm", "dc")}
-    peer = {}
+    asked = {"spc": 1, "iters": 100, "methods": "scdd_dm,scdd_dc"}
+    little = {"foundation_steps": 5, "scdg_steps": 5, "eval_epochs": 5}
+    theirs: dict[str, float] = {}
     for threads in (1, 2):
-        for line in run_peer(
-            SHARED / "peers" / "scdd_torch.py",
-            source,
-            "cell_type",
-            "--spc",
-            "1",
-            "--iters",
-            "100",
-            "--threads",
-            str(threads),
-            "--foundation_steps",
-            "5",
-            "--scdg_steps",
-            "5",
-            "--eval_epochs",
-            "5",
-            "--methods",
-            "scdd_dm,scdd_dc",
-        ):
+        for line in run_peer(peer(PEER), data("kidney"), "cell_type", threads=threads, **asked, **little):
             if "per_iter_ms" in line:
                 kind = line["method"][-2:]
-                peer[kind] = min(peer.get(kind, 1e9), line["per_iter_ms"])
+                theirs[kind] = min(theirs.get(kind, 1e9), line["per_iter_ms"])
     best = {kind: min(ours[kind], alone[kind]) for kind in ours}
-    for kind, target in (("dm", 1.3), ("dc", 10)):
-        figures.append(
-            {
-                "what": f"scdd {kind.upper()} iteration, SPC 1, 11 classes, 2,000 genes",
-                "unit": "ms",
-                "retort": best[kind],
-                "peer": peer[kind],
-                "ratio": peer[kind] / best[kind],
-                "target": target,
-                "peer_is": "scdd_torch.py, best of 1 and 2 threads",
-                "note": f"one rank {alone[kind]:.2f} ms, two ranks {ours[kind]:.2f} ms",
-            }
+    figures = [
+        speed_figure(
+            f"scdd {kind.upper()} iteration, SPC 1, 11 classes, 2,000 genes",
+            "ms",
+            best[kind],
+            theirs[kind],
+            target,
+            BEST_PEER,
+            note=f"one rank {alone[kind]:.2f} ms, two ranks {ours[kind]:.2f} ms",
         )
-    figures.append(
-        {
-            "what": "a DC iteration in DM iterations (at most 1.2)",
-            "unit": "ms",
-            "retort": best["dc"],
-            "peer": best["dm"],
-            "ratio": best["dc"] / best["dm"],
-            "target": 1.2,
-            "at_most": True,
-            "peer_is": "retort's DM",
-        }
-    )
-    return figures
+        for kind, target in (("dm", 1.3), ("dc", 10))
+    ]
+    what = "a DC iteration in DM iterations (at most 1.2)"
+    return [*figures, limit_figure(what, "ms", best["dc"], best["dm"], 1.2, "retort's DM")]
 
 
 def embed(work: pathlib.Path) -> list[dict]:
@@ -170,38 +128,29 @@ def embed(work: pathlib.Path) -> list[dict]:
         for _ in range(REPEATS):
             run_program("embed", 2, folder, embed__precision=precision)
             rates.append(events_of(folder, "embed", "embedded")[-1]["cells_per_second"])
-        peer = [
-            run_peer(
-                ROOT / "bench" / "embed_peer.py", folder / "atlas.h5ad", folder / "foundation", folder / "features.h5ad"
-            )[0]
-            for _ in range(3)
-        ]
-        rate, forward, whole = (
-            statistics.median(values)
-            for values in (
-                rates,
-                [line["forward_cells_per_second"] for line in peer],
-                [line["whole_cells_per_second"] for line in peer],
-            )
+        read = [folder / "atlas.h5ad", folder / "foundation", folder / "features.h5ad"]
+        lines = [run_peer(ROOT / "bench" / "embed_peer.py", *read)[0] for _ in range(3)]
+        forward, whole = (
+            statistics.median(line[f"{part}_cells_per_second"] for line in lines) for part in ("forward", "whole")
         )
         figures.append(
-            {
-                "what": f"embedding in {precision} at 20,000 genes and 1,900 non-zeros per cell, two cores",
-                "unit": "cells/s",
-                "retort": rate,
-                "peer": forward,
-                "ratio": rate / forward,
-                "target": target,
-                "peer_is": "PyTorch dense float32, forward alone, two threads",
-                "note": f"reading and normalising included on our side; the peer with them {whole:.0f} cells/s; largest difference {max(line['largest_difference'] for line in peer):.1e}, "
-                f"largest 1 - cosine {max(line['largest_cosine_error'] for line in peer):.1e}",
-            }
+            speed_figure(
+                f"embedding in {precision} at 20,000 genes and 1,900 non-zeros per cell, two cores",
+                "cells/s",
+                statistics.median(rates),
+                forward,
+                target,
+                "PyTorch dense float32, forward alone, two threads",
+                note=f"reading and normalising included on our side; the peer with them {whole:.0f} cells/s; "
+                f"largest difference {max(line['largest_difference'] for line in lines):.1e}, "
+                f"largest 1 - cosine {max(line['largest_cosine_error'] for line in lines):.1e}",
+            )
         )
     return figures
 
 
 def wide(work: pathlib.Path) -> list[dict]:
-    """All stages at 60 classes and 20,000 genes beside the plain PyTorch scDD on the same cells, in three rounds of both."""
+    """All stages at 60 classes and 20,000 genes beside the plain PyTorch scDD on the same cells, in three rounds."""
     folder, source = work / "wide60", work / "wide60.h5ad"
     run_program(
         "simulate",
@@ -228,29 +177,11 @@ def wide(work: pathlib.Path) -> list[dict]:
         return {"foundation": foundation, "scdg": 128 * 400 / (diffusion_seconds(500) - diffusion_seconds(100))}
 
     def peer_figures() -> dict[str, float]:
+        asked = {"spc": 1, "iters": 5, "methods": "scdd_dc", "nets": 1}
+        lengths = {"foundation_steps": 10, "scdg_steps": 200, "eval_epochs": 2}
         best: dict[str, float] = {}
         for threads in (1, 2):
-            for line in run_peer(
-                SHARED / "peers" / "scdd_torch.py",
-                source,
-                "cell_type",
-                "--spc",
-                "1",
-                "--iters",
-                "5",
-                "--threads",
-                str(threads),
-                "--foundation_steps",
-                "10",
-                "--scdg_steps",
-                "200",
-                "--eval_epochs",
-                "2",
-                "--nets",
-                "1",
-                "--methods",
-                "scdd_dc",
-            ):
+            for line in run_peer(peer(PEER), source, "cell_type", threads=threads, **asked, **lengths):
                 if line.get("stage") in ("foundation", "scdg"):
                     best[line["stage"]] = max(best.get(line["stage"], 0), line["cells_per_s"])
                 if "per_iter_ms" in line:
@@ -263,18 +194,10 @@ def wide(work: pathlib.Path) -> list[dict]:
     ]
 
     def figure(what: str, key: str, unit: str, target: float) -> dict:
-        ours, peer = (statistics.median(one[side][key] for one in rounds) for side in (0, 1))
+        ours, theirs = (statistics.median(one[side][key] for one in rounds) for side in (0, 1))
         ratios = sorted(one[1][key] / one[0][key] if unit == "ms" else one[0][key] / one[1][key] for one in rounds)
-        return {
-            "what": what,
-            "unit": unit,
-            "retort": ours,
-            "peer": peer,
-            "ratio": ratios[1],
-            "target": target,
-            "peer_is": "scdd_torch.py, best of 1 and 2 threads",
-            "note": f"median of three rounds of both, {ratios[0]:.2f} to {ratios[-1]:.2f}",
-        }
+        note = f"median of three rounds of both, {ratios[0]:.2f} to {ratios[-1]:.2f}"
+        return speed_figure(what, unit, ours, theirs, target, BEST_PEER, note=note) | {"ratio": ratios[1]}
 
     return [
         figure("foundation training at 20,000 genes, batch 256, two cores", "foundation", "cells/s", 2),
@@ -294,27 +217,27 @@ def ingest(work: pathlib.Path, cells: int) -> list[dict]:
         simulate__format="h5ad",
         simulate__output=source,
     )
-    whole, inside, peer, peer_whole = [], [], [], []
+    whole, inside, lines, peer_whole = [], [], [], []
     for _ in range(3):
         whole.append(run_program("ingest", 2, folder, ingest__input=source, ingest__label="cell_type"))
         inside.append(stage_seconds(folder, "ingest"))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
     for _ in range(3):
         begin = time.perf_counter()
-        peer += run_peer(ROOT / "bench" / "ingest_peer.py", source, "cell_type", work / "peer.h5ad")
+        lines += run_peer(ROOT / "bench" / "ingest_peer.py", source, "cell_type", work / "peer.h5ad")
         peer_whole.append(time.perf_counter() - begin)
-    ours, theirs = statistics.median(inside), statistics.median(line["seconds"] for line in peer)
     return [
-        {
-            "what": f"ingest of {cells:,} x 20,000, two ranks, without starting the programs",
-            "unit": "s",
-            "retort": ours,
-            "peer": theirs,
-            "ratio": theirs / ours,
-            "target": 3,
-            "peer_is": "anndata + scanpy: read, filter, permute, split, write",
-            "note": f"whole commands {statistics.median(whole):.2f} s and {statistics.median(peer_whole):.2f} s; peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer {max(line['peak_mb'] for line in peer):.0f} MB",
-        }
+        speed_figure(
+            f"ingest of {cells:,} x 20,000, two ranks, without starting the programs",
+            "s",
+            statistics.median(inside),
+            statistics.median(line["seconds"] for line in lines),
+            3,
+            "anndata + scanpy: read, filter, permute, split, write",
+            note=f"whole commands {statistics.median(whole):.2f} s and {statistics.median(peer_whole):.2f} s; "
+            f"peak memory of a rank {peak:.0f} MB under memory_limit 2 GB; the peer "
+            f"{max(line['peak_mb'] for line in lines):.0f} MB",
+        )
     ]
 
 
@@ -327,14 +250,12 @@ def start(work: pathlib.Path) -> list[dict]:
     steps = folder / "train-foundation" / "steps.tsv"
 
     def seconds(again: bool) -> float:
-        steps.unlink(missing_ok=True) if again else None
+        if again:
+            steps.unlink(missing_ok=True)
         known = steps.stat().st_size if steps.exists() else 0
         begin = time.perf_counter()
-        command = [
-            part
-            for part in [*launcher(2, 1), *program("train-foundation", folder, settings)]
-            if again or part != "--run.again"
-        ]
+        whole = [*launcher(2, 1), *program("train-foundation", folder, settings)]
+        command = [part for part in whole if again or part != "--run.again"]
         process = subprocess.Popen(
             command,
             env=os.environ | ENVIRONMENT,
@@ -356,44 +277,33 @@ def start(work: pathlib.Path) -> list[dict]:
         file.stat().st_size
         for file in [folder / "atlas.h5ad", *(folder / "train-foundation" / "checkpoints").glob("step-*/*")]
     )
-    speed = (
-        1e9 * json.loads((work / "measure" / "measure.json").read_text())["files"]["read_gb_per_second"]
-        if (work / "measure" / "measure.json").exists()
-        else 1e9
-    )
-    bound = 5 + read / speed
+    measured = work / "measure" / "measure.json"
+    gigabytes = json.loads(measured.read_text())["files"]["read_gb_per_second"] if measured.exists() else 1
+    bound, what = 5 + read / (1e9 * gigabytes), "start of training at 20,000 genes to its first step done"
     return [
-        {
-            "what": f"start of training at 20,000 genes to its first step done, {kind}",
-            "unit": "s",
-            "retort": took,
-            "peer": bound,
-            "ratio": took / bound,
-            "target": 1,
-            "at_most": True,
-            "peer_is": "5 s + bytes / read speed",
-        }
+        limit_figure(f"{what}, {kind}", "s", took, bound, 1, "5 s + bytes / read speed")
         for kind, took in (("begun", begun), ("resumed from a checkpoint", resumed))
     ]
 
 
+PARTS = {"ingest": ingest, "scaling": scaling, "matching": matching, "embed": embed, "wide": wide, "start": start}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--only", default="ingest,scaling,matching,embed,wide,start"
-    )  # ingest first: its peak memory is read from the children so far
+    # Ingest comes first: its peak memory is read as the most of all children so far.
+    parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench")
     arguments = parser.parse_args()
+    parts = arguments.only.split(",")
+    if {"scaling", "matching"} & set(parts):
+        data("kidney")  # what is missing is said before the first minute
+    if {"matching", "wide"} & set(parts):
+        peer(PEER)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    for name in arguments.only.split(","):
-        made = (
-            ingest(arguments.work, arguments.cells)
-            if name == "ingest"
-            else {"scaling": scaling, "matching": matching, "embed": embed, "wide": wide, "start": start}[name](
-                arguments.work
-            )
-        )
+    for name in parts:
+        made = PARTS[name](arguments.work, *([arguments.cells] if name == "ingest" else []))
         record_figures("speed.json", "Speed", "build/python/bin/python bench/speed.py", made)
 
 

@@ -1,35 +1,23 @@
-"""The runs behind the tables: an atlas, its networks and its features once a set, distilled sets once a combination of settings.
+"""The runs behind the tables: an atlas, its networks and its features once per set, distilled sets once per settings.
 
-A run is a folder with its own settings.ini, made by jobs/submit.sh; a run that is whole with the same settings is not run again.
+A run is a folder with its own settings.ini, made by jobs/submit.sh; a run that is whole with the same settings is not
+run again.
 """
 
 import configparser
 import filecmp
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
+from inputs import FILES, data
 from provenance import ROOT
 
-SHARED = pathlib.Path(os.environ.get("RETORT_SHARED", ROOT.parent / "shared"))
-SETS = {  # name: file, label, further labels
-    "kidney": ("kidney_5685x2000", "cell_type", []),
-    "kang": ("kang_ctrl_12261x1287", "cell_type", []),
-    "zheng": ("zheng_facs_9149x8384", "cell_type", []),
-    "pbmc3k": ("pbmc3k_2638x13714", "cell_type", []),
-    "worm": ("worm_neuron_4186x13488", "cell_type", []),
-    "oligo": ("oligo_2618x8691", "inferred_cell_type", ["source_name", "treatment"]),
-    "kang_stim": ("kang_stim_1975x6998", "cell_type", ["condition"]),
-    "onek1k": ("onek1k_7811x1000", "cell_type", ["sex"]),
-}
+SETS = [name for name, file in FILES.items() if file.labels]
 SIX = ["kidney", "kang", "zheng", "pbmc3k", "worm", "oligo"]
-PATHWAYS = {
-    "zheng",
-    "pbmc3k",
-}  # of the six sets, those whose genes have symbols; the others' pathways are random gene sets
+PATHWAYS = {"zheng", "pbmc3k"}  # sets whose genes have symbols; the others' pathways are random gene sets
 NETWORKS, SETS_AND_ROWS = "ingest,train-foundation,embed,train-diffusion", "distill,evaluate"
 
 
@@ -43,7 +31,7 @@ def start(command: list) -> None:
 
 
 def kept_copy(file: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """Of the data: its time of change, by which ingest knows whether it must run, stays when the data are unpacked again."""
+    """Of the data: its time of change, by which ingest knows whether to run, stays when the data are unpacked again."""
     copy = folder / file.name
     if not copy.exists() or not filecmp.cmp(file, copy, shallow=False):
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,14 +56,14 @@ def better(rows: list[dict], variant: str, spc: int = 1) -> float:
 
 
 class AtlasRuns:
-    """The runs of one set. Its atlas, networks and features lie in WORK/SET, what is distilled in WORK/SET/tables/NAME."""
+    """The runs of one set: its atlas, networks and features in WORK/SET, what is distilled in WORK/SET/tables/NAME."""
 
     def __init__(self, name: str, work: pathlib.Path, ranks: int, draws: int):
         self.name, self.folder, self.ranks, self.draws = name, work / name, ranks, draws
         self.has_base = False
         if name in SETS:
-            file, self.label, self.further = SETS[name]
-            self.file = SHARED / "data" / f"{file}.h5ad"
+            self.file = data(name)
+            self.label, *self.further = FILES[name].labels
         else:  # an atlas of configs/, such as the paper's
             settings = configparser.ConfigParser()
             if not settings.read(config(name)) or not settings.has_option("ingest", "input"):
@@ -171,7 +159,7 @@ class AtlasRuns:
         return rows + self.distilled(f"label-{label}-heads", ("table-iii",), label, **through_heads)
 
     def pathways(self) -> dict:
-        return {"evaluate.pathways": SHARED / "data" / "genes" / "tosica_reactome.gmt"} if self.name in PATHWAYS else {}
+        return {"evaluate.pathways": data("reactome")} if self.name in PATHWAYS else {}
 
     def cross_architecture(self) -> dict[str, list[dict]]:
         """Rows of each classifier. The sets are those of table II, linked: only classifiers are trained here."""
@@ -207,7 +195,10 @@ class AtlasRuns:
         return self.results(name)
 
     def taught_by_heads(self) -> dict[str, list[dict]]:
-        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes. The transformer, which trains longest, has sets of one cell per class alone."""
+        """Rows of each classifier on sets that were distilled through the training of heads, and of heads and genes.
+
+        The transformer, which trains longest, has sets of one cell per class alone.
+        """
         rows = self.distilled(
             "students",
             (),
