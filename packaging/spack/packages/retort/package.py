@@ -1,9 +1,19 @@
 # A Spack recipe; from the project's folder: spack repo add packaging/spack && spack dev-build retort@main
-from spack.package import *
+from spack.package import (
+    CMakePackage,
+    CudaPackage,
+    depends_on,
+    generator,
+    join_path,
+    license,
+    resource,
+    variant,
+    version,
+)
 
 
 class Retort(CMakePackage, CudaPackage):
-    """Distils single-cell atlases on clusters: rank-parallel ingest, training, distillation and evaluation of h5ad files."""
+    """Distils single-cell atlases on clusters: rank-parallel ingest, training, distilling and evaluation of h5ad."""
 
     license("MIT")
 
