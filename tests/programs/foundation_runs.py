@@ -1,6 +1,6 @@
-"""Runs the foundation programs as a user does; shared by their tests."""
+"""Runs the programs as a user does, and reads what they made; shared by the tests."""
 
-import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +10,7 @@ import tempfile
 
 import anndata as ad
 import numpy as np
+import pytest
 
 SMALL = [
     "--foundation.hidden=48,40",
@@ -21,13 +22,11 @@ SMALL = [
 
 
 class Runs:
-    def __init__(self):
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--programs", required=True)
-        parser.add_argument("--mpirun", required=True)
-        given = parser.parse_args()
-        self.programs, self.mpirun = given.programs, given.mpirun
-        self.folder = tempfile.mkdtemp(prefix="retort_foundation_")
+    """Runs programs in a folder of their own, which goes at the end."""
+
+    def __init__(self, programs, mpirun):
+        self.programs, self.mpirun = programs, mpirun
+        self.folder = tempfile.mkdtemp(prefix="retort_test_")
 
     def __enter__(self):
         return self
@@ -38,8 +37,11 @@ class Runs:
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
+    def program(self, verb):
+        return os.path.join(self.programs, "retort-" + verb)
+
     def run(self, verb, ranks, *settings, **environment):
-        command = [self.mpirun, "-n", str(ranks), os.path.join(self.programs, "retort-" + verb), *settings]
+        command = [self.mpirun, "-n", str(ranks), self.program(verb), *settings]
         return subprocess.run(command, capture_output=True, text=True, timeout=100, env={**os.environ, **environment})
 
     def must(self, verb, ranks, *settings):
@@ -54,17 +56,23 @@ class Runs:
         assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stderr}"
         assert len(lines) == 1 and text in lines[0], f"not one line with '{text}':\n{done.stderr}"
 
-    def simulate(self, name):
-        self.must(
-            "simulate",
-            1,
-            "--simulate.cells=600",
-            "--simulate.genes=300",
-            "--simulate.types=4",
-            f"--simulate.output={self.path(name)}",
-            f"--run.folder={self.path('simulate')}",
-        )
+    def simulate(self, name, *settings):
+        """An atlas of 600 cells x 300 genes of 4 types, if the settings say nothing else."""
+        small = ["--simulate.cells=600", "--simulate.genes=300", "--simulate.types=4"]
+        folder = self.path("simulate")
+        output = f"--simulate.output={self.path(name)}"
+        self.must("simulate", 1, *small, *settings, output, f"--run.folder={folder}")
         return self.path(name)
+
+    def simulate_h5ad(self, name, *settings):
+        """The same cells as the h5ad of a stranger."""
+        return self.simulate(name, "--simulate.format=h5ad", *settings)
+
+    def ingest(self, ranks, cells, folder, *settings, label="cell_type"):
+        self.must(
+            "ingest", ranks, f"--ingest.input={cells}", f"--ingest.label={label}", f"--run.folder={folder}", *settings
+        )
+        return os.path.join(folder, "atlas.h5ad")
 
     def train(self, name, ranks, atlas, *settings):
         self.must(
@@ -79,13 +87,44 @@ class Runs:
         return self.path(name, "foundation")
 
 
+def refusals(*rows):
+    """One case for each (exit code, what the one line says, program, ranks, settings...); {places} are filled in."""
+    cases = [(*row[:4], row[4:]) for row in rows]
+    names = [f"{verb}: {says}" for _, says, verb, *_ in rows]
+    return pytest.mark.parametrize("code, says, verb, ranks, settings", cases, ids=names)
+
+
+def filled(settings, **places):
+    return [setting.format(**places) for setting in settings]
+
+
 def read_bytes(*names):
     with open(os.path.join(*names), "rb") as file:
         return file.read()
 
 
+def read_json(*names):
+    with open(os.path.join(*names)) as file:
+        return json.load(file)
+
+
+def digest(*names):
+    """What stands for the bytes of a file when files are compared: a difference is told in one line."""
+    return hashlib.sha256(read_bytes(*names)).hexdigest()
+
+
+def products(folder):
+    """The digests of all that a run made."""
+    return {
+        os.path.relpath(os.path.join(root, name), folder): digest(root, name)
+        for root, _, files in os.walk(folder)
+        for name in files
+        if name.endswith((".h5ad", ".safetensors"))
+    }
+
+
 def weights(folder):
-    return [read_bytes(folder, name) for name in ("encoder.safetensors", "decoder.safetensors")]
+    return [digest(folder, name) for name in ("encoder.safetensors", "decoder.safetensors")]
 
 
 def tensors(folder, name):
