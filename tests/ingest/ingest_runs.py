@@ -1,26 +1,16 @@
 """Runs retort-ingest as a user does, and says what the atlas should hold; shared by the ingest tests."""
 
-import argparse
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 
 import anndata as ad
 import numpy as np
 import scanpy as sc
 import scipy.sparse as sp
+from foundation_runs import Runs
 
-
-def arguments():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--program", required=True)
-    parser.add_argument("--mpirun", required=True)
-    parser.add_argument("--ranks", type=int, nargs="+", required=True)
-    return parser.parse_args()
-
+LABEL = ("--ingest.label", "type")
 
 # A small process starts the command: a child's peak begins with that of the process which forked it.
 WATCHED = """
@@ -32,44 +22,31 @@ sys.exit(code)
 """
 
 
-class Runs:
-    def __init__(self, given):
-        self.given = given
-        self.folder = tempfile.mkdtemp(prefix="retort_ingest_")
+class IngestRuns(Runs):
+    """Each run has a folder of its own, if none is given."""
+
+    def __init__(self, programs, mpirun):
+        super().__init__(programs, mpirun)
         self.count = 0
 
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def run(self, ranks, inputs, *more, folder=None):
+    def ingested(self, ranks, inputs, *settings, folder=None):
         """Returns the finished process, with the `peak` bytes of its largest rank, and the path of the atlas."""
         self.count += 1
         folder = folder or self.path(f"run{self.count}")
-        command = [
-            self.given.mpirun,
-            "-n",
-            str(ranks),
-            "--oversubscribe",
-            self.given.program,
-            "--run.folder",
-            folder,
-            *more,
-        ]
+        command = [self.mpirun, "-n", str(ranks), self.program("ingest"), "--run.folder", folder, *settings]
         if inputs:
             command += ["--ingest.input", ",".join(inputs)]
         peak = self.path("peak")
-        done = subprocess.run(
-            [sys.executable, "-S", "-c", WATCHED, peak, *command], capture_output=True, text=True, timeout=200
-        )
+        watched = [sys.executable, "-S", "-c", WATCHED, peak, *command]
+        done = subprocess.run(watched, capture_output=True, text=True, timeout=200)
         with open(peak) as file:
             done.peak = int(file.read())
         return done, os.path.join(folder, "atlas.h5ad")
 
-    def atlas(self, ranks, inputs, *more):
-        done, atlas = self.run(ranks, inputs, *more)
+    def atlas(self, ranks, inputs, *settings):
+        done, atlas = self.ingested(ranks, inputs, *settings)
         assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
-        read = ad.read_h5ad(atlas)
-        return read, done
+        return ad.read_h5ad(atlas), done
 
 
 def counts(cells, genes, seed=0, density=0.15, largest=200):
@@ -117,23 +94,3 @@ def same(atlas, expected, columns=("type",)):
     np.testing.assert_array_equal(dense(back.X).astype(np.float64), dense(expected.X).astype(np.float64))
     for column in columns:
         assert list(back.obs[column].astype(str)) == list(expected.obs[column].astype(str)), column
-
-
-def digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
-def main(tests, given):
-    runs = Runs(given)
-    failed = 0
-    for ranks in given.ranks:
-        for test in tests:
-            try:
-                test(runs, ranks)
-                print(f"ok      {test.__name__} on {ranks} ranks", flush=True)
-            except BaseException as error:  # an assertion, or a run that hangs
-                failed += 1
-                print(f"FAILED  {test.__name__} on {ranks} ranks: {error}", flush=True)
-    shutil.rmtree(runs.folder, ignore_errors=True)
-    sys.exit(1 if failed else 0)

@@ -4,14 +4,13 @@ test and held-out cells that change no weight, faults that are spoken."""
 import json
 import os
 import shutil
-import warnings
 
-warnings.filterwarnings("ignore")
 import anndata as ad
 import celltypist
 import h5py
 import numpy as np
-from foundation_runs import SMALL, Runs, read_bytes
+import pytest
+from foundation_runs import SMALL, digest, read_json, refusals
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
@@ -32,90 +31,62 @@ QUICK = [
 
 
 def sets_of(folder):
-    return {
-        name: read_bytes(folder, "distilled", name) for name in sorted(os.listdir(os.path.join(folder, "distilled")))
-    }
+    place = os.path.join(folder, "distilled")
+    return {name: digest(place, name) for name in sorted(os.listdir(place))}
 
 
-with Runs() as runs:
-    folder = runs.path("run")
-    here = f"--run.folder={folder}"
-    cells = runs.path("cells.h5ad")
-    runs.must(
-        "simulate",
-        1,
-        "--simulate.cells=600",
-        "--simulate.genes=300",
-        "--simulate.types=4",
-        "--simulate.format=h5ad",
-        f"--simulate.output={cells}",
-        f"--run.folder={runs.path('simulate')}",
-    )
-    runs.must("ingest", 1, f"--ingest.input={cells}", "--ingest.label=cell_type", here)
-    runs.must("train-foundation", 1, *SMALL, here)
-    runs.must("embed", 1, here)
+def read_sets(folder):
+    return {name: ad.read_h5ad(os.path.join(folder, "distilled", name)) for name in sets_of(folder)}
 
-    # Same bytes on any number of ranks.
-    generator, files = None, None
+
+@pytest.fixture(scope="module")
+def folder(runs):
+    """A run with features."""
+    made = runs.path("run")
+    runs.ingest(1, runs.simulate_h5ad("cells.h5ad"), made)
+    runs.must("train-foundation", 1, *SMALL, f"--run.folder={made}")
+    runs.must("embed", 1, f"--run.folder={made}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def at_ranks(runs, folder):
+    """The generator, the sets and the chosen set at each number of ranks."""
+    made = {}
     for ranks in (1, 2, 3, 4):
-        runs.must("train-diffusion", ranks, *TRAIN, "--run.again=true", here)
-        now = read_bytes(folder, "generator", "scdg.safetensors")
-        generator = generator or now
-        assert now == generator, f"the generator at {ranks} ranks is not that at 1"
-        runs.must("distill", ranks, *QUICK, here)
-        now = sets_of(folder)
-        files = files or now
-        assert len(now) == 16, list(now)  # variants x matchings x spc x draws
-        assert now == files, f"at {ranks} ranks another {[name for name in now if now[name] != files[name]]}"
-        assert read_bytes(folder, "distilled.h5ad") in files.values(), "distilled.h5ad is none of the sets"
-    assert files["scdd-dm-spc1-draw0.h5ad"] != files["scdd-dm-spc1-draw1.h5ad"]
+        runs.must("train-diffusion", ranks, *TRAIN, "--run.again=true", f"--run.folder={folder}")
+        runs.must("distill", ranks, *QUICK, f"--run.folder={folder}")
+        generator = digest(folder, "generator", "scdg.safetensors")
+        made[ranks] = generator, sets_of(folder), digest(folder, "distilled.h5ad")
+    return made
 
-    # The exported set is the one that did best on the held-out part, by features and by genes, and every set says how well it did.
-    made = {name: ad.read_h5ad(os.path.join(folder, "distilled", name)) for name in files}
-    both = lambda set: (
-        (float(set.uns["retort"]["held_out_accuracy"]) + float(set.uns["retort"]["held_out_genes_accuracy"])) / 2
-    )
-    assert both(ad.read_h5ad(os.path.join(folder, "distilled.h5ad"))) == max(map(both, made.values()))
-    scores = [json.loads(line) for line in open(os.path.join(folder, "distill", "log.jsonl")) if '"score"' in line]
-    first = [each for each in scores if each["set"] == "scdd-dm-spc20-draw0"]
-    chosen = made["scdd-dm-spc20-draw0.h5ad"].uns["retort"]
-    assert {chosen["held_out_accuracy"]} == {
-        each["held_out"] for each in first if each["rate"] == chosen["rate"] and each["step"] == chosen["iterations"]
-    }
-    assert {(each["rate"], each["step"]) for each in first} == {(0.01, 0), (0.01, 3), (0.01, 6), (0.05, 3), (0.05, 6)}
 
-    # Cells as anndata and CellTypist want them.
-    atlas = ad.read_h5ad(os.path.join(folder, "atlas.h5ad"))
-    for name, each in made.items():
-        assert each.X.dtype == np.float32 and each.X.min() >= 0, name
-        assert np.abs(np.expm1(each.X.astype(np.float64)).sum(1) - 1e4).max() < 0.5, name
-        assert list(each.obs["cell_type"].cat.categories) == list(atlas.obs["cell_type"].cat.categories), name
-        assert (each.obs["cell_type"].value_counts() == int(each.uns["retort"]["spc"])).all(), name
-        assert list(each.var_names) == list(atlas.var_names), name
-        assert ("X_latent" in each.obsm) == name.startswith("scdd"), name
-        assert not any("seconds" in key for key in each.uns["retort"]), name
-    # use_SGD: CellTypist's other path passes multi_class, which scikit-learn 1.8 took away. The check of X stays on.
-    model = celltypist.train(
-        made["scdd-dm-spc20-draw0.h5ad"],
-        labels="cell_type",
-        use_SGD=True,
-        check_expression=True,
-        n_jobs=1,
-        max_iter=100,
-    )
-    assert len(model.cell_types) == 4
+@pytest.fixture(scope="module")
+def made(folder, at_ranks):
+    return read_sets(folder)
 
-    # The other variants: what they are made of, and that evaluation judges features by features and cells by cells.
-    other = runs.path("variants")
-    inputs = [
-        f"--distill.{name}={folder}/{file}"
-        for name, file in (
-            ("atlas", "atlas.h5ad"),
-            ("features", "features.h5ad"),
-            ("foundation", "foundation"),
-            ("generator", "generator"),
-        )
-    ]
+
+@pytest.fixture(scope="module")
+def atlas(folder):
+    return ad.read_h5ad(os.path.join(folder, "atlas.h5ad"))
+
+
+@pytest.fixture(scope="module")
+def log(atlas):
+    counts = atlas.X.astype(np.float64).toarray()
+    return np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
+
+
+@pytest.fixture(scope="module")
+def inputs(folder, at_ranks):
+    files = {"atlas": "atlas.h5ad", "features": "features.h5ad", "foundation": "foundation", "generator": "generator"}
+    return [f"--distill.{name}={folder}/{file}" for name, file in files.items()]
+
+
+@pytest.fixture(scope="module")
+def others(runs, inputs):
+    """A run of the other variants."""
+    folder = runs.path("variants")
     runs.must(
         "distill",
         2,
@@ -125,38 +96,14 @@ with Runs() as runs:
         "--distill.matchings=dm,head",
         "--distill.spc=2",
         "--distill.draws=1",
-        f"--run.folder={other}",
+        f"--run.folder={folder}",
     )
-    runs.refused(
-        2,
-        "no genes to learn",
-        "distill",
-        1,
-        "--distill.variants=features_decoded",
-        "--distill.matchings=genes",
-        *inputs,
-        "--run.again=true",
-        f"--run.folder={other}",
-    )
-    variants = {
-        name: ad.read_h5ad(os.path.join(other, "distilled", name))
-        for name in os.listdir(os.path.join(other, "distilled"))
-    }
-    assert sorted(variants) == sorted(
-        [
-            f"{variant}-{matching}-spc2-draw0.h5ad"
-            for variant in ("decoder", "features", "features_decoded")
-            for matching in ("dm", "head")
-        ]
-        + ["generator-none-spc2-draw0.h5ad", "random-none-spc2-draw0.h5ad"]
-    ), sorted(variants)
-    log = atlas.X.astype(np.float64).toarray()
-    log = np.log1p(log / log.sum(1, keepdims=True) * 1e4)
-    for cell in variants["random-none-spc2-draw0.h5ad"].X:
-        assert np.abs(log - cell).max(1).min() < 1e-3, "a random cell is no real cell"
-    fit_features = ad.read_h5ad(os.path.join(folder, "features.h5ad")).obsm["X_retort"]
-    for code in variants["generator-none-spc2-draw0.h5ad"].obsm["X_latent"]:
-        assert np.abs(fit_features - code).max(1).min() == 0, "the generator does not start from a real cell's latent"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judged(runs, folder, others):
+    """What the evaluation says of them."""
     runs.must(
         "evaluate",
         2,
@@ -167,70 +114,149 @@ with Runs() as runs:
         "--evaluate.classifiers=head,celltypist,logistic",
         "--evaluate.heads=2",
         "--head.epochs=50",
-        f"--run.folder={other}",
+        f"--run.folder={others}",
     )
-    rows = {
-        (row["variant"], row["matching"]): row for row in json.load(open(os.path.join(other, "results.json")))["rows"]
+    results = read_json(others, "results.json")
+    return {
+        key: {(row["variant"], row["matching"]): row["accuracy_mean"] for row in results[key]}
+        for key in ("rows", "celltypist", "logistic")
     }
-    assert ("features", "head") in rows and ("random", "none") in rows, list(rows)
-    # CellTypist's classifier is scikit-learn's on the same files: standardised, cut at 10, one against the rest. Logistic regression takes its defaults.
-    others, plain = (
-        {
-            (row["variant"], row["matching"]): row["accuracy_mean"]
-            for row in json.load(open(os.path.join(other, "results.json")))[key]
-        }
-        for key in ("celltypist", "logistic")
-    )
-    assert ("features", "dm") not in others and ("decoder", "head") in others, list(others)
-    test = (atlas.obs["split"] == "test").values
-    for variant, matching in (("random", "none"), ("decoder", "dm")):
-        train = variants[f"{variant}-{matching}-spc2-draw0.h5ad"]
-        scaler = StandardScaler().fit(train.X.astype(np.float64))
-        scaled = lambda x: np.minimum(scaler.transform(x.astype(np.float64)), 10) * (train.X.sum(0) > 0)
-        model = OneVsRestClassifier(LogisticRegression(C=1, max_iter=1000, tol=1e-6)).fit(
-            scaled(train.X), train.obs["cell_type"]
-        )
-        accuracy = 100 * (model.predict(scaled(log[test])) == atlas.obs["cell_type"][test]).mean()
-        assert abs(accuracy - others[variant, matching]) <= 100 / test.sum() + 1e-6, (variant, accuracy, others)
-        model = LogisticRegression(max_iter=1000, tol=1e-6).fit(train.X.astype(np.float64), train.obs["cell_type"])
-        accuracy = 100 * (model.predict(log[test]) == atlas.obs["cell_type"][test]).mean()
-        assert abs(accuracy - plain[variant, matching]) <= 100 / test.sum() + 1e-6, (variant, accuracy, plain)
-    runs.refused(
-        2,
-        "features alone",
-        "distill",
-        1,
-        "--distill.variants=features",
-        *inputs,
-        "--run.again=true",
-        f"--run.folder={other}",
-    )
 
-    # Cells outside the fit part change no weight: with their features replaced the generator is the same.
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_generator_and_sets_are_those_of_one_rank(at_ranks, ranks):
+    assert at_ranks[ranks][0] == at_ranks[1][0], f"the generator at {ranks} ranks is not that at 1"
+    assert at_ranks[ranks][1] == at_ranks[1][1], f"other sets at {ranks} ranks"
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_all_sets_are_there_and_one_is_chosen(at_ranks, ranks):
+    _, sets, chosen = at_ranks[ranks]
+    assert len(sets) == 16  # variants x matchings x spc x draws
+    assert chosen in sets.values(), "distilled.h5ad is none of the sets"
+
+
+def test_draws_differ(at_ranks):
+    assert at_ranks[1][1]["scdd-dm-spc1-draw0.h5ad"] != at_ranks[1][1]["scdd-dm-spc1-draw1.h5ad"]
+
+
+def test_the_chosen_set_did_best_on_the_held_out_part_by_features_and_by_genes(folder, made):
+    def both(cells):
+        said = cells.uns["retort"]
+        return (float(said["held_out_accuracy"]) + float(said["held_out_genes_accuracy"])) / 2
+
+    assert both(ad.read_h5ad(os.path.join(folder, "distilled.h5ad"))) == max(map(both, made.values()))
+
+
+def test_every_set_says_how_well_it_did(folder, made):
+    with open(os.path.join(folder, "distill", "log.jsonl")) as file:
+        scores = [json.loads(line) for line in file if '"score"' in line]
+    first = [each for each in scores if each["set"] == "scdd-dm-spc20-draw0"]
+    chosen = made["scdd-dm-spc20-draw0.h5ad"].uns["retort"]
+    assert {chosen["held_out_accuracy"]} == {
+        each["held_out"] for each in first if each["rate"] == chosen["rate"] and each["step"] == chosen["iterations"]
+    }
+    assert {(each["rate"], each["step"]) for each in first} == {(0.01, 0), (0.01, 3), (0.01, 6), (0.05, 3), (0.05, 6)}
+
+
+def test_sets_are_cells_as_anndata_wants_them(made, atlas):
+    for name, each in made.items():
+        assert each.X.dtype == np.float32 and each.X.min() >= 0, name
+        assert np.abs(np.expm1(each.X.astype(np.float64)).sum(1) - 1e4).max() < 0.5, name
+        assert list(each.obs["cell_type"].cat.categories) == list(atlas.obs["cell_type"].cat.categories), name
+        assert (each.obs["cell_type"].value_counts() == int(each.uns["retort"]["spc"])).all(), name
+        assert list(each.var_names) == list(atlas.var_names), name
+        assert ("X_latent" in each.obsm) == name.startswith("scdd"), name
+        assert not any("seconds" in key for key in each.uns["retort"]), name
+
+
+def test_celltypist_takes_a_set_as_it_is(made):
+    # use_SGD: CellTypist's other path passes multi_class, which scikit-learn 1.8 took away. The check of X stays on.
+    settings = {"labels": "cell_type", "use_SGD": True, "check_expression": True, "n_jobs": 1, "max_iter": 100}
+    assert len(celltypist.train(made["scdd-dm-spc20-draw0.h5ad"], **settings).cell_types) == 4
+
+
+def test_the_other_variants_are_there(others):
+    matched = [
+        f"{name}-{by}-spc2-draw0.h5ad" for name in ("decoder", "features", "features_decoded") for by in ("dm", "head")
+    ]
+    taken = [f"{name}-none-spc2-draw0.h5ad" for name in ("generator", "random")]
+    assert sorted(sets_of(others)) == sorted(matched + taken)
+
+
+def test_random_cells_are_real_cells(others, log):
+    for cell in read_sets(others)["random-none-spc2-draw0.h5ad"].X:
+        assert np.abs(log - cell).max(1).min() < 1e-3
+
+
+def test_the_generator_starts_from_latents_of_real_cells(folder, others):
+    features = ad.read_h5ad(os.path.join(folder, "features.h5ad")).obsm["X_retort"]
+    for code in read_sets(others)["generator-none-spc2-draw0.h5ad"].obsm["X_latent"]:
+        assert np.abs(features - code).max(1).min() == 0
+
+
+def test_features_are_judged_by_features_and_cells_by_cells(judged):
+    assert ("features", "head") in judged["rows"] and ("random", "none") in judged["rows"]
+    assert ("features", "dm") not in judged["celltypist"] and ("decoder", "head") in judged["celltypist"]
+
+
+@pytest.mark.parametrize("variant, matching", [("random", "none"), ("decoder", "dm")])
+def test_celltypist_and_logistic_regression_are_sklearns(others, judged, atlas, log, variant, matching):
+    """CellTypist's: standardised, cut at 10, one class against the rest. Logistic regression takes its defaults."""
+    train, test = read_sets(others)[f"{variant}-{matching}-spc2-draw0.h5ad"], (atlas.obs["split"] == "test").values
+    cells, labels = train.X.astype(np.float64), train.obs["cell_type"]
+    scaler = StandardScaler().fit(cells)
+
+    def scaled(x):
+        return np.minimum(scaler.transform(x.astype(np.float64)), 10) * (train.X.sum(0) > 0)
+
+    one_cell = 100 / test.sum() + 1e-6
+    model = OneVsRestClassifier(LogisticRegression(C=1, max_iter=1000, tol=1e-6)).fit(scaled(train.X), labels)
+    accuracy = 100 * (model.predict(scaled(log[test])) == atlas.obs["cell_type"][test]).mean()
+    assert abs(accuracy - judged["celltypist"][variant, matching]) <= one_cell
+    model = LogisticRegression(max_iter=1000, tol=1e-6).fit(cells, labels)
+    accuracy = 100 * (model.predict(log[test]) == atlas.obs["cell_type"][test]).mean()
+    assert abs(accuracy - judged["logistic"][variant, matching]) <= one_cell
+
+
+def test_cells_outside_the_fit_part_change_no_weight(runs, folder, at_ranks, atlas):
     other = runs.path("other")
     os.makedirs(other)
     shutil.copy(os.path.join(folder, "features.h5ad"), os.path.join(other, "features.h5ad"))
     fit = ((atlas.obs["split"] == "train") & ~atlas.obs["held_out"]).values
-    assert 0.3 < fit.mean() < 0.7 and atlas.obs["held_out"].any(), fit.mean()
+    assert 0.3 < fit.mean() < 0.7 and atlas.obs["held_out"].any()
     with h5py.File(os.path.join(other, "features.h5ad"), "r+") as file:
         values = file["obsm/X_retort"][:]
         values[~fit] = 1.0
         file["obsm/X_retort"][:] = values
     runs.must("train-diffusion", 2, *TRAIN, f"--diffusion.atlas={folder}/atlas.h5ad", f"--run.folder={other}")
-    assert read_bytes(other, "generator", "scdg.safetensors") == generator, (
-        "cells outside the fit part changed the generator"
-    )
+    assert digest(other, "generator", "scdg.safetensors") == at_ranks[1][0]
 
-    # Faults are spoken once, on any number of ranks.
-    again = ["--run.again=true", here]
-    for ranks in (1, 3):
-        runs.refused(2, "distill.variants has 'glad'", "distill", ranks, "--distill.variants=glad", *again)
-        runs.refused(2, "distill.matchings has 'mtt'", "distill", ranks, "--distill.matchings=mtt", *again)
-        runs.refused(2, "'dit'", "train-diffusion", ranks, "--diffusion.model=dit", *again)
-        runs.refused(66, "/nowhere.h5ad", "distill", ranks, "--distill.features=/nowhere.h5ad", *again)
-    config = os.path.join(folder, "generator", "config.json")
-    described = json.load(open(config))
+
+@refusals(
+    (2, "no genes to learn", "distill", 1, "--distill.variants=features_decoded", "--distill.matchings=genes"),
+    (2, "features alone", "distill", 1, "--distill.variants=features"),
+    *[
+        row
+        for ranks in (1, 3)
+        for row in (
+            (2, "distill.variants has 'glad'", "distill", ranks, "--distill.variants=glad"),
+            (2, "distill.matchings has 'mtt'", "distill", ranks, "--distill.matchings=mtt"),
+            (2, "'dit'", "train-diffusion", ranks, "--diffusion.model=dit"),
+            (66, "/nowhere.h5ad", "distill", ranks, "--distill.features=/nowhere.h5ad"),
+        )
+    ],
+)
+def test_refuses(runs, folder, at_ranks, code, says, verb, ranks, settings):
+    runs.refused(code, says, verb, ranks, *settings, "--run.again=true", f"--run.folder={folder}")
+
+
+def test_a_generator_of_other_features_is_refused(runs, folder, at_ranks):
+    other = runs.path("other_generator")
+    shutil.copytree(os.path.join(folder, "generator"), other)
+    described = read_json(other, "config.json")
     described["encoder"] = "0" * 16
-    json.dump(described, open(config, "w"))
-    runs.refused(65, "trained on other features", "distill", 3, *again)
-    print("passed")
+    with open(os.path.join(other, "config.json"), "w") as file:
+        json.dump(described, file)
+    settings = [f"--distill.generator={other}", "--run.again=true", f"--run.folder={folder}"]
+    runs.refused(65, "trained on other features", "distill", 3, *settings)

@@ -1,10 +1,12 @@
-"""Autoencoders, denoisers and the drawing of cells that are stopped or killed go on to the same bytes, on another number of ranks."""
+"""Autoencoders, denoisers and the drawing of cells that are stopped or killed go on to the same bytes, on another
+number of ranks."""
 
 import os
 import signal
 import subprocess
 
-from foundation_runs import Runs, read_bytes
+import pytest
+from foundation_runs import Runs, digest
 from survive_runs import checkpoints, kill_all, pids_of, wait_for
 
 VAE = [
@@ -54,74 +56,73 @@ CASES = {  # verb, settings, what is made
 }
 EVERY = "--run.checkpoint_steps=2"
 
-with Runs() as runs:
+
+@pytest.fixture(scope="module")
+def base(runs):
+    """An autoencoder, a flow, and in another folder a denoiser."""
     here = runs.path("run")
-    runs.must(
-        "ingest",
-        2,
-        f"--ingest.input={runs.simulate('cells.h5ad')}",
-        "--ingest.label=cell_type,condition",
-        f"--run.folder={here}",
-    )
+    runs.ingest(2, runs.simulate("cells.h5ad"), here, label="cell_type,condition")
     runs.must("train-vae", 2, *VAE, "--vae.steps=20", f"--run.folder={here}")
     runs.must("train-diffusion", 2, *FLOW, "--diffusion.steps=20", f"--run.folder={here}")
-    denoiser = f"--diffusion.generator={runs.path('denoiser')}"
-    runs.must(
-        "train-diffusion",
-        2,
-        *NETWORK,
-        "--diffusion.model=scrdit",
-        "--diffusion.steps=20",
-        denoiser,
-        f"--run.base={here}",
-        f"--run.folder={runs.path('other')}",
-    )
+    denoiser = [*NETWORK, "--diffusion.model=scrdit", "--diffusion.steps=20"]
+    to = [f"--diffusion.generator={runs.path('denoiser')}", f"--run.base={here}", f"--run.folder={runs.path('other')}"]
+    runs.must("train-diffusion", 2, *denoiser, *to)
+    return here
 
-    for name, (verb, settings, products) in CASES.items():
-        own = [setting.replace("DENOISER", runs.path("denoiser")) for setting in settings]
 
-        def command(ranks, folder, *more):
-            return [
-                runs.mpirun,
-                "-n",
-                str(ranks),
-                os.path.join(runs.programs, "retort-" + verb),
-                *own,
-                f"--run.base={here}",
-                f"--run.folder={folder}",
-                *more,
-            ]
+class Case:
+    """One kind of run, which can be begun, stopped and finished in any folder."""
 
-        def finish(ranks, folder, *more):
-            done = subprocess.run(command(ranks, folder, *more), capture_output=True, text=True, timeout=180)
-            assert done.returncode == 0, (name, done.returncode, done.stderr)
-            return done.stderr
+    def __init__(self, runs: Runs, base, name):
+        self.runs, self.base, self.name = runs, base, name
+        self.verb, settings, self.products = CASES[name]
+        self.settings = [setting.replace("DENOISER", runs.path("denoiser")) for setting in settings]
+        self.whole = runs.path(f"{name}-whole")
 
-        def started(ranks, folder):
-            """A run that is in its loop."""
-            process = subprocess.Popen(
-                command(ranks, folder, EVERY), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            wait_for(lambda: checkpoints(folder, verb) and len(pids_of(folder)) == ranks, process)
-            return process
+    def command(self, ranks, folder, *more):
+        places = [f"--run.base={self.base}", f"--run.folder={folder}"]
+        return [self.runs.mpirun, "-n", str(ranks), self.runs.program(self.verb), *self.settings, *places, *more]
 
-        made = lambda folder: [read_bytes(folder, product) for product in products]
-        whole = runs.path(f"{name}-whole")
-        finish(1, whole)
+    def finish(self, ranks, folder, *more):
+        done = subprocess.run(self.command(ranks, folder, *more), capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, (done.returncode, done.stderr)
+        return done.stderr
 
-        stopped = runs.path(f"{name}-stopped")
-        process = started(2, stopped)
-        if verb == "generate":  # which rank 0 alone sees: it gives its block up, the other one ends its own
-            open(os.path.join(stopped, "STOP"), "w").close()
-        else:
-            process.send_signal(signal.SIGUSR2)
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 75 and "goes on from there" in errors, (name, process.returncode, errors)
-        others = ["--run.shards=8"] if verb == "generate" else []  # as more ranks would have: of no effect there
-        assert "goes on from step" in finish(3, stopped, *others) and checkpoints(stopped, verb) == []
+    def started(self, ranks, folder):
+        """A run that is in its loop."""
+        command = self.command(ranks, folder, EVERY)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: checkpoints(folder, self.verb) and len(pids_of(folder)) == ranks, process)
+        return process
 
-        killed = runs.path(f"{name}-killed")
-        kill_all(killed, started(2, killed))
-        assert not os.path.exists(os.path.join(killed, products[0])) and "goes on from step" in finish(1, killed)
-        assert made(whole) == made(stopped) == made(killed), f"{name}: another result after a stop"
-    print("passed")
+    def made(self, folder):
+        return [digest(folder, product) for product in self.products]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, runs, base):
+    made = Case(runs, base, request.param)
+    made.finish(1, made.whole)
+    return made
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(runs, case):
+    stopped = runs.path(f"{case.name}-stopped")
+    process = case.started(2, stopped)
+    if case.verb == "generate":  # which rank 0 alone sees: it gives its block up, the other one ends its own
+        open(os.path.join(stopped, "STOP"), "w").close()
+    else:
+        process.send_signal(signal.SIGUSR2)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75 and "goes on from there" in errors, (process.returncode, errors)
+    others = ["--run.shards=8"] if case.verb == "generate" else []  # as more ranks would have: of no effect there
+    assert "goes on from step" in case.finish(3, stopped, *others) and checkpoints(stopped, case.verb) == []
+    assert case.made(stopped) == case.made(case.whole), "another result after a stop"
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(runs, case):
+    killed = runs.path(f"{case.name}-killed")
+    kill_all(killed, case.started(2, killed))
+    assert not os.path.exists(os.path.join(killed, case.products[0]))
+    assert "goes on from step" in case.finish(1, killed)
+    assert case.made(killed) == case.made(case.whole), "another result after a kill"

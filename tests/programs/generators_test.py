@@ -1,12 +1,13 @@
-"""From counts to generated counts: the same bytes on any number of ranks, cells of the kinds that were asked for, and what is refused."""
+"""From counts to generated counts: the same bytes on any number of ranks, cells of the kinds that were asked for, and
+what is refused."""
 
-import json
 import os
 import shutil
 
 import anndata as ad
 import numpy as np
-from foundation_runs import Runs, read_bytes
+import pytest
+from foundation_runs import digest, filled, read_json, refusals
 
 VAE = [
     "--vae.width=16",
@@ -19,6 +20,7 @@ VAE = [
     "--vae.steps=60",
     "--run.shards=4",
 ]
+SCVI = ["--vae.model=scvi", "--vae.scvi_hidden=24", "--vae.scvi_latent=6"]
 FLOW = [
     "--diffusion.model=scldm",
     "--diffusion.tokens=4",
@@ -30,221 +32,242 @@ FLOW = [
     "--run.shards=4",
     "--diffusion.label=cell_type,condition",
 ]
+SCORED = ["--evaluate_generated.genes=200", "--evaluate_generated.components=10"]
+NOT_TRAINED_ON = "'t1/treated' is not among what the generator was trained on"
 
 
-def scores(folder):
-    with open(os.path.join(folder, "generation.json")) as file:
-        return json.load(file)
+def kinds(obs):
+    return obs.groupby(["cell_type", "condition"], observed=True).size().to_dict()
 
 
-with Runs() as runs:
-    here = runs.path("run")
-    runs.must(
-        "simulate",
-        1,
-        "--simulate.cells=600",
-        "--simulate.genes=300",
-        "--simulate.types=4",
-        "--simulate.format=h5ad",
-        f"--simulate.output={runs.path('cells.h5ad')}",
-        f"--run.folder={runs.path('simulate')}",
-    )
-    runs.must(
-        "ingest",
-        2,
-        f"--ingest.input={runs.path('cells.h5ad')}",
-        "--ingest.label=cell_type,condition",
-        f"--run.folder={here}",
-    )
+def read_generated(runs, name):
+    return ad.read_h5ad(runs.path(name, "generated.h5ad"))
 
-    # One INI serves all programs: each knows the others' sections.
-    programs = sorted(name[len("retort-") :] for name in os.listdir(runs.programs) if name.startswith("retort-"))
-    keys = {}
-    for verb in programs:
-        section = ""
-        for line in runs.must(verb, 1, "--print-config").stdout.splitlines():
-            if line.startswith("["):
-                section = line
-            elif "=" in line and not line.startswith("#") and section != "[run]":
-                keys.setdefault(section, line)
-    assert len(keys) >= 14, keys
-    with open(runs.path("all.ini"), "w") as file:
-        file.write("".join(f"{section}\n{line}\n" for section, line in keys.items()))
-    for verb in programs:
-        runs.must(verb, 1, "--config", runs.path("all.ini"), "--print-config")
 
-    # Autoencoders: 1, 2 and 4 ranks give one result, 3 ranks a result.
-    for name, more in (("scldm", []), ("scvi", ["--vae.model=scvi", "--vae.scvi_hidden=24", "--vae.scvi_latent=6"])):
-        made = {}
+@pytest.fixture(scope="module")
+def here(runs):
+    """The run of the atlas."""
+    folder = runs.path("run")
+    runs.ingest(2, runs.simulate_h5ad("cells.h5ad"), folder, label="cell_type,condition")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def atlas(here):
+    return ad.read_h5ad(os.path.join(here, "atlas.h5ad"))
+
+
+@pytest.fixture(scope="module")
+def tested(atlas):
+    return atlas[atlas.obs["split"] == "test"]
+
+
+@pytest.fixture(scope="module")
+def autoencoders(runs, here):
+    """Weights and latents of each model at each number of ranks."""
+    made = {}
+    for name, more in (("scldm", []), ("scvi", SCVI)):
         for ranks in (1, 2, 4, 3):
             folder = runs.path(f"{name}-{ranks}")
             runs.must("train-vae", ranks, *VAE, *more, f"--run.base={here}", f"--run.folder={folder}")
-            made[ranks] = read_bytes(folder, "vae", f"{name}_vae.safetensors"), read_bytes(folder, "latents.h5ad")
-        assert made[1] == made[2] == made[4], f"{name}: weights or latents depend on the number of ranks"
-        latents = {
-            ranks: ad.read_h5ad(runs.path(f"{name}-{ranks}", "latents.h5ad")).obsm["X_retort"] for ranks in (1, 3)
-        }
-        assert latents[1].shape == (600, 32 if name == "scldm" else 6) and np.isfinite(latents[1]).all()
-        assert np.abs(latents[1] - latents[3]).max() < 0.05, np.abs(latents[1] - latents[3]).max()
-    with open(runs.path("scldm-1", "train-vae", "steps.tsv")) as table:
-        errors = [float(line.split("\t")[2]) for line in table.readlines()[1:]]
-    assert np.mean(errors[-10:]) < 0.9 * errors[0], "the autoencoder learns nothing"
+            made[name, ranks] = digest(folder, "vae", f"{name}_vae.safetensors"), digest(folder, "latents.h5ad")
+    return made
 
-    # The flow, and cells from it: as many of each kind as the test part has.
-    base = runs.path("scldm-1")
-    drawn = {}
+
+@pytest.fixture(scope="module")
+def base(runs, autoencoders):
+    """The run of the autoencoder that the flow is trained with."""
+    return runs.path("scldm-1")
+
+
+@pytest.fixture(scope="module")
+def flows(runs, here, base):
+    """The flow, and cells from it, at each number of ranks."""
+    made = {}
     for ranks in (1, 2, 4, 3):
         folder = runs.path(f"flow-{ranks}")
-        own = ["--run.base=" + base, f"--diffusion.atlas={here}/atlas.h5ad", f"--run.folder={folder}"]
+        own = [f"--run.base={base}", f"--diffusion.atlas={here}/atlas.h5ad", f"--run.folder={folder}"]
         runs.must("train-diffusion", 2 if ranks == 3 else ranks, *FLOW, *own)
-        runs.must(
-            "generate",
-            ranks,
-            f"--generate.atlas={here}/atlas.h5ad",
-            f"--run.base={base}",
-            f"--run.folder={folder}",
-            "--run.shards=4",
-        )
-        drawn[ranks] = read_bytes(folder, "flow", "scldm.safetensors"), read_bytes(folder, "generated.h5ad")
-    assert drawn[1] == drawn[2] == drawn[4] == drawn[3], "what is generated depends on the number of ranks"
-    cells, atlas = ad.read_h5ad(runs.path("flow-1", "generated.h5ad")), ad.read_h5ad(os.path.join(here, "atlas.h5ad"))
-    test = atlas[atlas.obs["split"] == "test"]
-    kinds = lambda obs: obs.groupby(["cell_type", "condition"], observed=True).size().to_dict()
-    assert kinds(cells.obs) == kinds(test.obs)
+        atlas = f"--generate.atlas={here}/atlas.h5ad"
+        runs.must("generate", ranks, atlas, f"--run.base={base}", f"--run.folder={folder}", "--run.shards=4")
+        made[ranks] = digest(folder, "flow", "scldm.safetensors"), digest(folder, "generated.h5ad")
+    return made
+
+
+@pytest.fixture(scope="module")
+def flow(runs, here, base, flows):
+    """The settings that draw cells from the flow."""
+    generator = f"--generate.generator={runs.path('flow-1', 'flow')}"
+    return [f"--run.base={base}", generator, f"--generate.atlas={here}/atlas.h5ad"]
+
+
+@pytest.fixture(scope="module")
+def guided(runs, flow):
+    """A second set of cells, drawn another way."""
+    settings = ["--generate.weight=2", "--generate.solver=heun", "--generate.steps=5"]
+    runs.must("generate", 2, *flow, *settings, f"--run.folder={runs.path('guided')}")
+    return runs.path("guided", "generated.h5ad")
+
+
+@pytest.fixture(scope="module")
+def without(runs, here, base):
+    """The settings that draw cells from a flow which never saw one kind."""
+    own = [f"--run.base={base}", f"--diffusion.atlas={here}/atlas.h5ad", f"--run.folder={runs.path('without')}"]
+    runs.must("train-diffusion", 2, *FLOW, *own, "--diffusion.leave_out=t1/treated", "--diffusion.steps=10")
+    generator = f"--generate.generator={runs.path('without', 'flow')}"
+    return [f"--run.base={base}", generator, f"--generate.atlas={here}/atlas.h5ad"]
+
+
+@pytest.fixture(scope="module")
+def scored(runs, here, base, flows, guided):
+    """The scores of both sets at each number of ranks."""
+    sets = f"--evaluate_generated.generated={runs.path('flow-1', 'generated.h5ad')},{guided}"
+    made = {}
+    for ranks in (1, 2, 3):
+        folder = runs.path(f"scores-{ranks}")
+        own = [f"--evaluate_generated.atlas={here}/atlas.h5ad", f"--run.base={base}", f"--run.folder={folder}"]
+        runs.must("evaluate-generated", ranks, *SCORED, sets, *own)
+        made[ranks] = read_json(folder, "generation.json")
+    return made
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("model", ["scldm", "scvi"])
+def test_autoencoder_and_latents_are_those_of_one_rank(autoencoders, model, ranks):
+    assert autoencoders[model, ranks] == autoencoders[model, 1], f"weights or latents differ at {ranks} ranks"
+
+
+@pytest.mark.parametrize("model, size", [("scldm", 32), ("scvi", 6)])
+def test_latents_of_three_ranks_are_near(runs, autoencoders, model, size):
+    """Four shards are not shared evenly by three ranks."""
+    one, three = (ad.read_h5ad(runs.path(f"{model}-{ranks}", "latents.h5ad")).obsm["X_retort"] for ranks in (1, 3))
+    assert one.shape == (600, size) and np.isfinite(one).all()
+    assert np.abs(one - three).max() < 0.05
+
+
+def test_the_autoencoder_learns(base):
+    with open(os.path.join(base, "train-vae", "steps.tsv")) as table:
+        errors = [float(line.split("\t")[2]) for line in table.readlines()[1:]]
+    assert np.mean(errors[-10:]) < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_flow_and_cells_are_those_of_one_rank(flows, ranks):
+    assert flows[ranks] == flows[1], "what is generated depends on the number of ranks"
+
+
+def test_there_are_as_many_cells_of_each_kind_as_the_test_part_has(runs, flows, tested):
+    assert kinds(read_generated(runs, "flow-1").obs) == kinds(tested.obs)
+
+
+def test_generated_cells_are_counts(runs, flows, atlas, tested):
+    cells = read_generated(runs, "flow-1")
     x = cells.X
     assert (x >= 0).all() and (x == np.round(x)).all() and list(cells.var_names) == list(atlas.var_names)
-    assert 0.7 < x.sum(1).mean() / test.X.sum(1).mean() < 1.4, "libraries are drawn from other sizes"
+    assert 0.7 < x.sum(1).mean() / tested.X.sum(1).mean() < 1.4, "libraries are drawn from other sizes"
     assert cells.obsm["X_latent"].shape == (len(cells), 32) and cells.uns["retort"]["values"] == "counts"
 
-    flow = [
-        "--run.base=" + base,
-        f"--generate.generator={runs.path('flow-1', 'flow')}",
-        f"--generate.atlas={here}/atlas.h5ad",
-    ]
-    for name, more in (
-        ("only", ["--generate.only=t1/treated", "--generate.cells=5"]),
-        ("free", ["--generate.weight=0", "--generate.cells=30"]),
-        ("guided", ["--generate.weight=2", "--generate.solver=heun", "--generate.steps=5"]),
-    ):
-        runs.must("generate", 2, *flow, *more, f"--run.folder={runs.path(name)}")
-    assert kinds(ad.read_h5ad(runs.path("only", "generated.h5ad")).obs) == {("t1", "treated"): 5}
 
-    # A combination that was not trained on: joint conditioning knows nothing of it.
-    without = ["--run.base=" + base, f"--diffusion.atlas={here}/atlas.h5ad", f"--run.folder={runs.path('without')}"]
-    runs.must("train-diffusion", 2, *FLOW, *without, "--diffusion.leave_out=t1/treated", "--diffusion.steps=10")
-    own = [
-        "--run.base=" + base,
-        f"--generate.generator={runs.path('without', 'flow')}",
-        f"--generate.atlas={here}/atlas.h5ad",
-    ]
-    for more in ([], ["--generate.only=t1/treated", "--generate.cells=5"]):
-        runs.refused(
-            2,
-            "'t1/treated' is not among what the generator was trained on",
-            "generate",
-            2,
-            *own,
-            *more,
-            f"--run.folder={runs.path('refused')}",
-        )
-    runs.must("generate", 2, *own, "--generate.cells=3", f"--run.folder={runs.path('others-of-without')}")
-    assert ("t1", "treated") not in kinds(ad.read_h5ad(runs.path("others-of-without", "generated.h5ad")).obs)
+def test_one_kind_can_be_asked_for(runs, flow):
+    settings = ["--generate.only=t1/treated", "--generate.cells=5", f"--run.folder={runs.path('only')}"]
+    runs.must("generate", 2, *flow, *settings)
+    assert kinds(read_generated(runs, "only").obs) == {("t1", "treated"): 5}
 
-    # Scores: the floor is below the generated sets, and the rank count changes nothing.
-    for ranks in (1, 2, 3):
-        runs.must(
-            "evaluate-generated",
-            ranks,
-            f"--evaluate_generated.atlas={here}/atlas.h5ad",
-            "--evaluate_generated.genes=200",
-            "--evaluate_generated.components=10",
-            f"--evaluate_generated.generated={runs.path('flow-1', 'generated.h5ad')},{runs.path('guided', 'generated.h5ad')}",
-            f"--run.base={base}",
-            f"--run.folder={runs.path(f'scores-{ranks}')}",
-        )
-    found = scores(runs.path("scores-1"))
-    assert found == scores(runs.path("scores-2")) == scores(runs.path("scores-3"))
-    floor, others = found["rows"][0], [row for row in found["rows"] if row["kind"] == "generated"]
-    assert floor["set"] == "train cells" and len(others) == 2 and all(floor["w2"] < row["w2"] for row in others), found[
-        "rows"
-    ]
-    assert (
-        abs(found["comparisons"][0]["real"]["zeros"] - (test.X.toarray() == 0).mean()) < 1e-6
-        and found["reconstruction"]["re"] > 0
-    )
 
-    # A flow that was trained for some epochs is nearer to real cells than noise in the place of its latents.
+def test_cells_can_be_drawn_unconditionally(runs, flow):
+    runs.must("generate", 2, *flow, "--generate.weight=0", "--generate.cells=30", f"--run.folder={runs.path('free')}")
+    assert len(read_generated(runs, "free")) == 30
+
+
+@pytest.mark.parametrize("asked", [[], ["--generate.only=t1/treated", "--generate.cells=5"]], ids=["all", "only"])
+def test_joint_conditioning_knows_nothing_of_a_kind_that_was_left_out(runs, without, asked):
+    runs.refused(2, NOT_TRAINED_ON, "generate", 2, *without, *asked, f"--run.folder={runs.path('refused')}")
+
+
+def test_the_others_of_a_flow_with_a_kind_left_out_are_drawn(runs, without):
+    runs.must("generate", 2, *without, "--generate.cells=3", f"--run.folder={runs.path('others-of-without')}")
+    assert ("t1", "treated") not in kinds(read_generated(runs, "others-of-without").obs)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_scores_are_those_of_one_rank(scored, ranks):
+    assert scored[ranks] == scored[1]
+
+
+def test_the_floor_is_below_the_generated_sets(scored):
+    floor, *others = [row for row in scored[1]["rows"] if row["set"] == "train cells" or row["kind"] == "generated"]
+    assert floor["set"] == "train cells" and floor == scored[1]["rows"][0]
+    assert len(others) == 2 and all(floor["w2"] < row["w2"] for row in others)
+
+
+def test_real_cells_are_described(scored, tested):
+    real = scored[1]["comparisons"][0]["real"]
+    assert abs(real["zeros"] - (tested.X.toarray() == 0).mean()) < 1e-6
+    assert scored[1]["reconstruction"]["re"] > 0
+
+
+def test_a_trained_flow_is_nearer_to_real_cells_than_noise(runs, here):
     learned = [f"--run.base={here}", f"--run.folder={runs.path('learned')}"]
+    longer = ["--diffusion.steps=400", "--diffusion.rate=0.003", "--diffusion.ema=0.9999"]
     runs.must("train-vae", 2, *VAE, "--vae.steps=300", "--vae.rate=0.003", *learned)
-    runs.must(
-        "train-diffusion",
-        2,
-        *FLOW,
-        "--diffusion.steps=400",
-        "--diffusion.rate=0.003",
-        "--diffusion.ema=0.9999",
-        *learned,
-    )
+    runs.must("train-diffusion", 2, *FLOW, *longer, *learned)
     runs.must("generate", 2, *learned)
-    runs.must("evaluate-generated", 2, "--evaluate_generated.genes=200", "--evaluate_generated.components=10", *learned)
-    rows = {row["kind"]: row for row in scores(runs.path("learned"))["rows"]}
+    runs.must("evaluate-generated", 2, *SCORED, *learned)
+    rows = {row["kind"]: row for row in read_json(runs.path("learned"), "generation.json")["rows"]}
     for key in ("w2", "mmd2", "frechet"):
-        assert rows["floor"][key] < rows["generated"][key] < rows["standard prior"][key], (key, rows)
+        assert rows["floor"][key] < rows["generated"][key] < rows["standard prior"][key], key
 
-    # Refused.
+
+@refusals(
+    (65, "another autoencoder", "generate", 2, "--generate.vae={place}/scvi-1/vae"),
+    (2, "there are no cells 't9/treated'", "generate", 1, "--generate.only=t9/treated"),
+    (2, "generate.weight has 3 numbers", "generate", 2, "--generate.weight=1,2,3"),
+    (2, "generate.solver is 'rk4'", "generate", 1, "--generate.solver=rk4"),
+)
+def test_drawing_refuses(runs, flow, code, says, verb, ranks, settings):
     to = f"--run.folder={runs.path('refused')}"
-    runs.refused(66, "is missing", "generate", 2, f"--generate.atlas={here}/atlas.h5ad", to)
-    runs.refused(65, "another autoencoder", "generate", 2, *flow, f"--generate.vae={runs.path('scvi-1', 'vae')}", to)
-    runs.refused(2, "there are no cells 't9/treated'", "generate", 1, *flow, "--generate.only=t9/treated", to)
-    runs.refused(2, "generate.weight has 3 numbers", "generate", 2, *flow, "--generate.weight=1,2,3", to)
-    runs.refused(2, "generate.solver is 'rk4'", "generate", 1, *flow, "--generate.solver=rk4", to)
-    runs.refused(2, "cannot be shared by", "train-vae", 2, f"--run.base={here}", "--vae.width=30", "--vae.heads=8", to)
-    runs.must(
-        "train-vae",
-        2,
-        *VAE,
-        f"--run.base={here}",
-        "--vae.steps=3",
-        "--vae.start=random",
-        f"--run.folder={runs.path('random')}",
-    )
-    runs.refused(2, "vae.start is 'zero'", "train-vae", 1, f"--run.base={here}", "--vae.start=zero", to)
-    runs.refused(2, "vae.model is 'vq'", "train-vae", 2, f"--run.base={here}", "--vae.model=vq", to)
-    runs.refused(65, "vae.length is 10", "train-vae", 3, f"--run.base={here}", "--vae.length=10", to)
-    runs.refused(
+    runs.refused(code, says, verb, ranks, *flow, *filled(settings, place=runs.folder), to)
+
+
+@refusals(
+    (66, "is missing", "generate", 2, "--generate.atlas={here}/atlas.h5ad"),
+    (2, "cannot be shared by", "train-vae", 2, "--run.base={here}", "--vae.width=30", "--vae.heads=8"),
+    (2, "vae.start is 'zero'", "train-vae", 1, "--run.base={here}", "--vae.start=zero"),
+    (2, "vae.model is 'vq'", "train-vae", 2, "--run.base={here}", "--vae.model=vq"),
+    (65, "vae.length is 10", "train-vae", 3, "--run.base={here}", "--vae.length=10"),
+    (
         2,
         "cannot be cut into 5 tokens",
         "train-diffusion",
         2,
         *FLOW,
         "--diffusion.tokens=5",
-        "--run.base=" + base,
-        f"--diffusion.atlas={here}/atlas.h5ad",
-        to,
+        "--run.base={base}",
+        "--diffusion.atlas={here}/atlas.h5ad",
+    ),
+    (1, "vae.rate", "train-vae", 2, "--run.base={here}", *VAE, "--vae.rate=1e30", "--vae.clip=0"),
+)
+def test_refuses(runs, here, base, code, says, verb, ranks, settings):
+    to = f"--run.folder={runs.path('refused')}"
+    runs.refused(code, says, verb, ranks, *filled(settings, here=here, base=base), to)
+
+
+def test_an_autoencoder_may_start_from_random_weights(runs, here):
+    short = ["--vae.steps=3", "--vae.start=random", f"--run.base={here}", f"--run.folder={runs.path('random')}"]
+    runs.must("train-vae", 2, *VAE, *short)
+
+
+def test_an_atlas_of_other_genes_is_refused(runs, flow):
+    runs.ingest(
+        1, runs.simulate_h5ad("others.h5ad", "--simulate.genes=250"), runs.path("others"), label="cell_type,condition"
     )
-    runs.refused(1, "vae.rate", "train-vae", 2, f"--run.base={here}", *VAE, "--vae.rate=1e30", "--vae.clip=0", to)
-    runs.must(
-        "simulate",
-        1,
-        "--simulate.cells=600",
-        "--simulate.genes=250",
-        "--simulate.types=4",
-        "--simulate.format=h5ad",
-        f"--simulate.output={runs.path('others.h5ad')}",
-        f"--run.folder={runs.path('simulate')}",
-    )
-    runs.must(
-        "ingest",
-        1,
-        f"--ingest.input={runs.path('others.h5ad')}",
-        "--ingest.label=cell_type,condition",
-        f"--run.folder={runs.path('others')}",
-    )
-    runs.refused(
-        65, "was not trained on", "generate", 2, *flow[:2], f"--generate.atlas={runs.path('others', 'atlas.h5ad')}", to
-    )
-    shutil.copytree(runs.path("scldm-1", "vae"), runs.path("torn"))
+    other = [f"--generate.atlas={runs.path('others', 'atlas.h5ad')}", f"--run.folder={runs.path('refused')}"]
+    runs.refused(65, "was not trained on", "generate", 2, *flow[:2], *other)
+
+
+def test_torn_weights_are_refused(runs, base, flow):
+    shutil.copytree(os.path.join(base, "vae"), runs.path("torn"))
     with open(runs.path("torn", "scldm_vae.safetensors"), "r+b") as file:
         file.truncate(1000)
-    runs.refused(65, "than the weights beside it hold", "generate", 1, *flow, f"--generate.vae={runs.path('torn')}", to)
-    print("passed")
+    torn = [f"--generate.vae={runs.path('torn')}", f"--run.folder={runs.path('refused')}"]
+    runs.refused(65, "than the weights beside it hold", "generate", 1, *flow, *torn)

@@ -1,13 +1,14 @@
-"""One ingest for several labels, and a foundation from another atlas: the same bytes at 1 and 2 ranks, and what is refused."""
+"""One ingest for several labels, and a foundation from another atlas: the same bytes at 1 and 2 ranks, and what is
+refused."""
 
-import json
 import os
 import subprocess
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-from foundation_runs import Runs, read_bytes
+import pytest
+from foundation_runs import products, read_json
 
 SETTINGS = """[ingest]
 min_cells=0
@@ -35,137 +36,170 @@ rows=full,random,distilled
 """
 
 
-def pipeline(runs, name, ranks, text, code=0):
-    with open(runs.path(name + ".ini"), "w") as file:
-        file.write(f"{SETTINGS}[run]\nfolder={runs.path(name)}\n{text}\n")
-    done = subprocess.run(
-        [
-            os.path.join(os.environ["RETORT_SOURCE"], "jobs", "pipeline.sh"),
-            runs.path(name + ".ini"),
-            "--local",
-            str(ranks),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={**os.environ, "RETORT_BIN": runs.programs},
-    )
-    assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
+def write(cells, file, genes, **columns):
+    chosen = cells[:, genes].copy()
+    obs = chosen.obs[["cell_type", "condition"]].assign(**columns)
+    ad.AnnData(chosen.X.astype(np.float32), obs=obs, var=chosen.var[[]]).write_h5ad(file)
 
 
-def products(folder):
-    made = {}
-    for root, _, files in os.walk(folder):
-        for name in files:
-            if name.endswith((".h5ad", ".safetensors")):
-                made[os.path.relpath(os.path.join(root, name), folder)] = read_bytes(root, name)
+@pytest.fixture(scope="module")
+def pipeline(runs, source):
+    """Runs the pipeline of a name, and returns what it says."""
+
+    def run(name, ranks, text, code=0):
+        with open(runs.path(name + ".ini"), "w") as file:
+            file.write(f"{SETTINGS}[run]\nfolder={runs.path(name)}\n{text}\n")
+        done = subprocess.run(
+            [source / "jobs" / "pipeline.sh", runs.path(name + ".ini"), "--local", str(ranks)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, "RETORT_BIN": runs.programs},
+        )
+        assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def cells(runs):
+    """Two atlases of other cells are made of them; 150 of the first one's 250 genes are in the second."""
+    spread = ["--simulate.nonzeros=120", "--simulate.batch_sd=0.1"]
+    return ad.read_h5ad(runs.simulate_h5ad("cells.h5ad", "--simulate.cells=1200", "--simulate.genes=350", *spread))
+
+
+@pytest.fixture(scope="module")
+def second(runs, cells):
+    made = cells[600:]
+    missing = np.where(np.arange(600) < 5, None, made.obs["condition"].astype(str))
+    columns = {"condition": pd.Categorical(missing), "depth": np.linspace(0.5, 1, 600)}
+    write(made, runs.path("second.h5ad"), range(100, 350), **columns)
     return made
 
 
-def write(cells, file, genes, **columns):
-    chosen = cells[:, genes].copy()
-    ad.AnnData(
-        chosen.X.astype(np.float32), obs=chosen.obs[["cell_type", "condition"]].assign(**columns), var=chosen.var[[]]
-    ).write_h5ad(file)
+@pytest.fixture(scope="module")
+def first(runs, cells, pipeline):
+    """The run of the first atlas, whose foundation the others take."""
+    write(cells[:600], runs.path("first.h5ad"), range(250))
+    pipeline("first", 1, f"[ingest]\ninput={runs.path('first.h5ad')}\nlabel=cell_type")
+    return runs.path("first")
 
 
-with Runs() as runs:
-    # Two atlases of other cells; 150 of the first one's 250 genes are in the second.
-    runs.must(
-        "simulate",
-        1,
-        "--simulate.cells=1200",
-        "--simulate.genes=350",
-        "--simulate.types=4",
-        "--simulate.nonzeros=120",
-        "--simulate.batch_sd=0.1",
-        "--simulate.format=h5ad",
-        f"--simulate.output={runs.path('cells.h5ad')}",
-        f"--run.folder={runs.path('simulate')}",
-    )
-    cells = ad.read_h5ad(runs.path("cells.h5ad"))
-    first, second = cells[:600], cells[600:]
-    write(first, runs.path("first.h5ad"), range(250))
-    missing = np.where(np.arange(600) < 5, None, second.obs["condition"].astype(str))
-    write(
-        second,
-        runs.path("second.h5ad"),
-        range(100, 350),
-        condition=pd.Categorical(missing),
-        depth=np.linspace(0.5, 1, 600),
-    )
+@pytest.fixture(scope="module")
+def ingest(runs, first, second):
+    """The settings of a run of labels of the second atlas."""
 
-    pipeline(runs, "first", 1, f"[ingest]\ninput={runs.path('first.h5ad')}\nlabel=cell_type")
-    own = products(runs.path("first"))
-    assert not any("labels" in name for name in own), sorted(own)
-    borrowed = f"[ingest]\ninput={runs.path('second.h5ad')}\nlabel=cell_type,condition\n[foundation]\nimport={runs.path('first', 'foundation')}"
-    said = pipeline(runs, "one", 1, borrowed)
-    assert (
-        "the model has 250 genes, 150 of them in the atlas" in said and "no label in 'cell_type' or 'condition'" in said
-    ), said
-    made = products(runs.path("one"))
-    expected = {
-        f"{at}{name}"
-        for at in ("", "labels/condition/")
-        for name in (
-            "distilled.h5ad",
-            "distilled/scdd-dm-spc1-draw0.h5ad",
-            "distilled/scdd-dm-spc2-draw0.h5ad",
-            "generator/scdg.safetensors",
-        )
-    }
-    assert expected | {
-        "atlas.h5ad",
-        "features.h5ad",
-        "foundation/encoder.safetensors",
-        "foundation/decoder.safetensors",
-    } == set(made), sorted(made)
-    pipeline(runs, "two", 2, borrowed)
-    for name, content in products(runs.path("two")).items():
-        assert content == made[name], f"{name} differs at 2 ranks"
+    def settings(label, name="second"):
+        return f"[ingest]\ninput={runs.path(name + '.h5ad')}\nlabel={label}\n[foundation]\nimport={first}/foundation"
 
-    # The encoder is the other atlas's, sets have its genes, and each label its own classes and table.
-    assert (
-        json.load(open(runs.path("one", "foundation", "config.json")))["weights"]
-        == json.load(open(runs.path("first", "foundation", "config.json")))["weights"]
-    )
-    for folder, label in ((runs.path("one"), "cell_type"), (runs.path("one", "labels", "condition"), "condition")):
-        distilled = ad.read_h5ad(os.path.join(folder, "distilled", "scdd-dm-spc2-draw0.h5ad"))
-        assert list(distilled.var_names) == list(first.var_names[:250])
-        assert distilled.obs[label].value_counts().to_dict() == dict.fromkeys(cells.obs[label].unique(), 2)
-        results = json.load(open(os.path.join(folder, "results.json")))
-        assert results["data"]["label"] == label and results["data"]["cells"] == 595
-        with open(os.path.join(folder, "report.html")) as page:
-            assert cells.obs[label].iloc[0] in page.read()
-    rows = {row["variant"]: row["accuracy_mean"] for row in json.load(open(runs.path("one", "results.json")))["rows"]}
-    assert rows["full"] > rows["random"] + 10, f"the other atlas's encoder tells classes no better than chance: {rows}"
-    again = pipeline(runs, "one", 1, borrowed)
-    assert again.count("already done") == 11, again
+    return settings
 
-    # Refused with one line: no shared genes, too few, no counts, no classes, a class that nothing could be learned from.
-    def refused(name, text, says):
-        lines = [line for line in pipeline(runs, name, 1, text, code=65).splitlines() if "error:" in line]
-        assert len(lines) == 1 and says in lines[0], lines
 
-    def ingest(label, name="second"):
-        return f"[ingest]\ninput={runs.path(name + '.h5ad')}\nlabel={label}\n[foundation]\nimport={runs.path('first', 'foundation')}"
+@pytest.fixture(scope="module")
+def borrowed(runs, pipeline, ingest):
+    """What is said, and what is made, with two labels and the foundation of another atlas."""
+    said = pipeline("one", 1, ingest("cell_type,condition"))
+    return said, products(runs.path("one"))
 
-    write(second, runs.path("few.h5ad"), range(230, 350))
-    refused("few", ingest("cell_type", "few"), "has 20 of the model's 250 genes")
-    write(second, runs.path("strange.h5ad"), range(250, 350))
-    refused("strange", ingest("cell_type", "strange"), "zero genes in common")
+
+def folder_of(runs, label):
+    return runs.path("one") if label == "cell_type" else runs.path("one", "labels", label)
+
+
+def test_a_run_of_one_label_has_no_folder_of_labels(first):
+    assert not any("labels" in name for name in products(first))
+
+
+def test_shared_genes_and_cells_without_labels_are_told(borrowed):
+    assert "the model has 250 genes, 150 of them in the atlas" in borrowed[0]
+    assert "no label in 'cell_type' or 'condition'" in borrowed[0]
+
+
+def test_every_label_has_its_products(borrowed):
+    of_label = [
+        "distilled.h5ad",
+        "distilled/scdd-dm-spc1-draw0.h5ad",
+        "distilled/scdd-dm-spc2-draw0.h5ad",
+        "generator/scdg.safetensors",
+    ]
+    shared = {"atlas.h5ad", "features.h5ad", "foundation/encoder.safetensors", "foundation/decoder.safetensors"}
+    assert {at + name for at in ("", "labels/condition/") for name in of_label} | shared == set(borrowed[1])
+
+
+def test_products_are_those_of_one_rank(runs, pipeline, ingest, borrowed):
+    pipeline("two", 2, ingest("cell_type,condition"))
+    assert products(runs.path("two")) == borrowed[1]
+
+
+def test_the_encoder_is_the_other_atlass(runs, first, borrowed):
+    taken, given = (read_json(folder, "foundation", "config.json") for folder in (runs.path("one"), first))
+    assert taken["weights"] == given["weights"]
+
+
+@pytest.mark.parametrize("label", ["cell_type", "condition"])
+def test_sets_have_the_genes_of_the_encoder_and_the_classes_of_their_label(runs, cells, borrowed, label):
+    distilled = ad.read_h5ad(os.path.join(folder_of(runs, label), "distilled", "scdd-dm-spc2-draw0.h5ad"))
+    assert list(distilled.var_names) == list(cells.var_names[:250])
+    assert distilled.obs[label].value_counts().to_dict() == dict.fromkeys(cells.obs[label].unique(), 2)
+
+
+@pytest.mark.parametrize("label", ["cell_type", "condition"])
+def test_every_label_has_its_table_and_page(runs, cells, borrowed, label):
+    data = read_json(folder_of(runs, label), "results.json")["data"]
+    assert data["label"] == label and data["cells"] == 595
+    with open(os.path.join(folder_of(runs, label), "report.html")) as page:
+        assert cells.obs[label].iloc[0] in page.read()
+
+
+def test_the_other_atlass_encoder_tells_classes_apart(runs, borrowed):
+    rows = {row["variant"]: row["accuracy_mean"] for row in read_json(runs.path("one"), "results.json")["rows"]}
+    assert rows["full"] > rows["random"] + 10
+
+
+def test_a_second_run_does_nothing(pipeline, ingest, borrowed):
+    assert pipeline("one", 1, ingest("cell_type,condition")).count("already done") == 11
+
+
+def refused(pipeline, name, text, says):
+    lines = [line for line in pipeline(name, 1, text, code=65).splitlines() if "error:" in line]
+    assert len(lines) == 1 and says in lines[0], lines
+
+
+@pytest.mark.parametrize(
+    "name, genes, says",
+    [
+        ("few", range(230, 350), "has 20 of the model's 250 genes"),
+        ("strange", range(250, 350), "zero genes in common"),
+    ],
+)
+def test_too_few_shared_genes_are_refused(runs, pipeline, ingest, second, name, genes, says):
+    write(second, runs.path(name + ".h5ad"), genes)
+    refused(pipeline, name, ingest("cell_type", name), says)
+
+
+def test_log_values_are_refused(runs, pipeline, ingest, second):
     logged = second[:, 100:].copy()
     logged.X = np.log1p(logged.X.astype(np.float32) * 1.3)
     write(logged, runs.path("logged.h5ad"), range(250))
-    refused("logged", ingest("cell_type", "logged"), "has no counts")
-    refused("numbers", ingest("cell_type,depth"), "no classes but other values in column 'depth'")
-    refused("absent", ingest("cell_type,stage"), "no label column 'stage'")
-    rare = np.array(second.obs["condition"].astype(str))
-    test = ad.read_h5ad(runs.path("one", "atlas.h5ad")).obs
-    rare[test["source_row"][test["split"] == "test"].iloc[0]] = "rare"
-    write(second[5:], runs.path("rare.h5ad"), range(100, 350), condition=pd.Categorical(rare[5:]))
-    refused(
-        "rare", ingest("cell_type,condition", "rare"), "class 'rare' of 'condition' has 1 cells and none to learn from"
-    )
-    print("passed")
+    refused(pipeline, "logged", ingest("cell_type", "logged"), "has no counts")
+
+
+@pytest.mark.parametrize(
+    "name, label, says",
+    [
+        ("numbers", "cell_type,depth", "no classes but other values in column 'depth'"),
+        ("absent", "cell_type,stage", "no label column 'stage'"),
+    ],
+)
+def test_columns_without_classes_are_refused(pipeline, ingest, name, label, says):
+    refused(pipeline, name, ingest(label), says)
+
+
+def test_a_class_that_nothing_could_be_learned_from_is_refused(runs, pipeline, ingest, second, borrowed):
+    classes = np.array(second.obs["condition"].astype(str))
+    atlas = ad.read_h5ad(runs.path("one", "atlas.h5ad")).obs
+    classes[atlas["source_row"][atlas["split"] == "test"].iloc[0]] = "rare"
+    write(second[5:], runs.path("rare.h5ad"), range(100, 350), condition=pd.Categorical(classes[5:]))
+    says = "class 'rare' of 'condition' has 1 cells and none to learn from"
+    refused(pipeline, "rare", ingest("cell_type,condition", "rare"), says)

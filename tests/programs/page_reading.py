@@ -44,8 +44,11 @@ class Page(html.parser.HTMLParser):
 
 
 def fits(file, work, width):
-    """Whether nothing is wider than a window of this width, as the browser lays it out: in a frame, because a window has a least width."""
-    text = re.sub(r"<meta http-equiv[^>]*>", "", open(file).read())
+    """Whether nothing is wider than a window of this width, as the browser lays it out.
+
+    In a frame, because a window has a least width."""
+    with open(file) as page:
+        text = re.sub(r"<meta http-equiv[^>]*>", "", page.read())
     with open(os.path.join(work, "framed.html"), "w") as framed:
         framed.write(
             text.replace(
@@ -54,7 +57,8 @@ def fits(file, work, width):
         )
     with open(os.path.join(work, "frame.html"), "w") as frame:
         frame.write(
-            f"<body><script>onmessage=e=>document.body.dataset.width=e.data</script><iframe src='framed.html' style='width:{width}px;height:900px;border:0'></iframe></body>"
+            "<body><script>onmessage=e=>document.body.dataset.width=e.data</script>"
+            f"<iframe src='framed.html' style='width:{width}px;height:900px;border:0'></iframe></body>"
         )
     done = subprocess.run(
         [

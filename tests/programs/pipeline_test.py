@@ -1,13 +1,13 @@
-"""The whole pipeline as a user runs it: the same bytes at 1, 2, 3 and 4 ranks, no half-written product after a kill, and
-nothing run twice."""
+"""The whole pipeline as a user runs it: the same bytes at 1, 2, 3 and 4 ranks, no half-written product after a kill,
+and nothing run twice."""
 
-import json
 import os
 import signal
 import subprocess
 import time
 
-from foundation_runs import SMALL, Runs, read_bytes
+import pytest
+from foundation_runs import SMALL, digest, products, read_json
 
 SETTINGS = [
     *SMALL,
@@ -42,78 +42,70 @@ def pipeline(runs, ranks, folder):
         runs.must(stage, ranks, *given, *of_stage(stage), f"--run.folder={folder}")
 
 
-def products(folder):
+def made_in(folder):
+    """All products, and the table but for its times."""
+    return products(folder), [dict(row, seconds=0) for row in read_json(folder, "results.json")["rows"]]
+
+
+@pytest.fixture(scope="module")
+def at_ranks(runs):
+    runs.simulate_h5ad("input.h5ad")
     made = {}
-    for root, _, files in os.walk(folder):
-        for name in files:
-            path = os.path.relpath(os.path.join(root, name), folder)
-            if path.endswith((".h5ad", ".safetensors")):
-                made[path] = read_bytes(root, name)
-    with open(os.path.join(folder, "results.json")) as file:
-        rows = json.load(file)["rows"]
-    for row in rows:
-        row.pop("seconds")
-    return made, rows
+    for ranks in (1, 2, 3, 4):
+        pipeline(runs, ranks, runs.path(f"ranks{ranks}"))
+        made[ranks] = made_in(runs.path(f"ranks{ranks}"))
+    return made
 
 
-with Runs() as runs:
-    runs.must(
-        "simulate",
-        1,
-        "--simulate.cells=600",
-        "--simulate.genes=300",
-        "--simulate.types=4",
-        "--simulate.format=h5ad",
-        f"--simulate.output={runs.path('input.h5ad')}",
-        f"--run.folder={runs.path('simulate')}",
-    )
-    pipeline(runs, 1, runs.path("ranks1"))
-    first, table = products(runs.path("ranks1"))
-    assert len([name for name in first if name.startswith("distilled/")]) == 24 and "distilled.h5ad" in first, sorted(
-        first
-    )
-    for ranks in (2, 3, 4):
-        folder = runs.path(f"ranks{ranks}")
-        pipeline(runs, ranks, folder)
-        made, rows = products(folder)
-        assert sorted(made) == sorted(first)
-        for name, content in made.items():
-            assert content == first[name], f"{name} differs at {ranks} ranks"
-        assert rows == table, f"the table differs at {ranks} ranks"
+@pytest.fixture(scope="module")
+def first(at_ranks):
+    return at_ranks[1][0]
 
-    # A stage killed in the middle leaves no product and no mark; the next run makes the same bytes.
+
+def test_all_sets_are_there(first):
+    assert len([name for name in first if name.startswith("distilled/")]) == 24 and "distilled.h5ad" in first
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_products_and_table_are_those_of_one_rank(at_ranks, ranks):
+    assert at_ranks[ranks][0] == at_ranks[1][0], f"products differ at {ranks} ranks"
+    assert at_ranks[ranks][1] == at_ranks[1][1], f"the table differs at {ranks} ranks"
+
+
+def test_a_killed_stage_leaves_no_product_and_the_next_run_makes_the_same_bytes(runs, at_ranks, first):
     folder = runs.path("ranks2")
-    stage = [
-        os.path.join(runs.programs, "retort-train-foundation"),
-        *of_stage("train-foundation"),
-        "--foundation.steps=4000",
-        f"--run.folder={folder}",
-    ]
+    settings = [*of_stage("train-foundation"), "--foundation.steps=4000", f"--run.folder={folder}"]
     steps = os.path.join(folder, "train-foundation", "steps.tsv")
     os.remove(steps)  # of the run before; the new one's says that its loop has begun
-    killed = subprocess.Popen(stage, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen([runs.program("train-foundation"), *settings], stderr=subprocess.DEVNULL)
     while not os.path.exists(steps):
         assert killed.poll() is None, "the stage ended before it was killed"
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not os.path.exists(os.path.join(folder, "train-foundation", "DONE"))
-    assert read_bytes(folder, "foundation", "encoder.safetensors") == first["foundation/encoder.safetensors"], (
-        "a killed stage touched its product"
-    )
+    untouched = digest(folder, "foundation", "encoder.safetensors") == first["foundation/encoder.safetensors"]
+    assert untouched, "a killed stage touched its product"
     pipeline(runs, 2, folder)
-    made, rows = products(folder)
-    assert made == first and rows == table, "after a kill the results differ"
+    assert made_in(folder) == at_ranks[1], "after a kill the results differ"
 
-    # Whole stages are not run again, and a changed setting runs what depends on it.
+
+def test_whole_stages_are_not_run_again(runs, at_ranks):
+    folder = runs.path("ranks3")
     before = os.stat(os.path.join(folder, "distilled.h5ad")).st_mtime_ns
     assert "already done" in runs.must("distill", 2, *of_stage("distill"), f"--run.folder={folder}").stderr
     assert os.stat(os.path.join(folder, "distilled.h5ad")).st_mtime_ns == before
+
+
+def test_a_changed_setting_runs_what_depends_on_it(runs, at_ranks, first):
+    folder = runs.path("ranks3")
     done = runs.must("distill", 2, *of_stage("distill"), "--distill.rates=0.2", f"--run.folder={folder}")
-    assert "already done" not in done.stderr and products(folder)[0]["distilled.h5ad"] != first["distilled.h5ad"]
+    assert "already done" not in done.stderr and digest(folder, "distilled.h5ad") != first["distilled.h5ad"]
     assert "already done" not in runs.must("evaluate", 2, *of_stage("evaluate"), f"--run.folder={folder}").stderr
 
-    # So does a product that is gone.
+
+def test_a_product_that_is_gone_is_made_again(runs, at_ranks, first):
+    folder = runs.path("ranks4")
     os.remove(os.path.join(folder, "features.h5ad"))
     assert "already done" not in runs.must("embed", 2, *of_stage("embed"), f"--run.folder={folder}").stderr
-    assert read_bytes(folder, "features.h5ad") == first["features.h5ad"]
+    assert digest(folder, "features.h5ad") == first["features.h5ad"]

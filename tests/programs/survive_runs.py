@@ -1,11 +1,12 @@
 """Programs that are stopped, killed and started again; shared by the tests of survival."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
 
-from foundation_runs import SMALL, Runs, read_bytes
+from foundation_runs import SMALL, Runs, digest, read_bytes
 
 # Long enough to be cut, short enough for many cuts.
 SETTINGS = {
@@ -56,23 +57,7 @@ class SurviveRuns(Runs):
     def prepare(self, name):
         """A run folder with all that the programs read."""
         folder = self.path(name)
-        self.must(
-            "simulate",
-            1,
-            "--simulate.cells=600",
-            "--simulate.genes=300",
-            "--simulate.types=4",
-            "--simulate.format=h5ad",
-            f"--simulate.output={self.path('cells.h5ad')}",
-            f"--run.folder={self.path('simulate')}",
-        )
-        self.must(
-            "ingest",
-            2,
-            f"--ingest.input={self.path('cells.h5ad')}",
-            "--ingest.label=cell_type",
-            f"--run.folder={folder}",
-        )
+        self.ingest(2, self.simulate_h5ad("cells.h5ad"), folder)
         self.must("train-foundation", 2, *SMALL, f"--run.folder={folder}")
         self.must("embed", 2, f"--run.folder={folder}")
         self.must("train-diffusion", 2, *SETTINGS["train-diffusion"], f"--run.folder={folder}")
@@ -88,7 +73,7 @@ class SurviveRuns(Runs):
             self.mpirun,
             "-n",
             str(ranks),
-            os.path.join(self.programs, "retort-" + verb),
+            self.program(verb),
             *SETTINGS[verb],
             *inputs,
             f"--run.folder={folder}",
@@ -120,10 +105,11 @@ class SurviveRuns(Runs):
 
     @staticmethod
     def made(verb, folder):
+        """The digests of what a stage makes."""
         names = WEIGHTS.get(verb) or [
             os.path.join("distilled", name) for name in sorted(os.listdir(os.path.join(folder, "distilled")))
         ] + ["distilled.h5ad"]
-        return {name: read_bytes(folder, name) for name in names}
+        return {name: digest(folder, name) for name in names}
 
 
 def pids_of(folder):
@@ -142,10 +128,8 @@ def pids_of(folder):
 def kill_all(folder, process):
     """As a node dies: every rank and its launcher at once."""
     for pid in [*pids_of(folder), process.pid]:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     process.communicate()
 
 
