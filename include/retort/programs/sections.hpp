@@ -15,7 +15,7 @@ struct DeclaredSection {
 };
 
 // A new section is entered here; tests/tools/sections_test.py holds this list to what the programs print.
-constexpr std::array declared_sections{
+inline constexpr std::array declared_sections{
     DeclaredSection{"run", "*"},
     DeclaredSection{"simulate", "simulate"},
     DeclaredSection{"ingest", "ingest"},

@@ -10,7 +10,7 @@ struct Name {
   char const* meaning;
 };
 
-constexpr std::array variants{
+inline constexpr std::array variants{
     Name{"full", "A linear head on the features of all train cells: what a distilled set tries to reach."},
     Name{"genes", "Logistic regression on all genes of all train cells: what the data give without an encoder."},
     Name{"random", "Real train cells drawn at random, a few per class. What every method must beat."},
@@ -28,7 +28,7 @@ constexpr std::array variants{
     Name{"generator", "Real cells passed through denoiser and decoder; nothing is optimised."},
 };
 
-constexpr std::array matchings{
+inline constexpr std::array matchings{
     Name{"dm",
          "Distribution matching: the mean feature of a class's synthetic cells approaches that of its real cells."},
     Name{"dc",
@@ -44,7 +44,7 @@ constexpr std::array matchings{
 };
 
 // The classifiers, by the names that results.json gives their rows.
-constexpr std::array judges{
+inline constexpr std::array judges{
     Name{"rows", "Linear head on frozen features"},   Name{"celltypist", "CellTypist's classifier on genes"},
     Name{"logistic", "Logistic regression on genes"}, Name{"cnn", "Convolutional network on genes"},
     Name{"tosica", "TOSICA, a transformer on genes"},
@@ -58,7 +58,7 @@ struct Metric {
 };
 
 // Means over classes; lower is better.
-constexpr std::array distances{
+inline constexpr std::array distances{
     Metric{"w2", "W2",
            "Wasserstein distance (exact transport, squared Euclidean cost, root) in the principal components of the "
            "real test cells' variable genes, class by class, as CFGen and scLDM report it."},
@@ -74,7 +74,7 @@ constexpr std::array distances{
            "with CFGen's."},
 };
 
-constexpr std::array others{
+inline constexpr std::array others{
     Metric{"neighbour_accuracy", "1-NN",
            "How often a cell's nearest neighbour tells whether it is real or generated; 0.5 where nobody can tell.",
            true},
