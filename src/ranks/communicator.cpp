@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/watchdog.hpp"
 
 namespace retort {
@@ -161,14 +162,14 @@ void Communicator::broadcast(std::span<Value> values, int root) const {
 void Communicator::broadcast(std::string& text, int root) const {
   std::int64_t length = std::ssize(text);
   broadcast(std::span(&length, 1), root);
-  text.resize(static_cast<std::size_t>(length));
+  text.resize(index(length));
   broadcast(std::span(text.data(), text.size()), root);
 }
 
 template <class Value>
 std::vector<Value> Communicator::gather(Value value) const {
   Operation waiting("gather");
-  std::vector<Value> all(static_cast<std::size_t>(size_));
+  std::vector<Value> all(index(size_));
   mpi_check(MPI_Allgather(&value, 1, mpi_type<Value>(), all.data(), 1, mpi_type<Value>(), handle_), "gather");
   return all;
 }
@@ -176,10 +177,10 @@ std::vector<Value> Communicator::gather(Value value) const {
 template <class Value>
 std::vector<Value> Communicator::gather(std::span<Value const> values) const {
   auto const lengths = gather(static_cast<std::int64_t>(values.size()));
-  std::vector<Value> all(static_cast<std::size_t>(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})));
+  std::vector<Value> all(index(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})));
   std::size_t at = 0;
   for (int root = 0; root < size_; ++root) {  // a broadcast a rank: any length, and no int displacements
-    auto const length = static_cast<std::size_t>(lengths[static_cast<std::size_t>(root)]);
+    auto const length = index(lengths[index(root)]);
     if (root == rank_) std::copy(values.begin(), values.end(), all.begin() + static_cast<std::ptrdiff_t>(at));
     broadcast(std::span(all.data() + at, length), root);
     at += length;
@@ -202,12 +203,11 @@ std::vector<std::string> Communicator::gather(std::string const& text) const {
 template <class Value>
 std::vector<Value> Communicator::exchange(std::vector<std::vector<Value>> const& to) const {
   Operation waiting("exchange between ranks");
-  auto const ranks = static_cast<std::size_t>(size_);
+  auto const ranks = index(size_);
   std::vector<std::int64_t> send(ranks), receive(ranks);
   for (std::size_t r = 0; r < ranks; ++r) send[r] = std::ssize(to[r]);
   mpi_check(MPI_Alltoall(send.data(), 1, MPI_INT64_T, receive.data(), 1, MPI_INT64_T, handle_), "exchange of sizes");
-  std::vector<Value> received(
-      static_cast<std::size_t>(std::accumulate(receive.begin(), receive.end(), std::int64_t{0})));
+  std::vector<Value> received(index(std::accumulate(receive.begin(), receive.end(), std::int64_t{0})));
   std::vector<MPI_Request> requests;
   std::int64_t at = 0;
   constexpr int tag = 11;
@@ -220,7 +220,7 @@ std::vector<Value> Communicator::exchange(std::vector<std::vector<Value>> const&
     }
   }
   for (std::size_t step = 0; step < ranks; ++step) {  // each rank begins with another peer, so that none is flooded
-    std::size_t const r = (static_cast<std::size_t>(rank_) + step) % ranks;
+    std::size_t const r = (index(rank_) + step) % ranks;
     for (std::int64_t piece = 0; piece < send[r]; piece += largest_piece) {
       auto const count = static_cast<int>(std::min(largest_piece, send[r] - piece));
       mpi_check(MPI_Isend(to[r].data() + piece, count, mpi_type<Value>(), static_cast<int>(r), tag, handle_,
@@ -232,7 +232,7 @@ std::vector<Value> Communicator::exchange(std::vector<std::vector<Value>> const&
   return received;
 }
 
-void Communicator::together(std::function<void()> const& work) const {
+void Communicator::run_together(std::function<void()> const& work) const {
   std::string text;
   int code = 0;
   try {

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -29,23 +32,21 @@ TEST(Communicator, sums_and_extremes) {
 
 TEST(Communicator, gather_joins_shares_of_any_length_in_rank_order) {
   auto const world = Communicator::world();
-  std::vector<int> const mine(static_cast<std::size_t>(world.rank()), world.rank());  // rank 0 has none
+  std::vector<int> const mine(index(world.rank()), world.rank());  // rank 0 has none
   std::vector<int> expected;
-  for (int r = 0; r < world.size(); ++r) expected.insert(expected.end(), static_cast<std::size_t>(r), r);
+  for (int r = 0; r < world.size(); ++r) expected.insert(expected.end(), index(r), r);
   EXPECT_EQ(world.gather(std::span<int const>(mine)), expected);
-  auto const texts = world.gather(std::string(static_cast<std::size_t>(world.rank()), 'x'));
-  EXPECT_EQ(texts.size(), static_cast<std::size_t>(world.size()));
-  EXPECT_EQ(texts.back().size(), static_cast<std::size_t>(world.size() - 1));
+  auto const texts = world.gather(std::string(index(world.rank()), 'x'));
+  EXPECT_EQ(texts.size(), index(world.size()));
+  EXPECT_EQ(texts.back().size(), index(world.size() - 1));
 }
 
 TEST(Communicator, exchange_delivers_in_rank_order) {
   auto const world = Communicator::world();
-  std::vector<std::vector<std::int64_t>> to(static_cast<std::size_t>(world.size()));
-  for (int r = 0; r < world.size(); ++r)
-    to[static_cast<std::size_t>(r)].assign(static_cast<std::size_t>(r), 100 * world.rank() + r);
+  std::vector<std::vector<std::int64_t>> to(index(world.size()));
+  for (int r = 0; r < world.size(); ++r) to[index(r)].assign(index(r), 100 * world.rank() + r);
   std::vector<std::int64_t> expected;
-  for (int r = 0; r < world.size(); ++r)
-    expected.insert(expected.end(), static_cast<std::size_t>(world.rank()), 100 * r + world.rank());
+  for (int r = 0; r < world.size(); ++r) expected.insert(expected.end(), index(world.rank()), 100 * r + world.rank());
   EXPECT_EQ(world.exchange(to), expected);
 }
 
@@ -64,6 +65,20 @@ TEST(Communicator, a_failure_of_one_rank_is_everyones) {
     EXPECT_EQ(failure.first_rank, culprit);
   }
   EXPECT_NO_THROW(world.together([] {}));
+}
+
+TEST(Communicator, what_work_returns_is_each_ranks_own) {
+  auto const world = Communicator::world();
+  EXPECT_EQ(world.together([&] { return 10 + world.rank(); }), 10 + world.rank());
+  auto const held = world.together([&] { return std::make_unique<int>(world.rank()); });  // movable alone
+  EXPECT_EQ(*held, world.rank());
+  auto const refused = [&] {
+    world.together([&]() -> std::vector<int> {
+      if (world.is_root()) fail(ExitCode::usage, "no vector");
+      return {1, 2};
+    });
+  };
+  EXPECT_THROW(refused(), Failure);
 }
 
 TEST(Communicator, broadcast_and_agreement) {

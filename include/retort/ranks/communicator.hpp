@@ -5,8 +5,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace retort {
@@ -73,17 +76,32 @@ class Communicator {
   template <class Value>
   std::vector<Value> exchange(std::vector<std::vector<Value>> const& to) const;
 
-  // Collective: runs `work` on every rank; where it throws on any, all throw the failure of the lowest such rank,
-  // marked as agreed. For faults that ranks may see alone: a file, a row of one rank's share. `work` must not be
-  // collective.
-  void together(std::function<void()> const& work) const;
+  // Collective: runs `work` on every rank and returns what it returns there; where it throws on any, all throw the
+  // failure of the lowest such rank, marked as agreed. For faults that ranks may see alone: a file, a row of one rank's
+  // share. `work` must not be collective; what it returns must be movable.
+  template <class Work>
+  std::invoke_result_t<Work const&> together(Work const& work) const;
   // Collective: whether the value is the same everywhere.
   bool same_on_all_ranks(std::uint64_t value) const;
 
  private:
+  void run_together(std::function<void()> const& work) const;
+
   MPI_Comm handle_;
   int rank_ = 0, size_ = 1;
 };
+
+template <class Work>
+std::invoke_result_t<Work const&> Communicator::together(Work const& work) const {
+  using Value = std::invoke_result_t<Work const&>;
+  if constexpr (std::is_void_v<Value>) {
+    run_together(std::cref(work));
+  } else {
+    std::optional<Value> value;
+    run_together([&] { value.emplace(work()); });
+    return *std::move(value);
+  }
+}
 
 // This host's name, without the domain.
 std::string host_name();
