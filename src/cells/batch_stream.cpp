@@ -4,13 +4,15 @@
 #include <cmath>
 #include <numeric>
 
+#include "retort/cells/csr_rows.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
 namespace {
 
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int64_t i) { return index(i); }
 
 double entropy(std::vector<std::int64_t> const& counts) {
   auto const total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
@@ -117,52 +119,51 @@ BatchStream::BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std
   }
 }
 
-BatchStream::~BatchStream() {
-  if (ahead_.valid()) ahead_.wait();
-}
-
-std::vector<std::int64_t> BatchStream::rows_of(std::int64_t step, int shard) {
-  auto const begin = step * order_.batch + shard * cells_of_a_shard();
-  auto rows = sequence_.elements(begin, begin + cells_of_a_shard());
+std::vector<std::int64_t> BatchStream::rows_of(std::int64_t step, int first, int shards) {
+  auto const begin = step * order_.batch + first * cells_of_a_shard();
+  auto rows = sequence_.elements(begin, begin + shards * cells_of_a_shard());
   for (auto& row : rows) row = rows_[at(row)];
   return rows;
 }
 
-ShardBatch BatchStream::read(std::vector<std::int64_t> rows) const {
-  ShardBatch batch{std::move(rows), {}, {}};
-  batch.cells = values_ == CellValues::counts ? atlas_.read(batch.rows) : atlas_.read_log(batch.rows);
-  for (auto const row : batch.rows) batch.labels.push_back(labels_[at(row)]);
-  return batch;
-}
-
+// The thread is told all it needs by value, so that the stream may move meanwhile.
 void BatchStream::read_ahead(std::int64_t step) {
-  std::map<int, std::vector<std::int64_t>> wanted;
-  for (int shard = plan_.begin(); shard < plan_.end(); ++shard) wanted[shard] = rows_of(step, shard);
+  int const first = plan_.begin(), shards = plan_.end() - first;
   ahead_step_ = step;
-  ahead_ = std::async(atlas_.reads_from_threads() ? std::launch::async : std::launch::deferred,
-                      [this, wanted = std::move(wanted)]() mutable {
-                        std::map<int, ShardBatch> batches;
-                        for (auto& [shard, rows] : wanted) batches[shard] = read(std::move(rows));
-                        return batches;
-                      });
+  ahead_ =
+      std::async(atlas_.reads_from_threads() ? std::launch::async : std::launch::deferred,
+                 [&atlas = atlas_, values = values_, first, shards, rows = rows_of(step, first, shards)]() mutable {
+                   auto cells = values == CellValues::counts ? atlas.read(rows) : atlas.read_log(rows);
+                   return ShardBatch{first, shards, std::move(rows), std::move(cells), {}};
+                 });
 }
 
-ShardBatch BatchStream::shard(std::int64_t step, int shard) {
-  if (step != ready_step_) {
-    if (!ahead_.valid() || ahead_step_ != step) {
-      if (ahead_.valid()) ahead_.get();
-      read_ahead(step);
-    }
-    ready_ = ahead_.get();
-    ready_step_ = step;
-    read_ahead(step + 1);
+void BatchStream::enter_step(std::int64_t step) {
+  if (!ahead_.valid() || ahead_step_ != step) {
+    if (ahead_.valid()) ahead_.get();
+    read_ahead(step);
   }
-  auto const found = ready_.find(shard);
-  if (found == ready_.end())
-    fail(ExitCode::failed, "shard {} of step {} is not this rank's, or was taken before", shard, step);
-  auto batch = std::move(found->second);
-  ready_.erase(found);
-  return batch;
+  ready_ = ahead_.get();
+  for (auto const row : ready_.rows) ready_.labels.push_back(labels_[at(row)]);
+  ready_step_ = step;
+  read_ahead(step + 1);
+}
+
+ShardBatch BatchStream::shards(std::int64_t step, int first, int shards) {
+  if (shards < 1 || first < plan_.begin() || first + shards > plan_.end())
+    fail(ExitCode::failed, "{} shards from {} of step {} are not all this rank's", shards, first, step);
+  if (step != ready_step_) enter_step(step);
+  if (shards == ready_.shards) {
+    ready_step_ = -1;
+    return std::move(ready_);
+  }
+  RowRange const part{(first - ready_.first) * cells_of_a_shard(),
+                      (first - ready_.first + shards) * cells_of_a_shard()};
+  return {first,
+          shards,
+          {ready_.rows.begin() + part.begin, ready_.rows.begin() + part.end},
+          cut_to_rows(ready_.cells, part),
+          {ready_.labels.begin() + part.begin, ready_.labels.begin() + part.end}};
 }
 
 LabelMix BatchStream::label_mix(std::int64_t first, std::int64_t steps) {

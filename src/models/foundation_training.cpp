@@ -1,13 +1,16 @@
 #include "retort/models/foundation_training.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
-#include "retort/cells/csr_rows.hpp"
+#include <span>
+
 #include "retort/kernels/shard_linear.hpp"
 #include "retort/kernels/shard_parameters.hpp"
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/layers/sparse_mse.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -52,7 +55,7 @@ struct Pass {
     auto const scales = shard_copies(layer.scale, shards), shifts = shard_copies(layer.shift, shards),
                slopes = shard_copies(layer.slope, shards);
     at::Tensor const result = by_shard(hidden, shards, [&](std::int64_t s, at::Tensor const& part) {
-      auto const i = static_cast<std::size_t>(s);
+      auto const i = index(s);
       at::Tensor const mean = at::zeros_like(layer.running_mean), variance = at::zeros_like(layer.running_variance);
       moments[i].insert(moments[i].end(), {mean, variance});
       constexpr bool training = true, cudnn = false;
@@ -66,21 +69,11 @@ struct Pass {
   }
 };
 
-// The cells of the shards, one after the other, with dropout in the input where `pass` is given.
-CsrBlock joined(std::span<ShardBatch const> batches, double input_rate, Pass const* pass) {
-  CsrBlock all;
-  for (std::size_t s = 0; s < batches.size(); ++s) {
-    if (pass)
-      append_rows(all, drop_nonzeros(batches[s].cells, input_rate, pass->draw(static_cast<std::int64_t>(s))));
-    else
-      append_rows(all, batches[s].cells);
-  }
-  return all;
-}
-
-at::Tensor embed(Foundation const& model, std::span<ShardBatch const> batches, double input_rate, Pass& pass) {
+at::Tensor embed(Foundation const& model, CsrBlock const& whole, double input_rate, Pass& pass) {
   auto const& layers = model.encoder_layers;
-  CsrBlock const cells = joined(batches, input_rate, &pass);
+  std::vector<Random> draws;
+  for (std::int64_t shard = 0; shard < pass.shards; ++shard) draws.push_back(pass.draw(shard));
+  CsrBlock const cells = drop_nonzeros(whole, input_rate, std::move(draws));
   ++pass.stream;
   at::Tensor hidden = sparse_linear(cells, layers[0].weight, layers[0].bias, layers[0].weight.grad(), pass.shards);
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -104,25 +97,29 @@ at::Tensor reconstruct(Foundation const& model, at::Tensor const& latents, Pass&
 
 }  // namespace
 
-CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, Random draw) {
+CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, std::vector<Random> draws) {
   if (rate <= 0) return cells;
   std::uint32_t const threshold = kept_below(rate);
   float const factor = 65536.0f / static_cast<float>(threshold);
-  auto const nonzeros = cells.indices.size();
+  auto const nonzeros = cells.indices.size(), rows = index(cells.rows()) / draws.size();  // of a shard
   CsrBlock out;
   out.genes = cells.genes;
   out.indices.resize(nonzeros);
   out.values.resize(nonzeros);
   std::size_t kept = 0, next = 0;
-  std::uint32_t bits = 0;
-  for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    for (auto const end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); next < end; ++next) {
-      bits = next % 2 ? bits >> 16 : draw.bits();
-      out.indices[kept] = cells.indices[next];  // overwritten by the next one where this is dropped
-      out.values[kept] = cells.values[next] * factor;
-      kept += (bits & 0xFFFF) < threshold;
+  for (std::size_t shard = 0; shard < draws.size(); ++shard) {
+    Random& draw = draws[shard];
+    std::size_t const first = next;
+    std::uint32_t bits = 0;
+    for (std::size_t row = shard * rows; row < (shard + 1) * rows; ++row) {
+      for (auto const end = index(cells.indptr[row + 1]); next < end; ++next) {
+        bits = (next - first) % 2 ? bits >> 16 : draw.bits();
+        out.indices[kept] = cells.indices[next];  // overwritten by the next one where this is dropped
+        out.values[kept] = cells.values[next] * factor;
+        kept += (bits & 0xFFFF) < threshold;
+      }
+      out.indptr.push_back(static_cast<std::int64_t>(kept));
     }
-    out.indptr.push_back(static_cast<std::int64_t>(kept));
   }
   out.indices.resize(kept);
   out.values.resize(kept);
@@ -155,27 +152,26 @@ std::int64_t FoundationTraining::statistics() const {
   return length;
 }
 
-at::Tensor FoundationTraining::block_loss(std::span<ShardBatch const> batches, std::uint64_t seed, std::int64_t step,
-                                          int first_shard, at::Tensor const& statistics) {
-  for (auto const& batch : batches)
-    if (batch.cells.rows() != batches[0].cells.rows())
-      fail(ExitCode::failed, "the shards of a block have different numbers of cells");
-  Pass pass{loss_.dropout,
-            seed,
-            step,
-            first_shard,
-            std::ssize(batches),
-            0,
-            std::vector<std::vector<at::Tensor>>(batches.size())};
-  at::Tensor const latents = embed(model_, batches, loss_.input_dropout, pass);
-  at::Tensor const errors =
-      sparse_mse(reconstruct(model_, latents, pass), joined(batches, 0, nullptr), pass.shards);  // [shards]
-  auto const latents_of = latents.split(batches[0].cells.rows());
+at::Tensor FoundationTraining::block_loss(ShardBatch const& block, std::uint64_t seed, std::int64_t step,
+                                          at::Tensor const& statistics) {
+  if (block.cells.rows() % block.shards)
+    fail(ExitCode::failed, "the shards of a block have different numbers of cells");
+  auto const shards = index(block.shards), cells = index(block.cells_of_a_shard());
+  Pass pass{.rate = loss_.dropout,
+            .seed = seed,
+            .step = step,
+            .first_shard = block.first,
+            .shards = block.shards,
+            .moments = std::vector<std::vector<at::Tensor>>(shards)};
+  at::Tensor const latents = embed(model_, block.cells, loss_.input_dropout, pass);
+  at::Tensor const errors = sparse_mse(reconstruct(model_, latents, pass), block.cells, pass.shards);  // [shards]
+  auto const latents_of = latents.split(block.cells_of_a_shard());
   std::vector<at::Tensor> losses, left;
-  for (std::size_t s = 0; s < batches.size(); ++s) {
+  for (std::size_t s = 0; s < shards; ++s) {
     Random const draw(seed, purpose::triplet, static_cast<std::uint64_t>(step),
-                      static_cast<std::uint32_t>(first_shard) + static_cast<std::uint32_t>(s));
-    auto const triplet = triplet_loss(latents_of[s], batches[s].labels, loss_.mining, loss_.margin, draw);
+                      static_cast<std::uint32_t>(block.first) + static_cast<std::uint32_t>(s));
+    auto const labels = std::span(block.labels).subspan(s * cells, cells);
+    auto const triplet = triplet_loss(latents_of[s], labels, loss_.mining, loss_.margin, draw);
     at::Tensor const error = errors[static_cast<std::int64_t>(s)];
     losses.push_back((1.0 - loss_.triplet_weight) * error + loss_.triplet_weight * triplet.loss);
 

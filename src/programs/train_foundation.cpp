@@ -3,12 +3,11 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <utility>
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/models/scimilarity.hpp"
 #include "retort/programs/foundation_options.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/ranks/device.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/run/stopwatch.hpp"
@@ -44,8 +43,13 @@ void print_plan(FoundationOptions const& options, Atlas const& atlas, std::int64
   // Weights, gradients, the sum, two moments; activations are small beside them.
   auto const memory = parameters * std::int64_t{sizeof(float)} * 5;
   std::printf(
-      "atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            %s "
-      "of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
+      "atlas            %s\n"
+      "cells to train   %s of %s\n"
+      "genes            %s\n"
+      "parameters       %s\n"
+      "steps            %s of %s cells (%.1f epochs)\n"
+      "shards           %d on %d ranks\n"
+      "memory per rank  about %s MB\n",
       atlas.file().c_str(), with_commas(fit_cells).c_str(), with_commas(atlas.cells()).c_str(),
       with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
       with_commas(options.order.batch).c_str(),
@@ -75,29 +79,22 @@ void train(Session& session, FoundationOptions& options) {
 
   // Cells: the fit part alone, so that held-out and test cells change no weight.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  std::optional<Atlas> opened;
-  std::optional<ShardPlan> shared_out;
-  std::optional<BatchStream> batches;
-  std::optional<Foundation> built;
-  Labels labels;
-  session.ranks.together([&] {
-    Atlas const& file = opened.emplace(atlas_file);
-    labels = file.labels(options.label);
-    shared_out.emplace(session.run.shards, session.ranks.rank(), session.ranks.size());
-    batches.emplace(file, rows_of_part(file, Part::fit), labels.codes, options.order, *shared_out, seed);
-    if (batches->cells_of_a_shard() < 2)
-      fail(ExitCode::usage, "foundation.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}",
-           options.order.batch, 2 * shared_out->shards());
-    options.shape.genes = file.genes();
-    built.emplace(options.shape, seed);
+  Atlas const atlas = session.ranks.together([&] { return Atlas(atlas_file); });
+  Labels const labels = session.ranks.together([&] { return atlas.labels(options.label); });
+  auto const plan =
+      session.ranks.together([&] { return ShardPlan(session.run.shards, session.ranks.rank(), session.ranks.size()); });
+  BatchStream stream = session.ranks.together([&] {
+    BatchStream batches(atlas, rows_of_part(atlas, Part::fit), labels.codes, options.order, plan, seed);
+    if (batches.cells_of_a_shard() < 2)
+      fail(ExitCode::usage, "foundation.batch {} leaves one cell per shard (BatchNorm needs two). Give at least {}",
+           options.order.batch, 2 * plan.shards());
+    return batches;
   });
-  Atlas const& atlas = *opened;
-  ShardPlan const& plan = *shared_out;
-  BatchStream& stream = *batches;
   auto const steps = options.steps_for(stream.rows());
 
   // Model.
-  Foundation& model = *built;
+  options.shape.genes = atlas.genes();
+  Foundation model = session.ranks.together([&] { return Foundation(options.shape, seed); });
   model.to(choose_device(session.ranks, session.run.device));
   std::int64_t parameters = 0;
   for (auto const& parameter : model.parameters()) parameters += parameter.numel();
@@ -136,12 +133,10 @@ void train(Session& session, FoundationOptions& options) {
     // Forward and backward of this rank's shards, a block of them at once.
     for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
       auto const [first, shards] = arena.blocks()[b];
-      std::vector<ShardBatch> of_block;
-      for (int shard = first; shard < first + shards; ++shard) of_block.push_back(stream.shard(step, shard));
+      auto const block = stream.shards(step, first, shards);
       read_seconds += watch.lap();
       arena.begin_block(b);
-      (training.block_loss(of_block, seed, step, first, arena.statistics()) / static_cast<double>(plan.shards()))
-          .backward();
+      (training.block_loss(block, seed, step, arena.statistics()) / static_cast<double>(plan.shards())).backward();
       compute_seconds += watch.lap();
     }
 
@@ -198,7 +193,8 @@ void train(Session& session, FoundationOptions& options) {
 
 int main(int argc, char** argv) {
   FoundationOptions options;
-  OptionTable table("retort-train-foundation", "trains the encoder and decoder of the foundation model on an atlas");
+  OptionTable table =
+      program_table("train-foundation", "trains the encoder and decoder of the foundation model on an atlas");
   add_foundation_options(table, options);
   return run_program(argc, argv, table, [&](Session& session) {
     session.ranks.together([&] { options.check(); });

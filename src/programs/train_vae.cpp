@@ -3,14 +3,15 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "retort/cells/feature_file.hpp"
 #include "retort/models/foundation.hpp"
 #include "retort/models/gene_components.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/programs/vae_options.hpp"
 #include "retort/ranks/device.hpp"
 #include "retort/ranks/gradient_arena.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
 #include "retort/session/checkpoint.hpp"
@@ -26,7 +27,7 @@ namespace {
 void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std::filesystem::path const& file,
                    std::string const& weights) {
   auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
-  std::vector<float> latents(static_cast<std::size_t>(rows.size() * vae.width()));  // [rows, width]
+  std::vector<float> latents(index(rows.size() * vae.width()));  // [rows, width]
   auto progress = session.progress("latents", rows.size(), "cells");
   Stopwatch const watch;
   session.ranks.together([&] {
@@ -49,19 +50,20 @@ void write_latents(Session& session, Atlas const& atlas, CellVae const& vae, std
 // Before hours of training, not in the midst of them: whether all cells fit the padded length.
 void require_length(Session& session, Atlas const& atlas, std::int64_t length) {
   auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
-  std::int64_t longest = 0;
-  session.ranks.together([&] {
+  std::int64_t const own = session.ranks.together([&] {
+    std::int64_t longest = 0;
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const block = atlas.read(begin, std::min(rows.end, begin + rows_of_an_inference_block));
       for (std::size_t i = 0; i + 1 < block.indptr.size(); ++i)
         longest = std::max(longest, block.indptr[i + 1] - block.indptr[i]);
     }
+    return longest;
   });
-  longest = session.ranks.max(longest);
+  std::int64_t const longest = session.ranks.max(own);
   session.ranks.together([&] {
     if (longest > length)
       fail(ExitCode::bad_input,
-           "a cell expresses {} genes (vae.length is {}) Raise vae.length, or set it to 0 for no pads", longest,
+           "a cell expresses {} genes (vae.length is {}). Raise vae.length, or set it to 0 for no pads", longest,
            length);
   });
 }
@@ -69,18 +71,64 @@ void require_length(Session& session, Atlas const& atlas, std::int64_t length) {
 // Vectors of genes begin at how genes vary together in the first cells to train on, whose order ingest drew.
 void start_at_components(Session const& session, ShardPlan const& plan, Atlas const& atlas, CellVae const& vae) {
   constexpr std::size_t most_cells = 10'000;
-  std::vector<CsrBlock> counts;  // of each shard
-  session.ranks.together([&] {
+  auto const counts = session.ranks.together([&] {
+    std::vector<CsrBlock> of_shards;
     auto rows = rows_of_part(atlas, Part::fit);
     rows.resize(std::min(rows.size(), most_cells));
     for (int shard = plan.begin(); shard < plan.end(); ++shard) {
       auto const share = share_of(std::ssize(rows), shard, plan.shards());
-      counts.push_back(atlas.read(
-          std::span(rows).subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()))));
+      of_shards.push_back(atlas.read(std::span(rows).subspan(index(share.begin), index(share.size()))));
     }
+    return of_shards;
   });
   auto const vectors = vae.gene_vectors();
   vectors.copy_(gene_components(session.ranks, plan, counts, vectors));
+}
+
+double epoch_steps_of(VaeOptions const& options, BatchStream const& stream) {
+  return static_cast<double>(stream.rows()) / static_cast<double>(options.order.batch);
+}
+
+void print_plan(VaeOptions const& options, Atlas const& atlas, BatchStream const& stream, ShardPlan const& plan,
+                std::int64_t parameters) {
+  auto const steps = options.steps_for(stream.rows());
+  // Weights, gradients, the sum, two moments and what is in flight; then a shard's cells in their forms on the way.
+  auto const memory = parameters * 28 + stream.cells_of_a_shard() * atlas.genes() * 24;
+  std::printf(
+      "atlas            %s\n"
+      "cells to train   %s of %s\n"
+      "genes            %s\n"
+      "parameters       %s\n"
+      "steps            %s of %s cells (%.1f epochs)\n"
+      "shards           %d on %d ranks\n"
+      "memory per rank  about %s MB\n",
+      atlas.file().c_str(), with_commas(stream.rows()).c_str(), with_commas(atlas.cells()).c_str(),
+      with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
+      with_commas(options.order.batch).c_str(), static_cast<double>(steps) / epoch_steps_of(options, stream),
+      plan.shards(), plan.ranks(), with_commas(memory / 1'000'000 + 300).c_str());
+}
+
+// Collective. An atlas of counts.
+Atlas open_counts(Session const& session, std::filesystem::path const& file) {
+  return session.ranks.together([&] {
+    Atlas atlas(file);
+    if (!atlas.holds_counts())
+      fail(ExitCode::bad_input,
+           "'{}' holds log values (the autoencoder is a model of counts). Ingest a file with counts", file.string());
+    return atlas;
+  });
+}
+
+// Collective. Batches of the fit part alone, so that held-out and test cells change no weight.
+BatchStream open_stream(Session const& session, VaeOptions const& options, Atlas const& atlas, ShardPlan const& plan) {
+  return session.ranks.together([&] {
+    BatchStream stream(atlas, rows_of_part(atlas, Part::fit), atlas.labels().codes, options.order, plan,
+                       static_cast<std::uint64_t>(session.run.seed), CellValues::counts);
+    if (options.is_scvi() && stream.cells_of_a_shard() < 2)
+      fail(ExitCode::usage, "vae.batch {} leaves one cell per shard (BatchNorm needs two). Give at least {}",
+           options.order.batch, 2 * plan.shards());
+    return stream;
+  });
 }
 
 void train(Session& session, VaeOptions const& options) {
@@ -91,43 +139,19 @@ void train(Session& session, VaeOptions const& options) {
   session.ranks.together([&] { require_cpu(session.run.device), require_input(atlas_file, "atlas"); });
   if (session.is_done({atlas_file})) return;
 
-  // Cells: the fit part alone, so that held-out and test cells change no weight.
+  // Cells and model.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  std::optional<Atlas> opened;
-  std::optional<ShardPlan> shared_out;
-  std::optional<BatchStream> batches;
-  std::unique_ptr<CellVae> vae;
-  session.ranks.together([&] {
-    Atlas const& file = opened.emplace(atlas_file);
-    if (!file.holds_counts())
-      fail(ExitCode::bad_input,
-           "'{}' holds log values (the autoencoder is a model of counts) Ingest a file with counts",
-           atlas_file.string());
-    shared_out.emplace(session.run.shards, session.ranks.rank(), session.ranks.size());
-    batches.emplace(file, rows_of_part(file, Part::fit), file.labels().codes, options.order, *shared_out, seed,
-                    CellValues::counts);
-    if (options.is_scvi() && batches->cells_of_a_shard() < 2)
-      fail(ExitCode::usage, "vae.batch {} leaves one cell a shard (BatchNorm needs two). Give at least {}",
-           options.order.batch, 2 * shared_out->shards());
-    vae = options.make(file.genes(), seed);
-  });
-  Atlas const& atlas = *opened;
-  ShardPlan const& plan = *shared_out;
-  BatchStream& stream = *batches;
+  Atlas const atlas = open_counts(session, atlas_file);
+  auto const plan =
+      session.ranks.together([&] { return ShardPlan(session.run.shards, session.ranks.rank(), session.ranks.size()); });
+  BatchStream stream = open_stream(session, options, atlas, plan);
+  auto const vae = session.ranks.together([&] { return options.make(atlas.genes(), seed); });
   auto const steps = options.steps_for(stream.rows());
   auto const precision = precision_of(options.precision, "vae.precision");
-  double const epoch_steps = static_cast<double>(stream.rows()) / static_cast<double>(options.order.batch);
+  double const epoch_steps = epoch_steps_of(options, stream);
   auto const parameters = vae->parameters().count();
   if (session.dry_run) {
-    if (session.ranks.is_root())
-      std::printf(
-          "atlas            %s\ncells to train   %s of %s\ngenes            %s\nparameters       %s\nsteps            "
-          "%s of %s cells (%.1f epochs)\nshards           %d on %d ranks\nmemory a rank    about %s MB\n",
-          atlas_file.c_str(), with_commas(stream.rows()).c_str(), with_commas(atlas.cells()).c_str(),
-          with_commas(atlas.genes()).c_str(), with_commas(parameters).c_str(), with_commas(steps).c_str(),
-          with_commas(options.order.batch).c_str(), static_cast<double>(steps) / epoch_steps, plan.shards(),
-          plan.ranks(),
-          with_commas((parameters * 28 + stream.cells_of_a_shard() * atlas.genes() * 24) / 1'000'000 + 300).c_str());
+    if (session.ranks.is_root()) print_plan(options, atlas, stream, plan, parameters);
     return;
   }
 
@@ -161,7 +185,7 @@ void train(Session& session, VaeOptions const& options) {
 
     // Forward and backward of this rank's shards.
     for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
-      auto batch = stream.shard(step, shard);
+      auto batch = stream.shards(step, shard, 1);
       read_seconds += watch.lap();
       arena.begin_shard(shard);
       VaeDraw const draw{
@@ -210,8 +234,8 @@ void train(Session& session, VaeOptions const& options) {
     if (session.ranks.is_root()) vae->save(folder, {atlas.gene_names(), atlas.identity()});
   });
   write_latents(session, atlas, *vae, latents_file, vae->parameters().hash());
-  session.say(fmt::format("wrote '{}' and '{}': {} latents a cell, reconstruction error {:.2f} a cell", folder.string(),
-                          latents_file.string(), vae->width(), recent));
+  session.say(fmt::format("wrote '{}' and '{}': {} latents per cell, reconstruction error {:.2f} per cell",
+                          folder.string(), latents_file.string(), vae->width(), recent));
   session.set_done({folder, latents_file});
 }
 
@@ -219,8 +243,8 @@ void train(Session& session, VaeOptions const& options) {
 
 int main(int argc, char** argv) {
   VaeOptions options;
-  OptionTable table("retort-train-vae",
-                    "trains an autoencoder of counts on an atlas, and writes the latents of all cells");
+  OptionTable table =
+      program_table("train-vae", "trains an autoencoder of counts on an atlas, and writes the latents of all cells");
   add_vae_options(table, options);
   return run_program(argc, argv, table, [&](Session& session) {
     session.ranks.together([&] { options.check(); });

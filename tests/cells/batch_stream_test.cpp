@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "../shared_folder.hpp"
+#include "retort/cells/csr_rows.hpp"
 #include "retort/cells/simulator.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -28,10 +30,7 @@ BatchStream stream_of(Atlas const& atlas, ShardPlan const& plan) {
 std::vector<std::int64_t> batch_of(Communicator const& ranks, ShardPlan const& plan, BatchStream& stream,
                                    std::int64_t step) {
   std::vector<std::int64_t> own;
-  for (int shard = plan.begin(); shard < plan.end(); ++shard) {
-    auto const batch = stream.shard(step, shard);
-    own.insert(own.end(), batch.rows.begin(), batch.rows.end());
-  }
+  if (plan.begin() < plan.end()) own = stream.shards(step, plan.begin(), plan.end() - plan.begin()).rows;
   return ranks.gather(std::span<std::int64_t const>(own));
 }
 
@@ -42,11 +41,7 @@ TEST(BatchStream, BatchesAreThoseOfOneRank) {
   ShardPlan const plan(shards, ranks.rank(), ranks.size()), alone(shards, 0, 1);
   auto stream = stream_of(atlas, plan), whole = stream_of(atlas, alone);
   for (std::int64_t step = 0; step < steps; ++step) {
-    std::vector<std::int64_t> expected;
-    for (int shard = 0; shard < shards; ++shard) {
-      auto const rows = whole.rows_of(step, shard);
-      expected.insert(expected.end(), rows.begin(), rows.end());
-    }
+    auto const expected = whole.rows_of(step, 0, shards);
     EXPECT_EQ(expected.size(), 64u);
     EXPECT_EQ(batch_of(ranks, plan, stream, step), expected) << step;
   }
@@ -62,7 +57,7 @@ TEST(BatchStream, EveryFitRowOnceAnEpochAndNoOther) {
   std::vector<std::int64_t> sequence;
   for (std::int64_t step = 0; static_cast<std::int64_t>(sequence.size()) < 2 * stream.rows(); ++step) {
     for (int shard = 0; shard < shards; ++shard) {
-      auto const rows = stream.rows_of(step, shard);
+      auto const rows = stream.rows_of(step, shard, 1);
       sequence.insert(sequence.end(), rows.begin(), rows.end());
     }
   }
@@ -83,18 +78,46 @@ TEST(BatchStream, CellsAndLabelsAreThoseOfTheirRows) {
   auto const labels = atlas.labels("cell_type");
   for (std::int64_t const step : {0, 1, 2, 7, 3}) {  // also steps that were not read ahead
     for (int shard = plan.begin(); shard < plan.end(); ++shard) {
-      auto const batch = stream.shard(step, shard);
+      auto const batch = stream.shards(step, shard, 1);
       EXPECT_EQ(batch.cells.rows(), 16);
       EXPECT_EQ(batch.labels.size(), 16u);
       for (std::size_t i = 0; i < batch.rows.size(); ++i) {
         auto const expected = atlas.read_log(batch.rows[i], batch.rows[i] + 1);
-        EXPECT_EQ(batch.labels[i], labels.codes[static_cast<std::size_t>(batch.rows[i])]);
+        EXPECT_EQ(batch.labels[i], labels.codes[index(batch.rows[i])]);
         auto const begin = batch.cells.indptr[i], end = batch.cells.indptr[i + 1];
         EXPECT_EQ(std::vector<float>(batch.cells.values.begin() + begin, batch.cells.values.begin() + end),
                   expected.values);
         EXPECT_EQ(std::vector<std::int32_t>(batch.cells.indices.begin() + begin, batch.cells.indices.begin() + end),
                   expected.indices);
       }
+    }
+  }
+}
+
+TEST(BatchStream, ShardsTogetherAreThoseOfEach) {
+  auto const ranks = Communicator::world();
+  SharedFolder const folder(ranks, "batch_stream");
+  Atlas const atlas(simulated(ranks, folder));
+  ShardPlan const alone(shards, 0, 1);
+  auto whole = stream_of(atlas, alone), in_halves = stream_of(atlas, alone), one_by_one = stream_of(atlas, alone);
+  for (std::int64_t step = 0; step < 3; ++step) {
+    auto const all = whole.shards(step, 0, shards);
+    EXPECT_EQ(all.cells_of_a_shard(), 16);
+    for (int const width : {2, 1}) {
+      ShardBatch joined{0, shards, {}, {}, {}};
+      for (int first = 0; first < shards; first += width) {
+        auto const part = (width == 2 ? in_halves : one_by_one).shards(step, first, width);
+        EXPECT_EQ(part.first, first);
+        EXPECT_EQ(part.shards, width);
+        joined.rows.insert(joined.rows.end(), part.rows.begin(), part.rows.end());
+        joined.labels.insert(joined.labels.end(), part.labels.begin(), part.labels.end());
+        append_rows(joined.cells, part.cells);
+      }
+      EXPECT_EQ(joined.rows, all.rows);
+      EXPECT_EQ(joined.labels, all.labels);
+      EXPECT_EQ(joined.cells.indptr, all.cells.indptr);
+      EXPECT_EQ(joined.cells.indices, all.cells.indices);
+      EXPECT_EQ(joined.cells.values, all.cells.values);
     }
   }
 }

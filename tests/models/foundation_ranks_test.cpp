@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "../small_cells.hpp"
+#include "retort/cells/csr_rows.hpp"
 #include "retort/models/foundation_training.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/training/flat_adamw.hpp"
@@ -18,14 +19,8 @@ constexpr std::int64_t genes = 400, batch = 96, units = 8,
 
 CsrBlock cells_of_shard(std::int64_t step, int shard, std::int64_t shards) {
   CsrBlock cells;
-  for (std::int64_t unit = shard * units / shards; unit < (shard + 1) * units / shards; ++unit) {
-    auto const more = random_cells(batch / units, genes, 0.1, static_cast<std::uint64_t>(step * units + unit));
-    cells.genes = more.genes;
-    auto const begin = static_cast<std::int64_t>(cells.indices.size());
-    for (std::size_t row = 1; row < more.indptr.size(); ++row) cells.indptr.push_back(begin + more.indptr[row]);
-    cells.indices.insert(cells.indices.end(), more.indices.begin(), more.indices.end());
-    cells.values.insert(cells.values.end(), more.values.begin(), more.values.end());
-  }
+  for (std::int64_t unit = shard * units / shards; unit < (shard + 1) * units / shards; ++unit)
+    append_rows(cells, random_cells(batch / units, genes, 0.1, static_cast<std::uint64_t>(step * units + unit)));
   return cells;
 }
 
@@ -43,14 +38,14 @@ std::string weights_after_training(Communicator const& ranks, std::int64_t shard
   for (std::int64_t step = 0; step < steps; ++step) {
     for (std::size_t b = 0; b < arena.blocks().size(); ++b) {
       auto const [first, width] = arena.blocks()[b];
-      std::vector<ShardBatch> batches;
+      ShardBatch block{first, width, {}, {}, {}};
       for (int shard = first; shard < first + width; ++shard) {
-        ShardBatch& one = batches.emplace_back();
-        one.cells = cells_of_shard(step, shard, shards);
-        for (std::int32_t i = 0; i < one.cells.rows(); ++i) one.labels.push_back(i % 3);
+        auto const cells = cells_of_shard(step, shard, shards);
+        append_rows(block.cells, cells);
+        for (std::int32_t i = 0; i < cells.rows(); ++i) block.labels.push_back(i % 3);
       }
       arena.begin_block(b);
-      (training.block_loss(batches, 1, step, first, arena.statistics()) / static_cast<double>(shards)).backward();
+      (training.block_loss(block, 1, step, arena.statistics()) / static_cast<double>(shards)).backward();
     }
     auto const gradient = arena.sum();
     losses->last = training.update_running(arena.summed_statistics(), plan.shards()).loss;

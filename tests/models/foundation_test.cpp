@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../small_cells.hpp"
+#include "retort/cells/csr_rows.hpp"
 #include "retort/models/foundation_training.hpp"
 #include "retort/run/error.hpp"
 
@@ -183,7 +184,7 @@ TEST(FoundationTraining, IsThatOfModules) {
   auto const statistics = torch::zeros({training.statistics()});
   for (auto& parameter : model.parameters())
     parameter.mutable_grad() = torch::zeros_like(parameter);  // as the arena does: layers write to it themselves
-  auto const loss = training.block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, 0, 0, 0, statistics);
+  auto const loss = training.block_loss({.rows = {}, .cells = cells, .labels = labels}, 0, 0, statistics);
   loss.backward();
 
   auto const z = torch::nn::functional::normalize(encoder->forward(dense(cells)));
@@ -216,7 +217,7 @@ TEST(FoundationTraining, IsThatOfModules) {
 
 TEST(FoundationTraining, InputDropoutKeepsItsShareAndTheMean) {
   auto const cells = random_cells(400, 300, 0.5, 5);
-  auto const draw = [&](std::uint64_t step) { return drop_nonzeros(cells, 0.3, Random(1, purpose::dropout, step)); };
+  auto const draw = [&](std::uint64_t step) { return drop_nonzeros(cells, 0.3, {Random(1, purpose::dropout, step)}); };
   auto const kept = draw(0);
   double const share = static_cast<double>(kept.nonzeros()) / static_cast<double>(cells.nonzeros());
   EXPECT_NEAR(share, 0.7, 0.01);
@@ -229,6 +230,19 @@ TEST(FoundationTraining, InputDropoutKeepsItsShareAndTheMean) {
   EXPECT_LT(largest_difference(factors, torch::full_like(factors, 1 / 0.7)), 1e-4);
 }
 
+// An odd number of non-zeros in the first shard must not shift the numbers of the second.
+TEST(FoundationTraining, InputDropoutOfShardsTogetherIsThatOfEach) {
+  auto const first = random_cells(5, 61, 0.5, 11), second = random_cells(5, 61, 0.5, 12);
+  Random const draw(1, purpose::dropout, 3), other(1, purpose::dropout, 4);
+  CsrBlock both = first, expected = drop_nonzeros(first, 0.3, {draw});
+  append_rows(both, second);
+  append_rows(expected, drop_nonzeros(second, 0.3, {other}));
+  auto const kept = drop_nonzeros(both, 0.3, {draw, other});
+  EXPECT_EQ(kept.indptr, expected.indptr);
+  EXPECT_EQ(kept.indices, expected.indices);
+  EXPECT_EQ(kept.values, expected.values);
+}
+
 TEST(FoundationTraining, DropoutIsDrawnByStepAndShard) {
   Foundation model(small_shape(), 9);
   FoundationTraining training(model, FoundationLoss{});
@@ -236,7 +250,7 @@ TEST(FoundationTraining, DropoutIsDrawnByStepAndShard) {
   std::vector<std::int32_t> const labels{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
   auto const loss = [&](std::uint64_t seed, std::int64_t step, int shard) {
     return training
-        .block_loss(std::vector<ShardBatch>{{{}, cells, labels}}, seed, step, shard,
+        .block_loss({.first = shard, .rows = {}, .cells = cells, .labels = labels}, seed, step,
                     torch::zeros({training.statistics()}))
         .item<float>();
   };

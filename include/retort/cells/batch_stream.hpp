@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <future>
-#include <map>
 #include <span>
 #include <vector>
 
@@ -45,10 +44,14 @@ class EpochOrder {
 // What a stream gives of a cell.
 enum class CellValues { log_normalised, counts };
 
+// Cells of neighbouring virtual shards of a batch, one shard's after the other's, equally many of each.
 struct ShardBatch {
+  int first = 0, shards = 1;         // which shards
   std::vector<std::int64_t> rows;    // of the atlas
   CsrBlock cells;                    // counts, or log-normalised
   std::vector<std::int32_t> labels;  // [rows]
+
+  std::int64_t cells_of_a_shard() const { return cells.rows() / shards; }
 };
 
 // How mixed batches are: entropy of their labels in nats.
@@ -57,30 +60,29 @@ struct LabelMix {
   double ideal = 0;    // expected of batches drawn from all rows alike
 };
 
-// Batches of some rows of an atlas (the fit part), cut into virtual shards. A rank reads its shards' rows alone, and
-// the next step's are read by a thread meanwhile, with pread, where the atlas allows reads from threads.
+// Batches of some rows of an atlas (the fit part), cut into virtual shards. A rank reads its shards' rows alone, all at
+// once, and the next step's are read by a thread meanwhile, with pread, where the atlas allows reads from threads.
 class BatchStream {
  public:
   // `rows` rise. Throws Failure(bad_input) when there are none, Failure(usage) when a shard would be empty or shards
-  // would differ in size. `labels` has one code for each row of the atlas. Keeps references to `atlas`.
+  // would differ in size. `labels` has one code for each row of the atlas. Keeps a reference to `atlas`.
   BatchStream(Atlas const& atlas, std::vector<std::int64_t> rows, std::vector<std::int32_t> labels,
               BatchOrder const& order, ShardPlan const& plan, std::uint64_t seed,
               CellValues values = CellValues::log_normalised);
-  ~BatchStream();
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
   std::int64_t cells_of_a_shard() const { return order_.batch / plan_.shards(); }
-  // Rows of the atlas in shard `shard` of the batch of `step`.
-  std::vector<std::int64_t> rows_of(std::int64_t step, int shard);
-  // The cells of one of this rank's shards; steps in rising order are read ahead. A failure of the reading thread is
-  // thrown here.
-  ShardBatch shard(std::int64_t step, int shard);
+  // Rows of the atlas in shards first .. first + shards - 1 of the batch of `step`.
+  std::vector<std::int64_t> rows_of(std::int64_t step, int first, int shards);
+  // The cells of so many of this rank's shards; steps in rising order are read ahead. A failure of the reading thread
+  // is thrown here.
+  ShardBatch shards(std::int64_t step, int first, int shards);
   // Over whole batches of `steps` steps from `first`; reads nothing.
   LabelMix label_mix(std::int64_t first, std::int64_t steps);
 
  private:
-  ShardBatch read(std::vector<std::int64_t> rows) const;
   void read_ahead(std::int64_t step);
+  void enter_step(std::int64_t step);
 
   Atlas const& atlas_;
   std::vector<std::int64_t> rows_;
@@ -89,10 +91,10 @@ class BatchStream {
   ShardPlan plan_;
   EpochOrder sequence_;
   CellValues values_;
-  std::int64_t ahead_step_ = -1;
-  std::future<std::map<int, ShardBatch>> ahead_;
-  std::map<int, ShardBatch> ready_;
-  std::int64_t ready_step_ = -1;
+  // All of this rank's shards: of the step that is worked on, and of the next one.
+  ShardBatch ready_;
+  std::int64_t ready_step_ = -1, ahead_step_ = -1;
+  std::future<ShardBatch> ahead_;
 };
 
 // Rows of an atlas that belong to `part`, rising.

@@ -4,7 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <span>
+#include <vector>
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/layers/triplet_loss.hpp"
@@ -37,13 +37,11 @@ class FoundationTraining {
   // How many floats a shard leaves.
   std::int64_t statistics() const;
 
-  // The sum over a block's shards, the first of which is `first_shard`, of (1 - w) sparse_mse + w triplet, a
-  // differentiable scalar; the shards' statistics are added to `statistics`. Dropout masks and drawn triplets are
-  // functions of (seed, step, shard). Where the model's parameters have a .grad, as GradientArena::begin_block leaves
-  // it, matrices' gradients are written to it by the layers' own backward. 2^k shards of equally many cells, at least
-  // two (BatchNorm).
-  at::Tensor block_loss(std::span<ShardBatch const> batches, std::uint64_t seed, std::int64_t step, int first_shard,
-                        at::Tensor const& statistics);
+  // The sum over a block's shards of (1 - w) sparse_mse + w triplet, a differentiable scalar; the shards' statistics
+  // are added to `statistics`. Dropout masks and drawn triplets are functions of (seed, step, shard). Where the model's
+  // parameters have a .grad, as GradientArena::begin_block leaves it, matrices' gradients are written to it by the
+  // layers' own backward. 2^k shards of equally many cells, at least two (BatchNorm).
+  at::Tensor block_loss(ShardBatch const& block, std::uint64_t seed, std::int64_t step, at::Tensor const& statistics);
 
   // After the step: running statistics move by BatchNorm's momentum towards the mean over shards of `summed` (PyTorch's
   // rule, with the unbiased variance), on every rank by the same bits. Returns the means of the losses.
@@ -55,7 +53,8 @@ class FoundationTraining {
 };
 
 // The block with each non-zero kept with probability 1 - rate and scaled by 1 / (1 - rate): what Dropout does to a
-// dense input, as zeros stay zeros. The rate is rounded to a multiple of 1 / 65536.
-CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, Random draw);
+// dense input, as zeros stay zeros. The rate is rounded to a multiple of 1 / 65536. The rows are equally many of each
+// shard, one after the other; `draws` has the random numbers of each.
+CsrBlock drop_nonzeros(CsrBlock const& cells, double rate, std::vector<Random> draws);
 
 }  // namespace retort
