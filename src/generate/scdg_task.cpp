@@ -9,6 +9,7 @@
 #include "retort/cells/feature_rows.hpp"
 #include "retort/generate/shard_rows.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -37,7 +38,7 @@ ScdgTask::ScdgTask(Session const& session, Atlas const& atlas, std::filesystem::
   for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
     auto const own = rows_of_shard(rows, shard, plan.shards());
     ShardCells cells{read_feature_rows(features, own) * model_.shape().latent_scale, {}};
-    for (std::int64_t const row : own) cells.classes.push_back(labels_.codes[static_cast<std::size_t>(row)]);
+    for (std::int64_t const row : own) cells.classes.push_back(labels_.codes[index(row)]);
     cells_.emplace(shard, std::move(cells));
   }
 }

@@ -29,53 +29,79 @@ ScldmTransformerShape fitting(ScldmTransformerShape shape, std::int64_t width) {
   return shape;
 }
 
+// Rows of the fit part, but for those of combinations that are left out.
+std::vector<std::int64_t> training_rows(Atlas const& atlas, ConditionedRows const& of_rows,
+                                        std::vector<std::string> const& left_out) {
+  std::vector<std::int64_t> without, rows;
+  for (auto const& name : left_out) without.push_back(of_rows.conditions.of_name(name));
+  for (std::int64_t const row : rows_of_part(atlas, Part::fit))
+    if (std::find(without.begin(), without.end(), of_rows.combination[index(row)]) == without.end())
+      rows.push_back(row);
+  if (rows.empty() && !left_out.empty())
+    fail(ExitCode::usage, "diffusion.leave_out leaves no cell of '{}' to train on. Leave out less",
+         atlas.file().string());
+  if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
+  return rows;
+}
+
+// The combinations that none of the rows is of.
+std::vector<std::int64_t> unseen_by(std::span<std::int64_t const> rows, ConditionedRows const& of_rows) {
+  std::vector<bool> seen(index(of_rows.conditions.combinations()));
+  for (std::int64_t const row : rows) seen[index(of_rows.combination[index(row)])] = true;
+  std::vector<std::int64_t> unseen;
+  for (std::size_t combination = 0; combination < seen.size(); ++combination)
+    if (!seen[combination]) unseen.push_back(static_cast<std::int64_t>(combination));
+  return unseen;
+}
+
+// The first column's class of each combination.
+std::vector<std::int64_t> first_classes(Conditions const& conditions) {
+  std::vector<std::int64_t> classes;
+  for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination)
+    classes.push_back(conditions.classes(combination).front());
+  return classes;
+}
+
+// The network with random weights; sizes of cells are not known yet.
+ScldmGenerator untrained(Atlas const& atlas, std::filesystem::path const& latents, ScldmTraining const& training,
+                         ConditionedRows const& of_rows, std::span<std::int64_t const> rows, std::uint64_t seed) {
+  Features const first = read_features(latents, {0, 1});
+  require_features_of(atlas, latents, first);
+  auto shape = fitting(training.shape, first.width);
+  shape.attributes = of_rows.conditions.attributes(training.conditioning);
+  return {.network = std::make_unique<ScldmTransformer>(shape, seed),
+          .conditions = of_rows.conditions,
+          .conditioning = training.conditioning,
+          .sizes = {},
+          .encoder = first.encoder,
+          .atlas = atlas.identity(),
+          .unseen = unseen_by(rows, of_rows),
+          .unlabelled = training.unlabelled};
+}
+
 }  // namespace
 
 ScldmTask::ScldmTask(Session const& session, Atlas const& atlas, std::filesystem::path const& latents,
                      ScldmTraining const& training, ShardPlan const& plan)
-    : seed_(static_cast<std::uint64_t>(session.run.seed)),
-      unlabelled_(training.unlabelled),
-      generator_{nullptr, Conditions({}), training.conditioning, {}, {}, atlas.identity(), {}} {
-  std::vector<std::int64_t> rows;
-  std::vector<std::int32_t> combinations;
-  std::vector<std::int64_t> first_classes;  // of each combination
-  session.ranks.together([&] {
-    auto conditioned = conditions_of(atlas, training.columns);
-    combinations = std::move(conditioned.combination);
-    generator_.conditions = conditioned.conditions;
-    auto const& conditions = generator_.conditions;
-    std::vector<std::int64_t> left_out;
-    for (auto const& name : training.left_out) left_out.push_back(conditions.of_name(name));
-    for (std::int64_t const row : rows_of_part(atlas, Part::fit))
-      if (std::find(left_out.begin(), left_out.end(), combinations[index(row)]) == left_out.end()) rows.push_back(row);
-    if (rows.empty() && !left_out.empty())
-      fail(ExitCode::usage, "diffusion.leave_out leaves no cell of '{}' to train on. Leave out less",
-           atlas.file().string());
-    if (rows.empty()) fail(ExitCode::bad_input, "'{}' has no cell to train on in its fit part", atlas.file().string());
-    std::vector<bool> seen(index(conditions.combinations()));
-    for (std::int64_t const row : rows) seen[index(combinations[index(row)])] = true;
-    for (std::int64_t combination = 0; combination < conditions.combinations(); ++combination) {
-      if (!seen[index(combination)]) generator_.unseen.push_back(combination);
-      first_classes.push_back(conditions.classes(combination).front());
-    }
-
-    Features const first = read_features(latents, {0, 1});
-    require_features_of(atlas, latents, first);
-    generator_.encoder = first.encoder;
-    auto shape = fitting(training.shape, first.width);
-    shape.attributes = conditions.attributes(training.conditioning);
-    generator_.unlabelled = unlabelled_;
-    generator_.network = std::make_unique<ScldmTransformer>(shape, seed_);
-    for (int shard = plan.begin(); shard < plan.end() && !session.dry_run; ++shard) {
-      auto const own = rows_of_shard(rows, shard, plan.shards());
-      ShardCells cells{read_feature_rows(latents, own).view({std::ssize(own), shape.tokens, shape.latent}), {}};
-      for (std::int64_t const row : own) cells.combinations.push_back(combinations[index(row)]);
-      cells_.emplace(shard, std::move(cells));
-    }
-  });
+    : seed_(static_cast<std::uint64_t>(session.run.seed)) {
+  auto const of_rows = session.ranks.together([&] { return conditions_of(atlas, training.columns); });
+  auto const rows = session.ranks.together([&] { return training_rows(atlas, of_rows, training.left_out); });
+  generator_ = session.ranks.together([&] { return untrained(atlas, latents, training, of_rows, rows, seed_); });
   if (session.dry_run) return;
-  generator_.sizes =
-      size_factors(session.ranks, atlas, rows, combinations, generator_.conditions.combinations(), first_classes);
+  cells_ = session.ranks.together([&] {
+    auto const& shape = generator_.network->shape();
+    std::map<int, ShardCells> cells;
+    for (int shard = plan.begin(); shard < plan.end(); ++shard) {
+      auto const own = rows_of_shard(rows, shard, plan.shards());
+      auto& of_shard = cells[shard];
+      of_shard.latents = read_feature_rows(latents, own).view({std::ssize(own), shape.tokens, shape.latent});
+      for (std::int64_t const row : own) of_shard.combinations.push_back(of_rows.combination[index(row)]);
+    }
+    return cells;
+  });
+  auto const& conditions = generator_.conditions;
+  generator_.sizes = size_factors(session.ranks, atlas, rows, of_rows.combination, conditions.combinations(),
+                                  first_classes(conditions));
 }
 
 std::string ScldmTask::description() const {
@@ -101,7 +127,7 @@ NoisyCells ScldmTask::draw(std::int64_t step, int shard, int, std::int64_t n) co
     auto const cell = random.below(own.combinations.size());
     chosen.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(cell);
     t.data_ptr<float>()[i] = static_cast<float>(random.uniform());
-    bool const dropped = random.uniform() < unlabelled_;
+    bool const dropped = random.uniform() < generator_.unlabelled;
     auto const of_cell = generator_.conditions.labels(own.combinations[cell], generator_.conditioning);
     for (std::size_t a = 0; a < attributes; ++a) {
       bool const silent = dropped || (generator_.conditioning == Conditioning::additive && a != column);
@@ -156,7 +182,7 @@ std::vector<bool> ScldmGenerator::known() const {
 }
 
 ScldmGenerator ScldmGenerator::load(std::filesystem::path const& folder) {
-  ScldmGenerator generator{nullptr, Conditions({}), Conditioning::joint, {}, {}, {}, {}};
+  ScldmGenerator generator;
   ScldmTransformerShape shape;
   read_network_config(folder, "scldm", "generator", [&](nlohmann::json const& config) {
     std::vector<Attribute> columns;

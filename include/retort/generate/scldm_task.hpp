@@ -15,7 +15,7 @@ namespace retort {
 // The network with all that generating needs.
 struct ScldmGenerator {
   std::unique_ptr<ScldmTransformer> network;
-  Conditions conditions;
+  Conditions conditions = Conditions({});
   Conditioning conditioning = Conditioning::joint;
   SizeFactors sizes;                 // a combination each; one that has no cells has those of its first column's class
   std::string encoder;               // hash of the autoencoder's weights
@@ -60,7 +60,6 @@ class ScldmTask : public DiffusionTask {
     std::vector<std::int32_t> combinations;  // [cells]
   };
   std::uint64_t seed_;
-  double unlabelled_;
   ScldmGenerator generator_;
   std::map<int, ShardCells> cells_;
 };

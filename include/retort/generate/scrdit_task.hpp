@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 
 #include "retort/cells/atlas.hpp"
 #include "retort/generate/diffusion_task.hpp"
@@ -35,18 +34,18 @@ class ScrditTask : public DiffusionTask {
   // Failure(bad_input, usage).
   ScrditTask(Session const& session, Atlas const& atlas, ScrditTraining const& training, ShardPlan const& plan);
 
-  std::vector<at::Tensor> parameters() const override { return generator_->network.parameters().tensors(); }
+  std::vector<at::Tensor> parameters() const override { return generator_.network.parameters().tensors(); }
   NoisyCells draw(std::int64_t step, int shard, int shards, std::int64_t cells) const override;
   at::Tensor predict(NoisyCells const& cells, int) const override {
-    return generator_->network.predict(cells.values, cells.times);
+    return generator_.network.predict(cells.values, cells.times);
   }
-  void save(std::filesystem::path const& folder) const override { generator_->save(folder); }
+  void save(std::filesystem::path const& folder) const override { generator_.save(folder); }
   std::string description() const override;
 
  private:
   std::uint64_t seed_;
   NoiseSchedule schedule_ = scrdit_schedule();
-  std::optional<ScrditGenerator> generator_;
+  ScrditGenerator generator_;
   std::map<int, CsrBlock> cells_;  // of a shard: log-normalised, the chosen genes
 };
 
