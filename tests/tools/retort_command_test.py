@@ -76,8 +76,8 @@ def scrdit(atlas, tmp_path_factory):
 def test_help_tells_what_to_type_first_and_every_program():
     text = retort("--help").stdout
     assert text.index("Type this first") < text.index("retort distill\n") < text.index("usage:")
-    verbs = retort("completion", "verbs").stdout.split()
-    assert {file.name.removeprefix("retort-") for file in PROGRAMS.glob("retort-*")} <= set(verbs)
+    verbs = set(re.findall(r"^  ([a-z-]+)  ", text, re.M))
+    assert {file.name.removeprefix("retort-") for file in PROGRAMS.glob("retort-*")} <= verbs
     assert max(map(len, text.splitlines())) <= 120
 
 

@@ -78,7 +78,7 @@ check_arguments() {
   else
     [[ -z $foundation ]] || usage_error "--foundation is an option of distill"
     pipeline=${pipeline:-scldm}
-    models | grep -qx -e "$pipeline" ||
+    models | grep -x -e "$pipeline" >/dev/null ||
       usage_error "unknown model '$pipeline' (it is $(models | paste -sd , | sed 's/,/, /g'))"
   fi
   [[ $ranks =~ ^([1-9][0-9]*)?$ ]] || usage_error "--ranks needs a whole number above 0, not '$ranks'"
