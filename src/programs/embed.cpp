@@ -2,7 +2,6 @@
 #include <ATen/ATen.h>
 
 #include <cstdio>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "retort/cells/feature_file.hpp"
@@ -32,11 +31,7 @@ void add_embed_options(OptionTable& table, EmbedOptions& options) {
 }
 
 void embed(Session& session, EmbedOptions const& options) {
-  session.ranks.together([&] {
-    if (options.precision != "float32" && options.precision != "bfloat16")
-      fail(ExitCode::usage, "embed.precision is '{}' (it is float32 or bfloat16)", options.precision);
-  });
-  Precision const precision = options.precision == "bfloat16" ? Precision::bfloat16 : Precision::float32;
+  auto const precision = session.ranks.together([&] { return precision_of(options.precision, "embed.precision"); });
   auto const atlas_file = session.input(options.atlas, "atlas.h5ad");
   auto const model_folder = session.input(options.model, "foundation");
   auto const features_file = session.product(options.features, "features.h5ad");
@@ -46,20 +41,15 @@ void embed(Session& session, EmbedOptions const& options) {
   });
   if (session.is_done({atlas_file, model_folder})) return;
 
-  std::unique_ptr<Atlas> atlas;
-  std::unique_ptr<Foundation> model;
-  std::unique_ptr<AlignedReader> reader;
-  session.ranks.together([&] {
-    atlas = std::make_unique<Atlas>(atlas_file);
-    model = std::make_unique<Foundation>(Foundation::load(model_folder));
-    reader = std::make_unique<AlignedReader>(*atlas, model->gene_names());
-  });
-  model->to(choose_device(session.ranks, session.run.device));
-  auto const width = model->shape().latent;
-  auto const rows = share_of(atlas->cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
-  if (!reader->same_genes()) {
+  Atlas const atlas = session.ranks.together([&] { return Atlas(atlas_file); });
+  Foundation model = session.ranks.together([&] { return Foundation::load(model_folder); });
+  auto const reader = session.ranks.together([&] { return AlignedReader(atlas, model.gene_names()); });
+  model.to(choose_device(session.ranks, session.run.device));
+  auto const width = model.shape().latent;
+  auto const rows = share_of(atlas.cells(), session.ranks.rank(), session.ranks.size(), rows_of_an_inference_block);
+  if (!reader.same_genes()) {
     session.say(fmt::format("the model has {} genes, {} of them in the atlas; the others are zero",
-                            with_commas(model->shape().genes), with_commas(reader->shared_genes())));
+                            with_commas(model.shape().genes), with_commas(reader.shared_genes())));
   }
   if (session.dry_run) {
     if (session.ranks.is_root()) {
@@ -67,7 +57,7 @@ void embed(Session& session, EmbedOptions const& options) {
           "atlas          %s\n"
           "cells          %s, %s per rank\n"
           "features       %s floats per cell, %s MB per rank\n",
-          atlas_file.c_str(), with_commas(atlas->cells()).c_str(), with_commas(rows.size()).c_str(),
+          atlas_file.c_str(), with_commas(atlas.cells()).c_str(), with_commas(rows.size()).c_str(),
           with_commas(width).c_str(), with_commas(rows.size() * width * 4 / 1'000'000).c_str());
     }
     return;
@@ -76,13 +66,13 @@ void embed(Session& session, EmbedOptions const& options) {
   // Blocks begin at fixed global rows, so a cell's features have the same bits on any number of ranks.
   std::vector<float> features(index(rows.size() * width));  // [rows, width]
   auto progress = session.progress(session.ranks.size() == 1 ? "embed" : "embed, rank 0", rows.size(), "cells");
-  session.ranks.together([&] { model->freeze(precision); });
+  session.ranks.together([&] { model.freeze(precision); });
   session.ranks.barrier();
   Stopwatch const watch;
   session.ranks.together([&] {
     for (auto begin = rows.begin; begin < rows.end; begin += rows_of_an_inference_block) {
       auto const end = std::min(rows.end, begin + rows_of_an_inference_block);
-      at::Tensor const block = model->encode(reader->read(begin, end), precision).cpu().contiguous();
+      at::Tensor const block = model.encode(reader.read(begin, end), precision).cpu().contiguous();
       std::copy_n(block.const_data_ptr<float>(), block.numel(), features.begin() + (begin - rows.begin) * width);
       progress.update(end - rows.begin);
     }
@@ -90,12 +80,12 @@ void embed(Session& session, EmbedOptions const& options) {
   session.ranks.barrier();
   double const seconds = watch.seconds();
   progress.finish();
-  session.folder.note("embedded", {{"cells", atlas->cells()},
+  session.folder.note("embedded", {{"cells", atlas.cells()},
                                    {"seconds", seconds},
-                                   {"cells_per_second", static_cast<double>(atlas->cells()) / seconds}});
-  write_features(session.ranks, features_file, *atlas, rows, features, width, model->weights_hash());
+                                   {"cells_per_second", static_cast<double>(atlas.cells()) / seconds}});
+  write_features(session.ranks, features_file, atlas, rows, features, width, model.weights_hash());
   session.say(fmt::format("wrote '{}': {} cells, {} features, encoder {}", features_file.string(),
-                          with_commas(atlas->cells()), width, model->weights_hash()));
+                          with_commas(atlas.cells()), width, model.weights_hash()));
   session.set_done({features_file});
 }
 

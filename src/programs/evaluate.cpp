@@ -149,9 +149,8 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
 
   // Real cells and their features.
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  EvaluationData data;
-  session.ranks.together(
-      [&] { data = open_evaluation_data(atlas_file, features_file, foundation_folder, options.label); });
+  EvaluationData data = session.ranks.together(
+      [&] { return open_evaluation_data(atlas_file, features_file, foundation_folder, options.label); });
   auto const classes = data.labels.classes();
   std::set<std::int64_t> spc(options.spc.begin(), options.spc.end());
   if (spc.empty()) {
@@ -267,8 +266,7 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
     judge("logistic", "Logistic regression on genes as they are, on the same sets", trainings,
           [&](auto const& tick) { return judge_by_logistic_regression(session.ranks, data, sets, tick); });
   if (trains("cnn")) {
-    GeneLayout layout;
-    session.ranks.together([&] { layout = lay_out_genes(some_train_cells(data), image_side); });
+    auto const layout = session.ranks.together([&] { return lay_out_genes(some_train_cells(data), image_side); });
     judge("cnn", "A small convolutional network on images of genes (a stand-in for scDeepInsight) on the same sets",
           trainings + wanted("full"), [&](auto const& tick) {
             return judge_by_student(
@@ -279,10 +277,9 @@ void evaluate(Session& session, EvaluateOptions const& options, HeadOptions cons
   }
   nlohmann::json pathways_note;
   if (trains("tosica")) {
-    Pathways pathways;
-    session.ranks.together([&] {
-      pathways = choose_pathways(options.pathways.empty() ? std::vector<GeneSet>() : read_gene_sets(options.pathways),
-                                 data.foundation->gene_names());
+    auto const pathways = session.ranks.together([&] {
+      return choose_pathways(options.pathways.empty() ? std::vector<GeneSet>() : read_gene_sets(options.pathways),
+                             data.foundation->gene_names());
     });
     session.say(fmt::format("tosica: {}", pathways.origin));
     pathways_note = {{"random", pathways.random}, {"count", pathways.genes.size()}, {"origin", pathways.origin}};

@@ -56,7 +56,7 @@ void add_options(OptionTable& table, EvaluateGeneratedOptions& options) {
 
 // What there is of real cells and of the autoencoder.
 struct Given {
-  std::unique_ptr<Atlas> atlas;
+  Atlas atlas;
   Kinds kinds;
   std::vector<std::int64_t> test;
   std::unique_ptr<CellVae> vae;
@@ -76,8 +76,8 @@ void require_decoded_by(CellVae const& vae, std::filesystem::path const& folder,
 Given read_given(EvaluateGeneratedOptions const& options, std::filesystem::path const& atlas_file,
                  std::filesystem::path const& vae_folder, std::filesystem::path const& latents_file,
                  std::vector<std::string> const& labels) {
-  Given given{.atlas = std::make_unique<Atlas>(atlas_file), .kinds = {}, .test = {}, .vae = nullptr, .latents = {}};
-  auto const& atlas = *given.atlas;
+  Given given{.atlas = Atlas(atlas_file), .kinds = {}, .test = {}, .vae = nullptr, .latents = {}};
+  auto const& atlas = given.atlas;
   given.kinds = kinds_of(atlas, labels, options.left_out);
   given.test = rows_of_part(atlas, Part::test);
   if (given.test.size() < 2)
@@ -110,23 +110,25 @@ struct Baseline {
 
 std::vector<Baseline> baselines(Session& session, Given const& given, Terms const& terms, std::int64_t most_cells) {
   auto const seed = static_cast<std::uint64_t>(session.run.seed);
-  std::vector<Baseline> made;
   auto kinds = given.kinds;  // no more cells of a kind than take part in a distance
   for (auto& cells : kinds.test_cells) cells = std::min(cells, most_cells);
   bool const are_counts = terms.values == CellValues::counts;
-  session.ranks.together([&] {
-    made.push_back({"train cells", "floor", train_cells(*given.atlas, kinds, terms, seed), {}});
+  auto made = session.ranks.together([&] {
+    std::vector<Baseline> from_atlas;
+    from_atlas.push_back({"train cells", "floor", train_cells(given.atlas, kinds, terms, seed), {}});
     if (!are_counts)
-      made.push_back({"Gaussian of genes", "prior", gaussian_expression_cells(*given.atlas, kinds, terms, seed), {}});
+      from_atlas.push_back(
+          {"Gaussian of genes", "prior", gaussian_expression_cells(given.atlas, kinds, terms, seed), {}});
+    return from_atlas;
   });
   bool const predicts_counts =
       given.vae && given.latents && given.vae->decode(at::zeros({1, given.vae->width()})).log_theta.defined();
   if (are_counts && predicts_counts) {
-    auto const libraries = train_libraries(session.ranks, *given.atlas, kinds);
+    auto const libraries = train_libraries(session.ranks, given.atlas, kinds);
     auto const add = [&](std::string const& set, std::string const& kind, LatentBaseline baseline) {
       made.push_back({set,
                       kind,
-                      latent_cells(session.ranks, baseline, *given.vae, *given.latents, libraries, *given.atlas, kinds,
+                      latent_cells(session.ranks, baseline, *given.vae, *given.latents, libraries, given.atlas, kinds,
                                    terms, seed),
                       {}});
     };
@@ -147,7 +149,7 @@ nlohmann::json classification(Session& session, Given const& given, std::int64_t
   auto const take = [&](Labels const& labels, bool test) {
     std::vector<std::int64_t> rows, codes;
     for (std::size_t row = 0; row < labels.codes.size(); ++row) {
-      if ((given.atlas->parts()[row] == Part::test) != test) continue;
+      if ((given.atlas.parts()[row] == Part::test) != test) continue;
       rows.push_back(static_cast<std::int64_t>(row));
       codes.push_back(labels.codes[row]);
     }
@@ -155,7 +157,7 @@ nlohmann::json classification(Session& session, Given const& given, std::int64_t
   };
   nlohmann::json of_column;
   for (auto const& column : given.kinds.columns) {
-    auto const labels = given.atlas->labels(column);
+    auto const labels = given.atlas.labels(column);
     auto const train = take(labels, false), test = take(labels, true);
     if (!train.labels.size(0)) continue;
     of_column[column] = {
@@ -238,18 +240,18 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
     if (!latents_file.empty()) require_input(latents_file, "latents");
   });
   if (session.is_done(inputs)) return;
-  Given given;
-  session.ranks.together([&] {
-    given = read_given(options, atlas_file, vae_folder, latents_file,
-                       options.labels.empty() ? origin_of(files.front()).columns : options.labels);
-    if (options.generated.empty() && given.vae) require_decoded_by(*given.vae, vae_folder, files.front());
+  auto const given = session.ranks.together([&] {
+    auto read = read_given(options, atlas_file, vae_folder, latents_file,
+                           options.labels.empty() ? origin_of(files.front()).columns : options.labels);
+    if (options.generated.empty() && read.vae) require_decoded_by(*read.vae, vae_folder, files.front());
+    return read;
   });
   auto const& kinds = given.kinds;
   if (session.dry_run) {
     if (session.ranks.is_root())
       std::printf(
           "atlas            %s\ntest cells       %s of %s, of %s kinds\nsets             %zu\nautoencoder      %s\n",
-          atlas_file.c_str(), with_commas(std::ssize(given.test)).c_str(), with_commas(given.atlas->cells()).c_str(),
+          atlas_file.c_str(), with_commas(std::ssize(given.test)).c_str(), with_commas(given.atlas.cells()).c_str(),
           with_commas(kinds.count()).c_str(), files.size(), vae_folder.empty() ? "none" : vae_folder.c_str());
     return;
   }
@@ -265,14 +267,13 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
     rows.push_back(std::move(row));
   };
   for (std::size_t f = 0; f < files.size(); ++f) {
-    GeneratedSet set;
-    session.ranks.together([&] { set = read_generated(files[f], *given.atlas, kinds); });
+    auto const set = session.ranks.together([&] { return read_generated(files[f], given.atlas, kinds); });
     auto place =
         index(std::find_if(opened.begin(), opened.end(), [&](auto const& one) { return one.terms == set.terms; }) -
               opened.begin());
     if (place == opened.size()) {
-      session.ranks.together(
-          [&] { opened.push_back(comparison_with(*given.atlas, kinds, given.test, set.terms, options.features)); });
+      opened.push_back(session.ranks.together(
+          [&] { return comparison_with(given.atlas, kinds, given.test, set.terms, options.features); }));
       comparisons.push_back(json_of(opened.back(), kinds));
       for (auto const& [name, kind, cells, together] : baselines(session, given, set.terms, options.most_cells))
         add(place, name, kind, cells, together);
@@ -292,7 +293,7 @@ void evaluate(Session& session, EvaluateGeneratedOptions const& options) {
                          {"test_cells_of_class", kinds.test_cells},
                          {"test_cells", given.test.size()}};
   if (given.vae) {
-    auto const scores = score_reconstruction(session.ranks, *given.vae, *given.atlas, given.test,
+    auto const scores = score_reconstruction(session.ranks, *given.vae, given.atlas, given.test,
                                              static_cast<std::uint64_t>(session.run.seed));
     results["reconstruction"] = {{"re", scores.error}, {"pcc", scores.correlation}, {"mse", scores.squared_error}};
   }

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "retort/generate/scldm_cells.hpp"
 #include "retort/generate/scrdit_cells.hpp"
@@ -78,10 +79,10 @@ void append(std::vector<float>& all, at::Tensor const& block) {
     all.insert(all.end(), block.const_data_ptr<float>(), block.const_data_ptr<float>() + block.numel());
 }
 
-// Collective: what ranks hold, in their order, behind what rank 0 has.
-void move_to_root(Communicator const& ranks, std::vector<float> own, std::vector<float>& all) {
+// Collective: the blocks of all ranks, in their order, behind what rank 0 has.
+void move_to_root(Communicator const& ranks, at::Tensor const& own, std::vector<float>& all) {
   std::vector<std::vector<float>> to(index(ranks.size()));
-  to.front() = std::move(own);
+  append(to.front(), own);
   auto const received = ranks.exchange(to);
   all.insert(all.end(), received.begin(), received.end());
 }
@@ -94,14 +95,16 @@ std::unique_ptr<CellSource> open(GenerateOptions const& options, bool is_scrdit,
           ExitCode::usage,
           "generate.only cannot be asked of '{}' (scrdit knows no labels). Train one for these cells by diffusion.only",
           generator.string());
-    return std::make_unique<ScrditCells>(generator, atlas,
-                                         ScrditDrawing{options.cells, noise_sampler_of(options.solver), options.ddim});
+    return std::make_unique<ScrditCells>(
+        generator, atlas,
+        ScrditDrawing{.cells = options.cells, .sampler = noise_sampler_of(options.solver), .ddim = options.ddim});
   }
-  return std::make_unique<ScldmCells>(generator, vae, atlas,
-                                      ScldmDrawing{options.cells,
-                                                   options.only,
-                                                   options.weights,
-                                                   {flow_solver_of(options.solver), options.steps, options.tolerance}});
+  return std::make_unique<ScldmCells>(
+      generator, vae, atlas,
+      ScldmDrawing{.cells = options.cells,
+                   .only = options.only,
+                   .weights = options.weights,
+                   .flow = {flow_solver_of(options.solver), options.steps, options.tolerance}});
 }
 
 void generate(Session& session, GenerateOptions& options) {
@@ -111,27 +114,27 @@ void generate(Session& session, GenerateOptions& options) {
              denoiser = session.input_if_any(options.generator, "denoiser");
   auto const output = session.product(options.output, "generated.h5ad");
   auto const folder = !flow.empty() ? flow : !denoiser.empty() ? denoiser : session.input("", "flow");
-  bool is_scrdit = false;
-  std::vector<std::filesystem::path> inputs{folder};
-  session.ranks.together([&] {
+  bool const is_scrdit = session.ranks.together([&] {
     require_cpu(session.run.device);
     if (options.generator.empty() && !flow.empty() && !denoiser.empty())
       fail(ExitCode::usage, "there are '{}' and '{}' to draw from. Name one by generate.generator", flow.string(),
            denoiser.string());
     auto const model = model_in(folder, "generator");
-    is_scrdit = model == "scrdit";
-    if (!is_scrdit && model != "scldm")
+    if (model != "scrdit" && model != "scldm")
       fail(ExitCode::bad_input, "'{}' holds a model {} (new cells are drawn from scldm and scrdit)", folder.string(),
            model);
-    if (options.solver.empty()) options.solver = is_scrdit ? "ddim" : "dopri5";
+    return model == "scrdit";
+  });
+  if (options.solver.empty()) options.solver = is_scrdit ? "ddim" : "dopri5";
+  std::vector<std::filesystem::path> inputs{folder};
+  session.ranks.together([&] {
     check(options, is_scrdit);
     if (options.cells == 0) require_input(inputs.emplace_back(atlas_file), "atlas");
     if (!is_scrdit) require_input(inputs.emplace_back(vae_folder), "autoencoder");
   });
   if (session.is_done(inputs, {atlas_file, vae_folder})) return;
 
-  std::unique_ptr<CellSource> source;
-  session.ranks.together([&] { source = open(options, is_scrdit, folder, vae_folder, atlas_file); });
+  auto const source = session.ranks.together([&] { return open(options, is_scrdit, folder, vae_folder, atlas_file); });
   auto const cells = source->cells(), genes = std::ssize(source->gene_names()),
              rows_of_a_block = source->rows_of_a_block();
   if (session.dry_run) {
@@ -171,30 +174,24 @@ void generate(Session& session, GenerateOptions& options) {
     Watchdog::set_step(static_cast<long>(first));
     Stopwatch watch;
     auto const begin = first + rows_of_a_block * session.ranks.rank();
-    std::vector<float> own_x, own_latents;
-    std::int64_t own_calls = 0;
-    bool given_up = false;
-    session.ranks.together([&] {
+    auto const drawn = session.ranks.together([&]() -> std::optional<DrawnCells> {
       c10::InferenceMode const no_graph;
-      if (begin >= cells) return;
+      if (begin >= cells) return DrawnCells();
       try {
-        auto const drawn = source->draw({begin, std::min(rows_of_a_block, cells - begin)}, seed,
-                                        [&] { return !session.hears_stop(); });
-        append(own_x, drawn.x), append(own_latents, drawn.latents);
-        own_calls = drawn.calls;
+        return source->draw({begin, std::min(rows_of_a_block, cells - begin)}, seed,
+                            [&] { return !session.hears_stop(); });
       } catch (DrawingGivenUp const&) {
-        given_up = true;
+        return std::nullopt;
       }
     });
-    if (session.ranks.max(
-            int{given_up})) {  // a round can last minutes, and may be lost: what earlier ones drew is kept
+    if (session.ranks.max(int{!drawn})) {  // a round can last minutes, and may be lost: what earlier ones drew is kept
       if (first > 0) save();
       session.stop(Wish::stop, fmt::format("cell {} of {}", first, cells));
     }
     double const draw_seconds = watch.lap();
-    calls += own_calls;
-    move_to_root(session.ranks, std::move(own_x), x);
-    move_to_root(session.ranks, std::move(own_latents), latents);
+    calls += drawn->calls;
+    move_to_root(session.ranks, drawn->x, x);
+    move_to_root(session.ranks, drawn->latents, latents);
     first = std::min(cells, first + rows_of_a_block * session.ranks.size());
     double const gather_seconds = watch.lap();
     seconds += draw_seconds + gather_seconds;
