@@ -1,6 +1,7 @@
 #include "retort/models/scldm_vae.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -33,10 +34,10 @@ Block make_block(Parameters& all, std::string const& name, std::int64_t width, s
   LayerNorm const norm1 = make_layer_norm(all, name + ".norm1", width, epsilon),
                   norm2 = make_layer_norm(all, name + ".norm2", width, epsilon);
   Linear const qkv = make_linear(all, name + ".attn.qkv", width, 3 * width, Bias::none);
-  return {norm1,
-          norm2,
-          {qkv, make_linear(all, name + ".attn.out", width, width, Bias::none), heads},
-          make_swiglu(all, name + ".mlp", width)};
+  return {.norm1 = norm1,
+          .norm2 = norm2,
+          .attention = {qkv, make_linear(all, name + ".attn.out", width, width, Bias::none), heads},
+          .mlp = make_swiglu(all, name + ".mlp", width)};
 }
 
 // Multi-head cross-attention block: queries read from tokens. The reader's queries are the inducing points, the
@@ -53,13 +54,13 @@ CrossBlock make_cross_block(Parameters& all, std::string const& name, std::int64
                   norm2 = make_layer_norm(all, name + ".norm2", width, epsilon);
   Linear const q = make_linear(all, name + ".q", width, width, Bias::none),
                kv = make_linear(all, name + ".kv", width, 2 * width, Bias::none);
-  return {norm_q,
-          norm_x,
-          norm2,
-          q,
-          kv,
-          make_linear(all, name + ".out", width, width, Bias::none),
-          make_swiglu(all, name + ".mlp", width)};
+  return {.norm_q = norm_q,
+          .norm_x = norm_x,
+          .norm2 = norm2,
+          .q = q,
+          .kv = kv,
+          .out = make_linear(all, name + ".out", width, width, Bias::none),
+          .mlp = make_swiglu(all, name + ".mlp", width)};
 }
 
 }  // namespace
@@ -198,11 +199,18 @@ GenePrediction ScldmVae::decode(at::Tensor const& of_cells) const {
   bool const gaussian = shape_.likelihood == CellLikelihood::gaussian;
 
   at::Tensor const genes = w.genes.narrow(0, 1, shape_.genes);
-  at::Tensor const scores =
-      gene_decoder(w.write.q(w.write.norm_q(genes)).to(at::kFloat), genes, kv[0], kv[1], heads, epsilon,
-                   {w.write.out.weight, w.write.norm2.scale, w.write.norm2.shift, w.write.mlp.w1.weight,
-                    w.write.mlp.w2.weight, w.write.mlp.w3.weight, w.head_norm.scale, w.head_norm.shift, w.logit.weight,
-                    w.logit.bias});  // [1 or 2, cells, genes]
+  at::Tensor const queries = w.write.q(w.write.norm_q(genes)).to(at::kFloat);
+  GeneDecoderWeights const head{.out = w.write.out.weight,
+                                .norm_scale = w.write.norm2.scale,
+                                .norm_shift = w.write.norm2.shift,
+                                .w1 = w.write.mlp.w1.weight,
+                                .w2 = w.write.mlp.w2.weight,
+                                .w3 = w.write.mlp.w3.weight,
+                                .head_scale = w.head_norm.scale,
+                                .head_shift = w.head_norm.shift,
+                                .score = w.logit.weight,
+                                .score_bias = w.logit.bias};
+  at::Tensor const scores = gene_decoder(queries, genes, kv[0], kv[1], heads, epsilon, head);  // [1 or 2, cells, genes]
   if (shape_.likelihood == CellLikelihood::own_dispersion) return {scores[0], scores[1]};
   return {scores[0], gaussian ? at::Tensor() : w.log_theta.narrow(0, 1, shape_.genes).squeeze(1)};
 }
