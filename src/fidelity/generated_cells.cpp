@@ -16,14 +16,13 @@
 #include "retort/fidelity/kernel_discrepancy.hpp"
 #include "retort/fidelity/neighbours.hpp"
 #include "retort/fidelity/transport.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
 
 constexpr double none = std::numeric_limits<double>::quiet_NaN();
 constexpr double least_mean = 0.01;  // of a gene whose coefficient of variation counts
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 std::vector<std::int64_t> cells_of(CellsOfKinds const& cells, std::int64_t kind) {
   std::vector<std::int64_t> rows;
@@ -50,8 +49,7 @@ struct Side {
   // [rows, variable genes] float64.
   at::Tensor expression_of(std::span<std::int64_t const> rows, std::vector<std::int32_t> const& genes) const {
     std::vector<std::int64_t> column(index(expression.genes), -1);
-    for (std::size_t i = 0; i < genes.size(); ++i)
-      column[static_cast<std::size_t>(genes[i])] = static_cast<std::int64_t>(i);
+    for (std::size_t i = 0; i < genes.size(); ++i) column[index(genes[i])] = static_cast<std::int64_t>(i);
     at::Tensor const dense = at::zeros({std::ssize(rows), std::ssize(genes)}, at::kDouble);
     auto to = dense.accessor<double, 2>();
     for (std::int64_t i = 0; i < std::ssize(rows); ++i) {
@@ -107,7 +105,7 @@ Distances mean_of(std::vector<Distances> const& of_kind, std::vector<bool> const
 std::vector<double> zeros_of_kinds(CellsOfKinds const& set, std::int64_t kinds) {
   std::vector<double> filled(index(kinds), 0), cells(index(kinds), 0);
   for (std::size_t i = 0; i < set.kinds.size(); ++i) {
-    auto const kind = static_cast<std::size_t>(set.kinds[i]);
+    auto const kind = index(set.kinds[i]);
     ++cells[kind];
     for (auto k = index(set.cells.indptr[i]); k < index(set.cells.indptr[i + 1]); ++k)
       filled[kind] += set.cells.values[k] != 0;
@@ -120,6 +118,93 @@ std::vector<double> zeros_of_kinds(CellsOfKinds const& set, std::int64_t kinds) 
 double median_variation(GeneSpread const& spread) {
   auto const variation = spread.coefficient_of_variation().masked_select(spread.mean > least_mean);
   return variation.numel() ? variation.median().item<double>() : none;
+}
+
+// Which cells of both sides are compared: of a kind, or of all.
+struct Pair {
+  std::vector<std::int64_t> real, generated;  // rows, as many of each
+};
+
+// The first cells of a kind; none where there are too few.
+std::optional<Pair> pair_of_kind(CellsOfKinds const& real, CellsOfKinds const& generated, std::int64_t kind,
+                                 std::int64_t most_cells) {
+  Pair pair{cells_of(real, kind), cells_of(generated, kind)};
+  auto const n = std::min({std::ssize(pair.real), std::ssize(pair.generated), most_cells});
+  if (n < 2) return std::nullopt;
+  pair.real.resize(index(n)), pair.generated.resize(index(n));
+  return pair;
+}
+
+// Evenly of all real cells, and of the rows `together` of the generated ones.
+std::optional<Pair> pair_of_all(CellsOfKinds const& real, std::span<std::int64_t const> together,
+                                std::int64_t most_cells) {
+  auto const n = std::min({real.cells.rows(), std::ssize(together), most_cells});
+  if (n < 2) return std::nullopt;
+  Pair pair{evenly(real.cells.rows(), n), evenly(std::ssize(together), n)};
+  for (auto& row : pair.generated) row = together[index(row)];
+  return pair;
+}
+
+// What is compared, of each kind and last of all cells; none where a side has too few, or nobody knows the kinds.
+std::vector<std::optional<Pair>> pairs_of(Comparison const& comparison, CellsOfKinds const& generated,
+                                          std::int64_t kinds, std::int64_t most_cells,
+                                          std::span<std::int64_t const> in_proportion) {
+  std::vector<std::optional<Pair>> pairs(index(kinds));
+  if (comparison.terms.is_labelled)
+    for (std::int64_t kind = 0; kind < kinds; ++kind)
+      pairs[index(kind)] = pair_of_kind(comparison.real, generated, kind, most_cells);
+  auto const every = evenly(generated.cells.rows(), generated.cells.rows());
+  pairs.push_back(pair_of_all(comparison.real, in_proportion.empty() ? every : in_proportion, most_cells));
+  return pairs;
+}
+
+struct Measured {
+  std::vector<Distances> of_pair;      // NaN where there is no pair
+  std::array<double, 3> neighbours{};  // of the last pair, which is of all cells
+};
+
+// Collective: pairs are shared out over ranks. Every number is computed on one rank, and the others add zeros.
+Measured measure(Communicator const& ranks, Comparison const& comparison, CellsOfKinds const& generated,
+                 std::vector<std::optional<Pair>> const& pairs) {
+  auto const width = std::ssize(distance_names), neighbours_at = std::ssize(pairs) * width;
+  Measured measured{std::vector<Distances>(pairs.size()), {}};
+  auto found = ranks.together([&] {
+    std::vector<double> own(index(neighbours_at) + measured.neighbours.size(), 0);
+    Side const ours(comparison, comparison.real), theirs(comparison, generated);
+    for (auto p = std::ptrdiff_t{ranks.rank()}; p < std::ssize(pairs); p += ranks.size()) {
+      if (!pairs[index(p)]) continue;
+      auto const& [real, rows] = *pairs[index(p)];
+      std::ranges::copy(distances_of(ours, theirs, real, rows, comparison.space.variable().genes),
+                        own.begin() + p * width);
+      if (p + 1 == std::ssize(pairs))
+        std::ranges::copy(neighbourhoods_of(ours.features_of(real), theirs.features_of(rows)),
+                          own.begin() + neighbours_at);
+    }
+    return own;
+  });
+  ranks.sum(std::span<double>(found));
+  for (std::ptrdiff_t p = 0; p < std::ssize(pairs); ++p) {
+    auto& distances = measured.of_pair[index(p)];
+    if (pairs[index(p)])
+      std::copy_n(found.begin() + p * width, width, distances.begin());
+    else
+      distances.fill(none);
+  }
+  if (pairs.back())
+    std::copy(found.begin() + neighbours_at, found.end(), measured.neighbours.begin());
+  else
+    measured.neighbours.fill(none);
+  return measured;
+}
+
+// Gene by gene, of all generated cells together.
+void add_statistics(GenerationScores& scores, Comparison const& comparison, CsrBlock const& generated) {
+  auto const of_real = gene_spread(comparison.real.cells), of_generated = gene_spread(generated);
+  scores.zeros = of_generated.zero_proportion();
+  scores.variation = median_variation(of_generated);
+  scores.zero_gap = zero_gap(of_real, of_generated);
+  scores.variation_gap = variation_gap(of_real, of_generated, least_mean);
+  scores.library = comparison.terms.values == CellValues::counts ? mean_library(generated) : none;
 }
 
 nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
@@ -152,63 +237,23 @@ Comparison comparison_with(Atlas const& atlas, Kinds const& kinds, std::vector<s
 GenerationScores score_generated(Communicator const& ranks, Comparison const& comparison, Kinds const& kinds,
                                  CellsOfKinds const& generated, std::int64_t most_cells,
                                  std::span<std::int64_t const> in_proportion) {
-  GenerationScores scores;
-  std::vector<std::int64_t> together(in_proportion.begin(), in_proportion.end());
-  if (together.empty()) together = evenly(generated.cells.rows(), generated.cells.rows());
   auto const count = kinds.count();
-  auto const width = std::ssize(distance_names);
-  // Distances of a kind, and those of all cells, are one rank's work; every number is computed once, and the others add
-  // zeros.
-  std::vector<double> found(index((count + 1) * width) + 3, 0);
-  std::vector<bool> left_out(index(count) + 1);
-  ranks.together([&] {
-    Side const ours(comparison, comparison.real), theirs(comparison, generated);
-    auto const& genes = comparison.space.variable().genes;
-    for (std::int64_t kind = 0; kind <= count; ++kind) {
-      bool const is_all = kind == count;
-      auto real_rows = is_all ? std::vector<std::int64_t>() : cells_of(comparison.real, kind),
-           rows = is_all ? std::vector<std::int64_t>() : cells_of(generated, kind);
-      auto const n = is_all ? std::min({comparison.real.cells.rows(), std::ssize(together), most_cells})
-                            : std::min({std::ssize(real_rows), std::ssize(rows), most_cells});
-      left_out[index(kind)] = n < 2 || (!is_all && !comparison.terms.is_labelled);
-      if (left_out[index(kind)] || kind % ranks.size() != ranks.rank()) continue;
-      real_rows =
-          is_all ? evenly(comparison.real.cells.rows(), n) : std::vector(real_rows.begin(), real_rows.begin() + n);
-      if (is_all)
-        for (auto const place : evenly(std::ssize(together), n)) rows.push_back(together[index(place)]);
-      rows.resize(index(n));
-      auto const distances = distances_of(ours, theirs, real_rows, rows, genes);
-      std::copy(distances.begin(), distances.end(), found.begin() + kind * width);
-      if (!is_all) continue;
-      auto const neighbours = neighbourhoods_of(ours.features_of(real_rows), theirs.features_of(rows));
-      std::copy(neighbours.begin(), neighbours.end(), found.end() - 3);
-    }
-  });
-  ranks.sum(std::span<double>(found));
-  for (std::int64_t kind = 0; kind <= count; ++kind) {
-    auto& distances = kind < count ? scores.of_kind.emplace_back() : scores.of_all;
-    if (left_out[index(kind)])
-      distances.fill(none);
-    else
-      std::copy_n(found.begin() + kind * width, width, distances.begin());
-  }
   bool const is_labelled = comparison.terms.is_labelled;
+  auto measured =
+      measure(ranks, comparison, generated, pairs_of(comparison, generated, count, most_cells, in_proportion));
+  GenerationScores scores;
+  scores.of_all = measured.of_pair.back();
+  measured.of_pair.pop_back();
+  scores.of_kind = std::move(measured.of_pair);
   scores.mean = is_labelled ? mean_of(scores.of_kind, std::vector<bool>(index(count), true)) : scores.of_all;
   scores.mean_unseen = mean_of(scores.of_kind, kinds.unseen);
-  auto const* const last = found.data() + found.size() - 3;
-  scores.neighbour_accuracy = left_out.back() ? none : last[0], scores.precision = left_out.back() ? none : last[1],
-  scores.recall = left_out.back() ? none : last[2];
-
-  std::optional<CsrBlock> chosen;
-  if (!in_proportion.empty()) chosen = chosen_rows(generated.cells, in_proportion);
-  CsrBlock const& all = chosen ? *chosen : generated.cells;
-  auto const of_real = gene_spread(comparison.real.cells), of_generated = gene_spread(all);
+  auto const [accuracy, precision, recall] = measured.neighbours;
+  scores.neighbour_accuracy = accuracy, scores.precision = precision, scores.recall = recall;
   scores.zeros_of_kind = is_labelled ? zeros_of_kinds(generated, count) : std::vector<double>(index(count), none);
-  scores.zeros = of_generated.zero_proportion();
-  scores.variation = median_variation(of_generated);
-  scores.zero_gap = zero_gap(of_real, of_generated);
-  scores.variation_gap = variation_gap(of_real, of_generated, least_mean);
-  scores.library = comparison.terms.values == CellValues::counts ? mean_library(all) : none;
+  if (in_proportion.empty())
+    add_statistics(scores, comparison, generated.cells);
+  else
+    add_statistics(scores, comparison, chosen_rows(generated.cells, in_proportion));
   return scores;
 }
 
