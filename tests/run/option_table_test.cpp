@@ -112,7 +112,7 @@ TEST(OptionTable, the_fingerprint_leaves_out_what_decides_nothing) {
     return table.fingerprint();
   };
   auto const with = fingerprint(true), without = fingerprint(false);
-  folder = "b";
+  folder += "b";
   EXPECT_EQ(fingerprint(true), with);
   shards = 8;
   EXPECT_NE(fingerprint(true), with);
