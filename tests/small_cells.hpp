@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "retort/cells/csr_block.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort::testing_cells {
@@ -27,8 +28,8 @@ inline at::Tensor dense(CsrBlock const& cells) {
   at::Tensor const out = at::zeros({cells.rows(), cells.genes});
   auto view = out.accessor<float, 2>();
   for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    for (auto k = cells.indptr[static_cast<std::size_t>(i)]; k < cells.indptr[static_cast<std::size_t>(i) + 1]; ++k) {
-      view[i][cells.indices[static_cast<std::size_t>(k)]] = cells.values[static_cast<std::size_t>(k)];
+    for (auto k = cells.indptr[index(i)]; k < cells.indptr[index(i) + 1]; ++k) {
+      view[i][cells.indices[index(k)]] = cells.values[index(k)];
     }
   }
   return out;

@@ -10,6 +10,7 @@
 #include "retort/audits/membership.hpp"
 #include "retort/audits/paired_tests.hpp"
 #include "retort/audits/set_expression.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -25,9 +26,9 @@ Expression real_expression(Session const& session, EvaluationData const& data) {
   std::vector<std::int64_t> rows;
   std::vector<std::int32_t> labels;
   for (std::int64_t row = 0; row < data.atlas->cells(); ++row) {
-    if (data.atlas->parts()[static_cast<std::size_t>(row)] == Part::test) continue;
+    if (data.atlas->parts()[index(row)] == Part::test) continue;
     rows.push_back(row);
-    labels.push_back(data.labels.codes[static_cast<std::size_t>(row)]);
+    labels.push_back(data.labels.codes[index(row)]);
   }
   return expression_of(
       session.ranks, [&](std::span<std::int64_t const> chosen) { return data.reader->read(chosen); }, rows,
@@ -69,8 +70,7 @@ nlohmann::json audit(Session const& session, EvaluationData const& data, std::ve
   auto own = nlohmann::json::array();
   ranks.together([&] {
     auto const sampled = sample_cells(data);
-    for (std::size_t i = static_cast<std::size_t>(ranks.rank()); i < sets.size();
-         i += static_cast<std::size_t>(ranks.size()))
+    for (std::size_t i = index(ranks.rank()); i < sets.size(); i += index(ranks.size()))
       own.push_back(audit_set(data, sampled, real, sets[i], head, static_cast<std::uint64_t>(session.run.seed)));
   });
   auto const texts = ranks.gather(json_text(own));

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -13,8 +14,8 @@ namespace {
 constexpr std::int64_t rows_of_a_read = 4096;
 
 std::vector<std::int64_t> cells_of_classes(std::span<std::int32_t const> labels, std::int64_t classes) {
-  std::vector<std::int64_t> cells(static_cast<std::size_t>(classes));
-  for (auto const label : labels) ++cells[static_cast<std::size_t>(label)];
+  std::vector<std::int64_t> cells(index(classes));
+  for (auto const label : labels) ++cells[index(label)];
   return cells;
 }
 
@@ -27,8 +28,8 @@ struct Values {
 // Adds this rank's genes, [first, first + count), of the values that arrived.
 void add_genes(GeneStatistics& statistics, std::vector<std::int32_t> const& genes,
                std::vector<std::uint64_t> const& values, std::int64_t first, std::int64_t count) {
-  std::vector<std::size_t> begin(static_cast<std::size_t>(count) + 1), next;
-  auto const place = [&](std::int32_t gene) { return static_cast<std::size_t>(gene - first); };
+  std::vector<std::size_t> begin(index(count) + 1), next;
+  auto const place = [&](std::int32_t gene) { return index(gene - first); };
   for (auto const gene : genes) ++begin[place(gene) + 1];
   for (std::size_t g = 1; g < begin.size(); ++g) begin[g] += begin[g - 1];
   next = begin;
@@ -44,35 +45,33 @@ Expression expression_of(Communicator const& ranks, ReadChosenRows const& read, 
                          std::vector<std::int32_t> labels, std::int64_t classes, std::int64_t genes,
                          std::int64_t most_values) {
   auto const cells = std::ssize(rows);
-  auto const size = static_cast<std::size_t>(ranks.size());
+  auto const size = index(ranks.size());
   auto const own_rows = share_of(cells, ranks.rank(), ranks.size());
   Expression result{
       GeneStatistics(cells_of_classes(labels, classes)), std::numeric_limits<float>::infinity(), {}, std::move(labels)};
-  std::vector<std::int32_t> detected(static_cast<std::size_t>(own_rows.size()));
+  std::vector<std::int32_t> detected(index(own_rows.size()));
   std::int64_t const step = std::max<std::int64_t>(1, most_values * ranks.size() / std::max<std::int64_t>(cells, 1));
   for (std::int64_t first = 0; first < genes; first += step) {
     auto const count = std::min(step, genes - first);
-    std::vector<std::size_t> owner(static_cast<std::size_t>(count));
+    std::vector<std::size_t> owner(index(count));
     for (int rank = 0; rank < ranks.size(); ++rank) {
       auto const share = share_of(count, rank, ranks.size());
-      std::fill(owner.begin() + share.begin, owner.begin() + share.end, static_cast<std::size_t>(rank));
+      std::fill(owner.begin() + share.begin, owner.begin() + share.end, index(rank));
     }
     Values sent{std::vector<std::vector<std::int32_t>>(size), std::vector<std::vector<std::uint64_t>>(size)};
     ranks.together([&] {
       for (auto begin = own_rows.begin; begin < own_rows.end; begin += rows_of_a_read) {
-        auto const block = read(rows.subspan(static_cast<std::size_t>(begin),
-                                             static_cast<std::size_t>(std::min(rows_of_a_read, own_rows.end - begin))));
+        auto const block = read(rows.subspan(index(begin), index(std::min(rows_of_a_read, own_rows.end - begin))));
         for (std::int64_t i = 0; i < block.rows(); ++i) {
-          auto const row = static_cast<std::size_t>(begin + i);
-          for (auto k = static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(i)]);
-               k < static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
+          auto const row = index(begin + i);
+          for (auto k = index(block.indptr[index(i)]); k < index(block.indptr[index(i) + 1]); ++k) {
             auto const gene = block.indices[k];
             if (gene < first || gene >= first + count || block.values[k] == 0) continue;
-            auto const to = owner[static_cast<std::size_t>(gene - first)];
+            auto const to = owner[index(gene - first)];
             sent.genes[to].push_back(gene);
             sent.values[to].push_back(classed_value(block.values[k], result.labels[row]));
             result.smallest = std::min(result.smallest, block.values[k]);
-            ++detected[row - static_cast<std::size_t>(own_rows.begin)];
+            ++detected[row - index(own_rows.begin)];
           }
         }
       }
@@ -100,16 +99,16 @@ Expression expression_of(DistilledSet const& set, std::int64_t classes) {
   float const* const value = cells.const_data_ptr<float>();
   std::vector<std::int32_t> labels(given.const_data_ptr<std::int64_t>(), given.const_data_ptr<std::int64_t>() + n);
   Expression result{GeneStatistics(cells_of_classes(labels, classes)), std::numeric_limits<float>::infinity(),
-                    std::vector<std::int32_t>(static_cast<std::size_t>(n)), labels};
+                    std::vector<std::int32_t>(index(n)), labels};
   std::vector<std::uint64_t> values;
   for (std::int64_t gene = 0; gene < genes; ++gene) {
     values.clear();
     for (std::int64_t i = 0; i < n; ++i) {
       float const x = value[i * genes + gene];
       if (x == 0) continue;
-      values.push_back(classed_value(x, labels[static_cast<std::size_t>(i)]));
+      values.push_back(classed_value(x, labels[index(i)]));
       result.smallest = std::min(result.smallest, x);
-      ++result.detected[static_cast<std::size_t>(i)];
+      ++result.detected[index(i)];
     }
     result.genes.add_gene(values);
   }

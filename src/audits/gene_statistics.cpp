@@ -7,6 +7,8 @@
 #include <numbers>
 #include <numeric>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -87,7 +89,7 @@ void GeneStatistics::add_gene(std::span<std::uint64_t> classed_values) {
 }
 
 std::vector<double> GeneStatistics::folds(std::int64_t of_class) const {
-  auto const width = cells.size(), c = static_cast<std::size_t>(of_class);
+  auto const width = cells.size(), c = index(of_class);
   double const own = static_cast<double>(cells[c]), rest = static_cast<double>(all_cells()) - own;
   std::vector<double> folds;
   for (std::size_t first = 0; first < sum.size(); first += width) {
@@ -99,10 +101,10 @@ std::vector<double> GeneStatistics::folds(std::int64_t of_class) const {
 }
 
 std::vector<double> GeneStatistics::false_discovery_rates(std::int64_t of_class) const {
-  auto const n = static_cast<std::size_t>(genes());
+  auto const n = index(genes());
   std::vector<double> p(n), rates(n);
   for (std::size_t g = 0; g < n; ++g)
-    p[g] = std::erfc(std::abs(score[g * cells.size() + static_cast<std::size_t>(of_class)]) / std::numbers::sqrt2);
+    p[g] = std::erfc(std::abs(score[g * cells.size() + index(of_class)]) / std::numbers::sqrt2);
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](auto a, auto b) { return p[a] < p[b]; });

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "retort/audits/auc.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -46,13 +47,12 @@ Attacks attack_expression(EvaluationData const& data, SampledCells const& sample
   auto const lengths = set.to(at::kDouble).square().sum(1).contiguous();
   auto const genes = set.size(1);
   std::vector<std::vector<std::int64_t>> of_class(data.labels.names.size());
-  for (std::int64_t i = 0; i < set.size(0); ++i)
-    of_class[static_cast<std::size_t>(given.const_data_ptr<std::int64_t>()[i])].push_back(i);
+  for (std::int64_t i = 0; i < set.size(0); ++i) of_class[index(given.const_data_ptr<std::int64_t>()[i])].push_back(i);
   Attacks attacks(of_class.size());
   auto const& cells = sampled.cells;
   for (std::size_t i = 0; i < sampled.rows.size(); ++i) {
-    auto const row = static_cast<std::size_t>(sampled.rows[i]), c = static_cast<std::size_t>(data.labels.codes[row]);
-    auto const begin = static_cast<std::size_t>(cells.indptr[i]), end = static_cast<std::size_t>(cells.indptr[i + 1]);
+    auto const row = index(sampled.rows[i]), c = index(data.labels.codes[row]);
+    auto const begin = index(cells.indptr[i]), end = index(cells.indptr[i + 1]);
     double length = 0, nearest = std::numeric_limits<double>::infinity();
     for (auto k = begin; k < end; ++k)
       length += static_cast<double>(cells.values[k]) * static_cast<double>(cells.values[k]);
@@ -103,8 +103,7 @@ SampledCells sample_cells(EvaluationData const& data) {
   SampledCells sampled;
   std::vector<std::size_t> members(data.labels.names.size()), others(members);
   for (std::size_t row = 0; row < data.labels.codes.size(); ++row) {
-    auto& taken =
-        (data.atlas->parts()[row] == Part::fit ? members : others)[static_cast<std::size_t>(data.labels.codes[row])];
+    auto& taken = (data.atlas->parts()[row] == Part::fit ? members : others)[index(data.labels.codes[row])];
     if (taken++ < most_sampled) sampled.rows.push_back(static_cast<std::int64_t>(row));
   }
   sampled.cells = data.reader->read(sampled.rows);
@@ -119,12 +118,12 @@ nlohmann::json audit_membership(EvaluationData const& data, SampledCells const& 
   auto const head = train_head(set.features, set.labels, classes, options, seed, 0);
   std::vector<std::vector<std::int64_t>> rows_of_class(names.size());
   for (std::size_t row = 0; row < data.labels.codes.size(); ++row)
-    rows_of_class[static_cast<std::size_t>(data.labels.codes[row])].push_back(static_cast<std::int64_t>(row));
+    rows_of_class[index(data.labels.codes[row])].push_back(static_cast<std::int64_t>(row));
 
   Attacks distance(names.size()), confidence(names.size());
   std::int64_t copies = 0;
   for (std::int64_t c = 0; c < classes; ++c) {
-    auto const& rows = rows_of_class[static_cast<std::size_t>(c)];
+    auto const& rows = rows_of_class[index(c)];
     auto const of_set = set.features.index_select(0, at::nonzero(set.labels.eq(c)).flatten());  // [spc, width]
     if (rows.empty() || !of_set.size(0)) continue;
     auto const cells = data.features.index_select(0, at::tensor(rows, at::kLong));  // [n, width]
@@ -133,9 +132,9 @@ nlohmann::json audit_membership(EvaluationData const& data, SampledCells const& 
     auto const scores = at::log_softmax(head_scores(head, cells, options).to(at::kDouble), 1).select(1, c).contiguous();
     copies += std::get<0>(distances.min(0)).lt(copied).sum().item<std::int64_t>();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      auto const part = data.atlas->parts()[static_cast<std::size_t>(rows[i])];
-      distance[static_cast<std::size_t>(c)].add(part, -nearest.const_data_ptr<double>()[i]);
-      confidence[static_cast<std::size_t>(c)].add(part, scores.const_data_ptr<double>()[i]);
+      auto const part = data.atlas->parts()[index(rows[i])];
+      distance[index(c)].add(part, -nearest.const_data_ptr<double>()[i]);
+      confidence[index(c)].add(part, scores.const_data_ptr<double>()[i]);
     }
   }
 

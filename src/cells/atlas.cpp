@@ -12,6 +12,7 @@
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
+#include "retort/run/index.hpp"
 
 namespace fs = std::filesystem;
 
@@ -132,9 +133,9 @@ struct Atlas::State {
       meant.push_back(name == code_name(Part::test) ? Part::test : Part::fit);
     }
     auto const held_out = of_cells<std::int8_t>(obs, "held_out");
-    parts.resize(static_cast<std::size_t>(cells));
+    parts.resize(index(cells));
     for (std::size_t row = 0; row < parts.size(); ++row) {
-      parts[row] = meant[static_cast<std::size_t>(split.codes[row])];
+      parts[row] = meant[index(split.codes[row])];
       if (parts[row] == Part::fit && held_out[row]) parts[row] = Part::held_out;
     }
     source_rows = of_cells<std::int64_t>(obs, "source_row");
@@ -211,7 +212,7 @@ struct Atlas::State {
     std::int64_t falls = 0;
     for (std::size_t k = 1; k < genes.size(); ++k) falls += genes[k] <= genes[k - 1];
     for (std::size_t row = 1; row + 1 < block.indptr.size(); ++row) {
-      auto const start = static_cast<std::size_t>(block.indptr[row]);
+      auto const start = index(block.indptr[row]);
       bool const first = block.indptr[row] < block.indptr[row + 1] && start > 0;
       falls -= first && genes[start] <= genes[start - 1];
     }
@@ -220,9 +221,8 @@ struct Atlas::State {
 
   [[noreturn]] void refuse(CsrBlock const& block, std::function<std::int64_t(std::size_t)> const& row_of) const {
     for (std::size_t row = 0; row + 1 < block.indptr.size(); ++row) {
-      for (auto k = static_cast<std::size_t>(block.indptr[row]); k < static_cast<std::size_t>(block.indptr[row + 1]);
-           ++k) {
-        bool const first = k == static_cast<std::size_t>(block.indptr[row]);
+      for (auto k = index(block.indptr[row]); k < index(block.indptr[row + 1]); ++k) {
+        bool const first = k == index(block.indptr[row]);
         if (block.indices[k] < 0 || block.indices[k] >= genes)
           fail(ExitCode::bad_input, "'{}' X/indices is {} in row {} (there are {} genes)", file.string(),
                block.indices[k], row_of(row), genes);
@@ -242,23 +242,21 @@ struct Atlas::State {
   CsrBlock read(std::int64_t count, RowOf const& row_of) const {
     CsrBlock block;
     block.genes = genes;
-    block.indptr.reserve(static_cast<std::size_t>(count) + 1);
+    block.indptr.reserve(index(count) + 1);
     for (std::int64_t i = 0; i < count; ++i) {
       auto const row = row_of(i);
       if (row < 0 || row >= cells)
         fail(ExitCode::failed, "row {} was asked of '{}' (it has {})", row, file.string(), cells);
-      block.indptr.push_back(block.indptr.back() + indptr[static_cast<std::size_t>(row) + 1] -
-                             indptr[static_cast<std::size_t>(row)]);
+      block.indptr.push_back(block.indptr.back() + indptr[index(row) + 1] - indptr[index(row)]);
     }
-    block.indices.resize(static_cast<std::size_t>(block.nonzeros()));
-    block.values.resize(static_cast<std::size_t>(block.nonzeros()));
+    block.indices.resize(index(block.nonzeros()));
+    block.values.resize(index(block.nonzeros()));
     Numbers buffer;
     bool ok = true;
     for (std::int64_t i = 0, next = 0; i < count; i = next) {
       for (next = i + 1; next < count && row_of(next) == row_of(next - 1) + 1;) ++next;
-      auto const at = block.indptr[static_cast<std::size_t>(i)];
-      ok &= read_run(indptr[static_cast<std::size_t>(row_of(i))], block.indptr[static_cast<std::size_t>(next)] - at, at,
-                     block, buffer);
+      auto const at = block.indptr[index(i)];
+      ok &= read_run(indptr[index(row_of(i))], block.indptr[index(next)] - at, at, block, buffer);
     }
     if (!ok || !rises(block)) refuse(block, [&](std::size_t i) { return row_of(static_cast<std::int64_t>(i)); });
     return block;
@@ -304,7 +302,7 @@ CsrBlock Atlas::read(std::int64_t begin, std::int64_t end) const {
   return state_->read(std::max<std::int64_t>(0, end - begin), [begin](std::int64_t i) { return begin + i; });
 }
 CsrBlock Atlas::read(std::span<std::int64_t const> rows) const {
-  return state_->read(std::ssize(rows), [rows](std::int64_t i) { return rows[static_cast<std::size_t>(i)]; });
+  return state_->read(std::ssize(rows), [rows](std::int64_t i) { return rows[index(i)]; });
 }
 CsrBlock Atlas::read_log(std::int64_t begin, std::int64_t end) const {
   auto block = read(begin, end);

@@ -10,6 +10,7 @@
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/hash.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/run_folder.hpp"
 #include "retort/run/watchdog.hpp"
 
@@ -44,7 +45,7 @@ void write_narrow(ByteFile const& file, std::int64_t offset, NumberType type, st
 
 // All ranks' names at rank 0, in rank order; none elsewhere.
 std::vector<std::string> gather_names(Communicator const& ranks, std::vector<std::string> const& own) {
-  std::vector<std::vector<char>> to(static_cast<std::size_t>(ranks.size()));
+  std::vector<std::vector<char>> to(index(ranks.size()));
   for (auto const& name : own)
     to[0].insert(to[0].end(), name.c_str(), name.c_str() + std::char_traits<char>::length(name.c_str()) + 1);
   auto const all = ranks.exchange(to);

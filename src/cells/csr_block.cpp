@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "retort/cells/csr_rows.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -13,8 +14,7 @@ void log_normalise(CsrBlock& cells, double target_sum) {
   constexpr std::size_t known = 64;
   std::array<float, known> of_count{};
   for (std::size_t row = 0; row + 1 < cells.indptr.size(); ++row) {
-    auto const begin = static_cast<std::size_t>(cells.indptr[row]),
-               end = static_cast<std::size_t>(cells.indptr[row + 1]);
+    auto const begin = index(cells.indptr[row]), end = index(cells.indptr[row + 1]);
     double sum = 0;
     for (std::size_t k = begin; k < end; ++k) sum += static_cast<double>(cells.values[k]);
     if (sum <= 0) continue;
@@ -45,14 +45,12 @@ void append_rows(CsrBlock& to, CsrBlock const& what) {
 }
 
 CsrBlock cut_to_rows(CsrBlock const& cells, RowRange rows) {
-  auto const from = cells.indptr[static_cast<std::size_t>(rows.begin)],
-             to = cells.indptr[static_cast<std::size_t>(rows.end)];
+  auto const from = cells.indptr[index(rows.begin)], to = cells.indptr[index(rows.end)];
   CsrBlock cut;
   cut.genes = cells.genes;
   cut.indices.assign(cells.indices.begin() + from, cells.indices.begin() + to);
   cut.values.assign(cells.values.begin() + from, cells.values.begin() + to);
-  for (auto row = rows.begin + 1; row <= rows.end; ++row)
-    cut.indptr.push_back(cells.indptr[static_cast<std::size_t>(row)] - from);
+  for (auto row = rows.begin + 1; row <= rows.end; ++row) cut.indptr.push_back(cells.indptr[index(row)] - from);
   return cut;
 }
 
@@ -60,7 +58,7 @@ CsrBlock chosen_rows(CsrBlock const& cells, std::span<std::int64_t const> rows) 
   CsrBlock chosen;
   chosen.genes = cells.genes;
   for (auto const row : rows) {
-    auto const from = cells.indptr[static_cast<std::size_t>(row)], to = cells.indptr[static_cast<std::size_t>(row) + 1];
+    auto const from = cells.indptr[index(row)], to = cells.indptr[index(row) + 1];
     chosen.indices.insert(chosen.indices.end(), cells.indices.begin() + from, cells.indices.begin() + to);
     chosen.values.insert(chosen.values.end(), cells.values.begin() + from, cells.values.begin() + to);
     chosen.indptr.push_back(std::ssize(chosen.indices));
@@ -70,15 +68,13 @@ CsrBlock chosen_rows(CsrBlock const& cells, std::span<std::int64_t const> rows) 
 
 CsrBlock cut_to_genes(CsrBlock const& cells, std::span<std::int64_t const> genes) {
   if (std::ssize(genes) == cells.genes) return cells;
-  std::vector<std::int32_t> place(static_cast<std::size_t>(cells.genes), -1);
-  for (std::size_t i = 0; i < genes.size(); ++i)
-    place[static_cast<std::size_t>(genes[i])] = static_cast<std::int32_t>(i);
+  std::vector<std::int32_t> place(index(cells.genes), -1);
+  for (std::size_t i = 0; i < genes.size(); ++i) place[index(genes[i])] = static_cast<std::int32_t>(i);
   CsrBlock cut;
   cut.genes = std::ssize(genes);
   for (std::size_t row = 0; row + 1 < cells.indptr.size(); ++row) {
-    for (auto k = static_cast<std::size_t>(cells.indptr[row]); k < static_cast<std::size_t>(cells.indptr[row + 1]);
-         ++k) {
-      auto const to = place[static_cast<std::size_t>(cells.indices[k])];
+    for (auto k = index(cells.indptr[row]); k < index(cells.indptr[row + 1]); ++k) {
+      auto const to = place[index(cells.indices[k])];
       if (to < 0) continue;
       cut.indices.push_back(to);
       cut.values.push_back(cells.values[k]);

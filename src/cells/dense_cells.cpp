@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 CsrBlock compressed_rows(float const* cells, std::int64_t genes, std::span<std::int64_t const> rows) {
@@ -20,7 +22,7 @@ CsrBlock compressed_rows(float const* cells, std::int64_t genes, std::span<std::
 }
 
 CsrBlock compressed(std::span<float const> cells, std::int64_t genes) {
-  std::vector<std::int64_t> rows(genes ? cells.size() / static_cast<std::size_t>(genes) : 0);
+  std::vector<std::int64_t> rows(genes ? cells.size() / index(genes) : 0);
   std::iota(rows.begin(), rows.end(), std::int64_t{0});
   return compressed_rows(cells.data(), genes, rows);
 }

@@ -1,13 +1,13 @@
 #include "retort/cells/libraries.hpp"
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 std::vector<double> libraries(CsrBlock const& counts) {
-  std::vector<double> sums(static_cast<std::size_t>(counts.rows()), 0);
+  std::vector<double> sums(index(counts.rows()), 0);
   for (std::size_t row = 0; row < sums.size(); ++row)
-    for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]);
-         ++k)
-      sums[row] += counts.values[k];
+    for (auto k = index(counts.indptr[row]); k < index(counts.indptr[row + 1]); ++k) sums[row] += counts.values[k];
   return sums;
 }
 

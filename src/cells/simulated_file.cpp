@@ -6,6 +6,7 @@
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/cells/simulator.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -19,7 +20,7 @@ struct Chunk {
   std::vector<std::int64_t> row_nonzeros;
 
   void draw(Simulator& simulator, std::int64_t begin, std::int64_t end) {
-    auto const rows = static_cast<std::size_t>(end - begin);
+    auto const rows = index(end - begin);
     order_.clear();
     for (std::int64_t row = begin; row < end; ++row) {
       auto const cell = simulator.describe(row);
@@ -31,7 +32,7 @@ struct Chunk {
     starts_.assign(rows, 0);
     row_nonzeros.assign(rows, 0);
     for (auto const& [kind, row] : order_) {
-      auto const i = static_cast<std::size_t>(row - begin);
+      auto const i = index(row - begin);
       starts_[i] = std::ssize(drawn_genes_);
       simulator.draw(row, drawn_genes_, drawn_counts_);
       row_nonzeros[i] = std::ssize(drawn_genes_) - starts_[i];
@@ -55,7 +56,7 @@ struct Chunk {
 
 std::vector<Simulator::Cell> describe_all(Simulator const& simulator, std::int64_t cells) {
   std::vector<Simulator::Cell> all;
-  all.reserve(static_cast<std::size_t>(cells));
+  all.reserve(index(cells));
   for (std::int64_t row = 0; row < cells; ++row) all.push_back(simulator.describe(row));
   return all;
 }
@@ -90,13 +91,13 @@ AtlasGenes genes_of(Simulator const& simulator, SimulateOptions const& options) 
   for (std::int64_t gene = 0; gene < options.genes; ++gene) genes.names.push_back(fmt::format("G{}", gene));
   auto const names = simulator.condition_names();
   for (std::int64_t condition = 1; condition < options.conditions; ++condition) {
-    std::string const of = options.conditions == 2 ? "" : "_" + names[static_cast<std::size_t>(condition)];
+    std::string const of = options.conditions == 2 ? "" : "_" + names[index(condition)];
     auto const changes = simulator.log_fold_changes(condition);
     genes.columns.push_back({"is_de" + of, changes, true});
     genes.columns.push_back({"true_lfc" + of, changes, false});
     if (options.interaction == 0) continue;
     for (std::int64_t type = 0; type < options.types; ++type) {
-      auto const of_type = of + "_" + simulator.type_names()[static_cast<std::size_t>(type)];
+      auto const of_type = of + "_" + simulator.type_names()[index(type)];
       auto const changes_of_type = simulator.log_fold_changes(condition, type);
       genes.columns.push_back({"is_de" + of_type, changes_of_type, true});
       genes.columns.push_back({"true_lfc" + of_type, changes_of_type, false});

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -21,9 +22,8 @@ std::int64_t part_size(std::int64_t n, double fraction) {
 
 std::vector<Part> stratified_split(std::vector<std::int32_t> const& classes, std::int64_t class_count,
                                    SplitFractions const& fractions, std::uint64_t seed) {
-  std::vector<std::vector<std::int64_t>> members(static_cast<std::size_t>(class_count));
-  for (std::size_t i = 0; i < classes.size(); ++i)
-    members[static_cast<std::size_t>(classes[i])].push_back(static_cast<std::int64_t>(i));
+  std::vector<std::vector<std::int64_t>> members(index(class_count));
+  for (std::size_t i = 0; i < classes.size(); ++i) members[index(classes[i])].push_back(static_cast<std::int64_t>(i));
 
   std::vector<Part> parts(classes.size(), Part::fit);
   for (std::size_t c = 0; c < members.size(); ++c) {
@@ -31,22 +31,20 @@ std::vector<Part> stratified_split(std::vector<std::int32_t> const& classes, std
     auto const n = static_cast<std::int64_t>(cells.size());
     std::int64_t const tests = part_size(n, fractions.test);
     Random(seed, purpose::split, c).shuffle(cells);
-    for (std::int64_t i = 0; i < tests; ++i)
-      parts[static_cast<std::size_t>(cells[static_cast<std::size_t>(i)])] = Part::test;
+    for (std::int64_t i = 0; i < tests; ++i) parts[index(cells[index(i)])] = Part::test;
 
     // Drawn by an own stream from the cells in their order, so that the test fraction alone decides who tests.
     std::vector<std::int64_t> train(cells.begin() + tests, cells.end());
     std::sort(train.begin(), train.end());
     Random(seed, purpose::held_out, c).shuffle(train);
     std::int64_t const held = part_size(n - tests, fractions.held_out);
-    for (std::int64_t i = 0; i < held; ++i)
-      parts[static_cast<std::size_t>(train[static_cast<std::size_t>(i)])] = Part::held_out;
+    for (std::int64_t i = 0; i < held; ++i) parts[index(train[index(i)])] = Part::held_out;
   }
   return parts;
 }
 
 std::vector<std::int64_t> shuffled_order(std::int64_t cells, std::uint64_t seed) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(cells));
+  std::vector<std::int64_t> order(index(cells));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   Random(seed, purpose::shuffle).shuffle(order);
   return order;

@@ -7,6 +7,7 @@
 
 #include "retort/cells/local_regression.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -20,14 +21,14 @@ struct Moments {
 template <class Visit>
 void for_each_count(CsrBlock const& cells, Visit const& visit) {
   for (std::size_t k = 0; k < cells.indices.size(); ++k)
-    visit(static_cast<std::size_t>(cells.indices[k]), static_cast<double>(cells.values[k]));
+    visit(index(cells.indices[k]), static_cast<double>(cells.values[k]));
 }
 
 // Values of at least `least`.
 Moments moments_of(CsrBlock const& cells, double least) {
   if (cells.rows() < 2)
     fail(ExitCode::bad_input, "variable genes cannot be told from {} cells (a variance needs 2)", cells.rows());
-  auto const genes = static_cast<std::size_t>(cells.genes);
+  auto const genes = index(cells.genes);
   auto const n = static_cast<double>(cells.rows());
   Moments all{std::vector<double>(genes), std::vector<double>(genes), std::vector<std::int64_t>(genes)};
   for_each_count(cells, [&](std::size_t gene, double count) {
@@ -88,7 +89,7 @@ VariableGenes variable_genes(CsrBlock const& counts, VariableGeneOptions const& 
   std::vector<bool> looked_at;
   for (auto const cells : moments.seen_in) looked_at.push_back(cells >= options.seen_in);
   VariableGenes chosen;
-  chosen.genes.resize(static_cast<std::size_t>(counts.genes));
+  chosen.genes.resize(index(counts.genes));
   std::iota(chosen.genes.begin(), chosen.genes.end(), 0);
   if (std::count(looked_at.begin(), looked_at.end(), true) <= options.count) return chosen;
 
@@ -120,10 +121,9 @@ VariableGenes most_varying_genes(CsrBlock const& cells, std::int64_t count) {
 std::vector<std::int32_t> highest_genes(std::span<double const> of_gene, std::int64_t count) {
   std::vector<std::int32_t> genes(of_gene.size());
   std::iota(genes.begin(), genes.end(), 0);
-  std::stable_sort(genes.begin(), genes.end(), [&](std::int32_t a, std::int32_t b) {
-    return of_gene[static_cast<std::size_t>(a)] > of_gene[static_cast<std::size_t>(b)];
-  });
-  genes.resize(std::min(genes.size(), static_cast<std::size_t>(count)));
+  std::stable_sort(genes.begin(), genes.end(),
+                   [&](std::int32_t a, std::int32_t b) { return of_gene[index(a)] > of_gene[index(b)]; });
+  genes.resize(std::min(genes.size(), index(count)));
   std::sort(genes.begin(), genes.end());
   return genes;
 }

@@ -8,13 +8,12 @@
 #include "retort/evaluate/kmeans.hpp"
 #include "retort/kernels/rescale.hpp"
 #include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t rows_of_a_read = 4096;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // The features of some rows, [rows, width].
 std::vector<float> features_of(at::Tensor const& features, std::vector<std::int64_t> const& rows) {

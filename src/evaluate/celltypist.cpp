@@ -8,6 +8,7 @@
 
 #include "retort/evaluate/logistic_regression.hpp"
 #include "retort/models/regression_loss.hpp"
+#include "retort/run/index.hpp"
 #include "retort/training/lbfgs.hpp"
 
 namespace retort {
@@ -40,7 +41,7 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
     out[n].copy_(slope.sum(0));
     return (-at::log_sigmoid(margin)).sum().item<double>() + 0.5 * weight.square().sum().item<double>();
   };
-  Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)),
+  Minimum const found = minimise(loss, std::vector<double>(index((n + 1) * classes)),
                                  {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
   at::Tensor const v = at::tensor(found.x, at::kDouble).view({n + 1, classes});
   model.weight = floats_of(at::mm(axes.t(), v.narrow(0, 0, n)));
@@ -51,7 +52,7 @@ CellTypist train_celltypist(at::Tensor const& cells, at::Tensor const& labels, s
 }
 
 std::vector<std::int64_t> predict(CellTypist const& model, CsrBlock const& cells) {
-  auto const classes = static_cast<std::size_t>(model.classes);
+  auto const classes = index(model.classes);
   // Of a gene that a cell does not have, every cell has the same value: those go into the bias, and what is sparse
   // stays sparse.
   std::vector<double> base(model.bias.begin(), model.bias.end());
@@ -61,7 +62,7 @@ std::vector<std::int64_t> predict(CellTypist const& model, CsrBlock const& cells
   std::vector<float> const bias(base.begin(), base.end());
   CsrBlock moved = cells;
   for (std::size_t k = 0; k < moved.values.size(); ++k) {
-    auto const g = static_cast<std::size_t>(moved.indices[k]);
+    auto const g = index(moved.indices[k]);
     moved.values[k] =
         std::min((moved.values[k] - model.mean[g]) * model.scale[g], largest_value) + model.mean[g] * model.scale[g];
   }

@@ -8,6 +8,7 @@
 #include "retort/evaluate/celltypist.hpp"
 #include "retort/evaluate/logistic_regression.hpp"
 #include "retort/models/regression_loss.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 
 namespace retort {
@@ -23,10 +24,8 @@ struct Learner {
 CsrBlock own_test_cells(Communicator const& ranks, EvaluationData const& data) {
   RowRange const own = share_of(std::ssize(data.test_rows), ranks.rank(), ranks.size(), rows_of_a_prediction);
   CsrBlock cells;
-  ranks.together([&] {
-    cells = data.reader->read(
-        std::span(data.test_rows).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size())));
-  });
+  ranks.together(
+      [&] { cells = data.reader->read(std::span(data.test_rows).subspan(index(own.begin), index(own.size()))); });
   return cells;
 }
 
@@ -47,25 +46,25 @@ std::vector<ResultRow> judge(Communicator const& ranks, EvaluationData const& da
   for (auto const& set : sets)
     for (std::size_t draw = 0; draw < set.draws.size(); ++draw) draws.push_back({&set.draws[draw], draw});
   std::vector<std::optional<HeadScores>> scores(draws.size());
-  for (std::size_t first = 0; first < draws.size(); first += static_cast<std::size_t>(ranks.size())) {
+  for (std::size_t first = 0; first < draws.size(); first += index(ranks.size())) {
     std::vector<float> learned;
     ranks.together([&] {
-      std::size_t const mine = first + static_cast<std::size_t>(ranks.rank());
+      std::size_t const mine = first + index(ranks.rank());
       if (mine >= draws.size()) return;
       auto const set = draws[mine].draw->make();
       if (!set.features.defined()) learned = learner.learn(set, draws[mine].number);
     });
-    for (int owner = 0; owner < ranks.size() && first + static_cast<std::size_t>(owner) < draws.size(); ++owner) {
+    for (int owner = 0; owner < ranks.size() && first + index(owner) < draws.size(); ++owner) {
       auto tried = ranks.rank() == owner ? learned : std::vector<float>();
       auto size = std::ssize(tried);
       ranks.broadcast(std::span(&size, 1), owner);
-      tried.resize(static_cast<std::size_t>(size));
+      tried.resize(index(size));
       ranks.broadcast(std::span(tried), owner);
       tick();
       if (tried.empty()) continue;  // a set of features
       std::vector<std::int64_t> predicted;
       ranks.together([&] { predicted = learner.predict(tried, own_cells); });
-      scores[first + static_cast<std::size_t>(owner)] = scores_of(ranks, data, predicted);
+      scores[first + index(owner)] = scores_of(ranks, data, predicted);
     }
   }
 
@@ -120,7 +119,7 @@ std::vector<ResultRow> judge_by_celltypist(Communicator const& ranks, Evaluation
 std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, EvaluationData const& data,
                                                     std::vector<JudgedSet> const& sets,
                                                     std::function<void()> const& tick) {
-  auto const classes = static_cast<std::size_t>(data.labels.classes());
+  auto const classes = index(data.labels.classes());
   Learner const learner{[&](DistilledSet const& set, std::uint64_t) {
                           auto model = train_logistic_regression(set.cells, set.labels, data.labels.classes());
                           model.weight.insert(model.weight.end(), model.bias.begin(), model.bias.end());

@@ -11,6 +11,7 @@
 #include "retort/files/h5ad_writer.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -93,11 +94,11 @@ DistilledSet read_distilled(std::filesystem::path const& file, std::vector<std::
            "'{}' has values that are no finite numbers (what is trained on them would be none either). Distil it again",
            file.string());
   for (std::int64_t i = 0; i < set.cells; ++i) {
-    std::int32_t const code = labels->codes[static_cast<std::size_t>(i)];
+    std::int32_t const code = labels->codes[index(i)];
     if (code < 0 || code >= std::ssize(labels->categories))
       fail(ExitCode::bad_input, "'{}' obs/{} row {} has no label (a synthetic cell is of a class)", file.string(),
            column, i);
-    auto const& label = labels->categories[static_cast<std::size_t>(code)];
+    auto const& label = labels->categories[index(code)];
     auto const known = std::find(class_names.begin(), class_names.end(), label);
     if (known == class_names.end())
       fail(ExitCode::bad_input, "'{}' obs/{} row {} is '{}', which is no class of the atlas", file.string(), column, i,

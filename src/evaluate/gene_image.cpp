@@ -1,11 +1,13 @@
 #include "retort/evaluate/gene_image.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -15,8 +17,7 @@ at::Tensor standardised(CsrBlock const& cells) {
   at::Tensor const dense = at::zeros({cells.rows(), cells.genes}, at::kFloat);
   float* const to = dense.data_ptr<float>();
   for (std::int64_t i = 0; i < cells.rows(); ++i)
-    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]);
-         k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); ++k)
+    for (auto k = index(cells.indptr[index(i)]); k < index(cells.indptr[index(i) + 1]); ++k)
       to[i * cells.genes + cells.indices[k]] = cells.values[k];
   dense.sub_(dense.mean(0));
   at::Tensor const length = dense.norm(2, 0);
@@ -49,15 +50,14 @@ GeneLayout lay_out_genes(CsrBlock const& cells, std::int64_t side) {
   for (std::int64_t axis = 0; axis < 2; ++axis)  // an eigenvector's sign is nobody's choice but this one
     if (axes[axis][axes[axis].abs().argmax()].item<float>() < 0) axes[axis].neg_();
 
-  GeneLayout layout{side, std::vector<std::int32_t>(static_cast<std::size_t>(cells.genes))};
-  std::vector<std::int32_t> genes(static_cast<std::size_t>(cells.genes));
+  GeneLayout layout{side, std::vector<std::int32_t>(index(cells.genes))};
+  std::vector<std::int32_t> genes(index(cells.genes));
   std::iota(genes.begin(), genes.end(), 0);
   std::int32_t column = 0;
   for (auto const& of_column : dealt(genes, axes[0], side)) {
     std::int32_t row = 0;
     for (auto const& of_pixel : dealt(of_column, axes[1], side)) {
-      for (auto const gene : of_pixel)
-        layout.pixel[static_cast<std::size_t>(gene)] = row * static_cast<std::int32_t>(side) + column;
+      for (auto const gene : of_pixel) layout.pixel[index(gene)] = row * static_cast<std::int32_t>(side) + column;
       ++row;
     }
     ++column;
@@ -68,14 +68,14 @@ GeneLayout lay_out_genes(CsrBlock const& cells, std::int64_t side) {
 at::Tensor draw_images(CsrBlock const& cells, GeneLayout const& layout) {
   if (cells.genes != std::ssize(layout.pixel))
     fail(ExitCode::failed, "a layout of {} genes was given cells of {} genes", layout.pixel.size(), cells.genes);
-  auto const pixels = static_cast<std::size_t>(layout.side * layout.side);
+  auto const pixels = index(layout.side * layout.side);
   std::vector<float> genes_at(pixels), share(pixels);
-  for (auto const pixel : layout.pixel) ++genes_at[static_cast<std::size_t>(pixel)];
+  for (auto const pixel : layout.pixel) ++genes_at[index(pixel)];
   for (std::size_t pixel = 0; pixel < pixels; ++pixel) share[pixel] = genes_at[pixel] > 0 ? 1 / genes_at[pixel] : 0;
   at::Tensor const images = at::zeros({cells.rows(), 1, layout.side, layout.side}, at::kFloat);
   float* image = images.data_ptr<float>();
   for (std::int64_t i = 0; i < cells.rows(); ++i, image += pixels) {
-    auto const begin = cells.indptr[static_cast<std::size_t>(i)], end = cells.indptr[static_cast<std::size_t>(i) + 1];
+    auto const begin = cells.indptr[index(i)], end = cells.indptr[index(i) + 1];
     if (begin == end) continue;
     auto [least, most] = std::minmax_element(cells.values.begin() + begin, cells.values.begin() + end);
     bool const has_all_genes = end - begin == cells.genes;
@@ -83,8 +83,7 @@ at::Tensor draw_images(CsrBlock const& cells, GeneLayout const& layout) {
                 high = has_all_genes ? *most : std::max(*most, 0.0F);
     if (high == low) continue;
     float const scale = 1 / (high - low);
-    for (auto k = static_cast<std::size_t>(begin); k < static_cast<std::size_t>(end); ++k)
-      image[layout.pixel[static_cast<std::size_t>(cells.indices[k])]] += cells.values[k];
+    for (auto k = index(begin); k < index(end); ++k) image[layout.pixel[index(cells.indices[k])]] += cells.values[k];
     for (std::size_t pixel = 0; pixel < pixels; ++pixel)
       image[pixel] = genes_at[pixel] > 0 ? (image[pixel] * share[pixel] - low) * scale : 0;
   }

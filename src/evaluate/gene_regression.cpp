@@ -4,11 +4,10 @@
 #include <cmath>
 
 #include "retort/cells/csr_rows.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 void append(LabelledCells& to, LabelledCells const& what) {
   append_rows(to.cells, what.cells);

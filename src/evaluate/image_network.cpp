@@ -7,8 +7,8 @@
 
 namespace retort {
 
-ImageNetwork::ImageNetwork(GeneLayout const& layout, std::int64_t classes, std::uint64_t seed, std::uint64_t index)
-    : Student(seed, index), layout_(layout) {
+ImageNetwork::ImageNetwork(GeneLayout const& layout, std::int64_t classes, std::uint64_t seed, std::uint64_t number)
+    : Student(seed, number), layout_(layout) {
   std::int64_t in = 1, side = layout.side;
   for (std::int64_t const out : {16, 32, 64}) {
     auto const name = fmt::format("convolution.{}", convolutions_.size());

@@ -1,11 +1,13 @@
 #include "retort/evaluate/judged_sets.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
 #include "retort/ranks/device.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 
 namespace retort {
@@ -44,10 +46,9 @@ void add_baselines(Session const& session, EvaluationData const& data, std::vect
     if (wanted("medoid")) sets.push_back({"medoid", "", spc, {{real_cells(medoids), seconds, {}}}});
     if (wanted("class_mean")) {
       Stopwatch const mean_watch;
-      std::vector<std::int64_t> groups(static_cast<std::size_t>(data.atlas->cells()), -1), of_row;
+      std::vector<std::int64_t> groups(index(data.atlas->cells()), -1), of_row;
       for (std::size_t i = 0; i < medoids.labels.size(); ++i) {
-        for (auto const row : data.train[static_cast<std::size_t>(medoids.labels[i])])
-          groups[static_cast<std::size_t>(row)] = static_cast<std::int64_t>(i);
+        for (auto const row : data.train[index(medoids.labels[i])]) groups[index(row)] = static_cast<std::int64_t>(i);
         of_row.push_back(static_cast<std::int64_t>(i));
       }
       auto make = means(groups, of_row, medoids.labels);
@@ -70,10 +71,10 @@ void encode_sets(Session const& session, Foundation& foundation, std::vector<Jud
   std::vector<JudgedDraw*> draws;
   for (auto& set : sets)
     for (auto& draw : set.draws) draws.push_back(&draw);
-  auto const ranks = static_cast<std::size_t>(session.ranks.size());
+  auto const ranks = index(session.ranks.size());
   session.ranks.together([&] {
     at::NoGradGuard no_graph;
-    for (std::size_t i = static_cast<std::size_t>(session.ranks.rank()); i < draws.size(); i += ranks) {
+    for (std::size_t i = index(session.ranks.rank()); i < draws.size(); i += ranks) {
       auto const made = draws[i]->make();
       if (made.features.defined() && made.features.size(1) != foundation.shape().latent)
         fail(ExitCode::bad_input,
@@ -91,8 +92,8 @@ void encode_sets(Session const& session, Foundation& foundation, std::vector<Jud
     std::int64_t rows = session.ranks.rank() == owner ? set.labels.size(0) : 0;
     session.ranks.broadcast(std::span(&rows, 1), owner);
     if (session.ranks.rank() != owner) set = {at::empty({rows, width}, at::kFloat), at::empty({rows}, at::kLong)};
-    session.ranks.broadcast(std::span(set.labels.data_ptr<std::int64_t>(), static_cast<std::size_t>(rows)), owner);
-    session.ranks.broadcast(std::span(set.features.data_ptr<float>(), static_cast<std::size_t>(rows * width)), owner);
+    session.ranks.broadcast(std::span(set.labels.data_ptr<std::int64_t>(), index(rows)), owner);
+    session.ranks.broadcast(std::span(set.features.data_ptr<float>(), index(rows * width)), owner);
   }
 }
 

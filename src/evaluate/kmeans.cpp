@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -24,8 +26,8 @@ struct Points {
 
 // Starts far apart: each next one is drawn by its squared distance from those there are.
 std::vector<double> draw_starts(Points const& points, std::int64_t k, Random& random) {
-  std::vector<double> centroids(static_cast<std::size_t>(k * points.width));
-  std::vector<double> distance(static_cast<std::size_t>(points.count), std::numeric_limits<double>::max());
+  std::vector<double> centroids(index(k * points.width));
+  std::vector<double> distance(index(points.count), std::numeric_limits<double>::max());
   auto chosen = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(points.count)));
   for (std::int64_t c = 0; c < k; ++c) {
     double* const centroid = centroids.data() + c * points.width;
@@ -60,7 +62,7 @@ bool assign(Points const& points, Clusters& clusters) {
         cluster = c;
       }
     }
-    auto& own = clusters.of_point[static_cast<std::size_t>(i)];
+    auto& own = clusters.of_point[index(i)];
     moved |= own != cluster;
     own = cluster;
     clusters.inertia += nearest;
@@ -70,42 +72,41 @@ bool assign(Points const& points, Clusters& clusters) {
 
 // An empty cluster takes the point that lies farthest from its centroid, of a cluster that can spare one.
 void fill_empty(Points const& points, Clusters& clusters) {
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(clusters.count));
-  for (auto const c : clusters.of_point) ++sizes[static_cast<std::size_t>(c)];
+  std::vector<std::int64_t> sizes(index(clusters.count));
+  for (auto const c : clusters.of_point) ++sizes[index(c)];
   for (std::int32_t empty = 0; empty < clusters.count; ++empty) {
-    if (sizes[static_cast<std::size_t>(empty)]) continue;
+    if (sizes[index(empty)]) continue;
     double farthest = -1;
     std::size_t taken = 0;
     for (std::size_t i = 0; i < clusters.of_point.size(); ++i) {
       auto const c = clusters.of_point[i];
       double const distance =
           points.distance(static_cast<std::int64_t>(i), clusters.centroids.data() + c * points.width);
-      if (sizes[static_cast<std::size_t>(c)] > 1 && distance > farthest) {
+      if (sizes[index(c)] > 1 && distance > farthest) {
         farthest = distance;
         taken = i;
       }
     }
-    --sizes[static_cast<std::size_t>(clusters.of_point[taken])];
+    --sizes[index(clusters.of_point[taken])];
     clusters.of_point[taken] = empty;
-    sizes[static_cast<std::size_t>(empty)] = 1;
+    sizes[index(empty)] = 1;
     points.copy(static_cast<std::int64_t>(taken), clusters.centroids.data() + empty * points.width);
   }
 }
 
 void move_centroids(Points const& points, Clusters& clusters) {
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(clusters.count));
+  std::vector<std::int64_t> sizes(index(clusters.count));
   std::fill(clusters.centroids.begin(), clusters.centroids.end(), 0.0);
   for (std::int64_t i = 0; i < points.count; ++i) {
-    auto const c = clusters.of_point[static_cast<std::size_t>(i)];
-    ++sizes[static_cast<std::size_t>(c)];
+    auto const c = clusters.of_point[index(i)];
+    ++sizes[index(c)];
     double* const centroid = clusters.centroids.data() + c * points.width;
     float const* const row = points.values + i * points.width;
     for (std::int64_t j = 0; j < points.width; ++j) centroid[j] += static_cast<double>(row[j]);
   }
   for (std::int64_t c = 0; c < clusters.count; ++c)
     for (std::int64_t j = 0; j < points.width; ++j)
-      clusters.centroids[static_cast<std::size_t>(c * points.width + j)] /=
-          static_cast<double>(sizes[static_cast<std::size_t>(c)]);
+      clusters.centroids[index(c * points.width + j)] /= static_cast<double>(sizes[index(c)]);
 }
 
 }  // namespace
@@ -117,7 +118,7 @@ Clusters kmeans(std::span<float const> points, std::int64_t width, std::int64_t 
   for (int start = 0; start < starts && all.count; ++start) {
     Clusters now;
     now.count = std::min(k, all.count);
-    now.of_point.assign(static_cast<std::size_t>(all.count), -1);
+    now.of_point.assign(index(all.count), -1);
     now.centroids = draw_starts(all, now.count, random);
     for (int round = 0; round < most_rounds && assign(all, now); ++round) {
       fill_empty(all, now);

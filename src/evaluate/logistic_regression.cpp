@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "retort/run/index.hpp"
 #include "retort/training/lbfgs.hpp"
 
 namespace retort {
@@ -37,7 +38,7 @@ LogisticRegression train_logistic_regression(at::Tensor const& cells, at::Tensor
     out[n].copy_(slope.sum(0));
     return -at::where(target > 0, log_shares, 0.0).sum().item<double>() + 0.5 * weight.square().sum().item<double>();
   };
-  Minimum const found = minimise(loss, std::vector<double>(static_cast<std::size_t>((n + 1) * classes)),
+  Minimum const found = minimise(loss, std::vector<double>(index((n + 1) * classes)),
                                  {.most_iterations = 1000, .tolerance = 1e-4, .least_gain = 1e-12});
   at::Tensor const v = at::tensor(found.x, at::kDouble).view({n + 1, classes});
   return {floats_of(at::mm(axes.t(), v.narrow(0, 0, n))),

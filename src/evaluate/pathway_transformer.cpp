@@ -8,6 +8,7 @@
 
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -51,13 +52,13 @@ PathwayTransformer::Norm PathwayTransformer::norm(std::string const& name) {
 }
 
 PathwayTransformer::PathwayTransformer(Pathways const& pathways, std::int64_t genes, std::int64_t classes,
-                                       std::uint64_t seed, std::uint64_t index)
-    : Student(seed, index), genes_(genes), first_row_{0} {
+                                       std::uint64_t seed, std::uint64_t number)
+    : Student(seed, number), genes_(genes), first_row_{0} {
   for (auto const& of_pathway : pathways.genes) {
     gene_.insert(gene_.end(), of_pathway.begin(), of_pathway.end());
     first_row_.push_back(std::ssize(gene_));
   }
-  gene_.resize(gene_.size() + static_cast<std::size_t>(genes));
+  gene_.resize(gene_.size() + index(genes));
   std::iota(gene_.end() - genes, gene_.end(), 0);
   first_row_.push_back(std::ssize(gene_));
   double const bound = 1 / std::sqrt(static_cast<double>(genes));
@@ -88,21 +89,20 @@ at::Tensor PathwayTransformer::tokens(CsrBlock const& cells) const {
   auto const tokens = std::ssize(first_row_) - 1;
   CsrBlock spread;
   spread.genes = std::ssize(gene_);
-  std::vector<float> cell(static_cast<std::size_t>(genes_));
+  std::vector<float> cell(index(genes_));
   for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    auto const begin = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]),
-               end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]);
-    for (auto k = begin; k < end; ++k) cell[static_cast<std::size_t>(cells.indices[k])] = cells.values[k];
-    for (std::size_t t = 0; t < static_cast<std::size_t>(tokens); ++t) {
+    auto const begin = index(cells.indptr[index(i)]), end = index(cells.indptr[index(i) + 1]);
+    for (auto k = begin; k < end; ++k) cell[index(cells.indices[k])] = cells.values[k];
+    for (std::size_t t = 0; t < index(tokens); ++t) {
       for (auto row = first_row_[t]; row < first_row_[t + 1]; ++row) {
-        float const value = cell[static_cast<std::size_t>(gene_[static_cast<std::size_t>(row)])];
+        float const value = cell[index(gene_[index(row)])];
         if (value == 0) continue;
         spread.indices.push_back(static_cast<std::int32_t>(row));
         spread.values.push_back(value);
       }
       spread.indptr.push_back(std::ssize(spread.indices));
     }
-    for (auto k = begin; k < end; ++k) cell[static_cast<std::size_t>(cells.indices[k])] = 0;
+    for (auto k = begin; k < end; ++k) cell[index(cells.indices[k])] = 0;
   }
   return sparse_linear(spread, weight_, at::zeros({width}), weight_.grad()).view({cells.rows(), tokens, width}) + bias_;
 }

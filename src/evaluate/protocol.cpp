@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 std::vector<std::int64_t> confusion_of(at::Tensor const& predicted, at::Tensor const& truth, std::int64_t classes) {
@@ -12,9 +14,9 @@ std::vector<std::int64_t> confusion_of(at::Tensor const& predicted, at::Tensor c
 HeadScores train_and_score(Communicator const& ranks, LabelledFeatures const& train, LabelledFeatures const& test,
                            LabelledFeatures const& held_out, std::int64_t classes, std::int64_t heads,
                            std::uint64_t first_head, HeadOptions const& options, std::uint64_t seed) {
-  auto const entry = static_cast<std::size_t>(classes) + 3;  // accuracy, macro F1, held-out accuracy, recall a class
+  auto const entry = index(classes) + 3;  // accuracy, macro F1, held-out accuracy, recall a class
   std::vector<double> own;
-  std::vector<std::int64_t> confusion(static_cast<std::size_t>(classes * classes));
+  std::vector<std::int64_t> confusion(index(classes * classes));
   ranks.together([&] {
     for (std::int64_t head = ranks.rank(); head < heads; head += ranks.size()) {
       auto const trained = train_head(train.features, train.labels, classes, options, seed,
@@ -31,15 +33,15 @@ HeadScores train_and_score(Communicator const& ranks, LabelledFeatures const& tr
   ranks.broadcast(std::span(confusion));  // the first head is rank 0's
   HeadScores scores;
   scores.confusion = std::move(confusion);
-  scores.test.resize(static_cast<std::size_t>(heads));
-  scores.held_out.resize(static_cast<std::size_t>(heads));
+  scores.test.resize(index(heads));
+  scores.held_out.resize(index(heads));
   auto next = all.begin();
   for (std::int64_t rank = 0; rank < ranks.size(); ++rank) {
     for (std::int64_t head = rank; head < heads; head += ranks.size(), next += static_cast<std::ptrdiff_t>(entry)) {
-      auto& one = scores.test[static_cast<std::size_t>(head)];
+      auto& one = scores.test[index(head)];
       one.accuracy = next[0];
       one.macro_f1 = next[1];
-      scores.held_out[static_cast<std::size_t>(head)] = next[2];
+      scores.held_out[index(head)] = next[2];
       one.recall.assign(next + 3, next + static_cast<std::ptrdiff_t>(entry));
     }
   }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 std::vector<float> Student::weights() const {
@@ -17,7 +19,7 @@ std::vector<float> Student::weights() const {
 
 void Student::set_weights(std::span<float const> weights) const {
   for (auto const& [name, parameter] : parameters_) {
-    auto const some = weights.first(static_cast<std::size_t>(parameter.numel()));
+    auto const some = weights.first(index(parameter.numel()));
     std::copy(some.begin(), some.end(), parameter.data_ptr<float>());
     weights = weights.subspan(some.size());
   }
@@ -37,7 +39,7 @@ at::Tensor Student::normal(std::string const& name, std::vector<std::int64_t> co
 
 at::Tensor Student::drawn(std::string const& name, std::vector<std::int64_t> const& sizes,
                           std::function<double(Random&)> const& draw) {
-  Random random(seed_, purpose::student_weights, index_, static_cast<std::uint32_t>(parameters_.size()));
+  Random random(seed_, purpose::student_weights, number_, static_cast<std::uint32_t>(parameters_.size()));
   at::Tensor const tensor = at::empty(sizes, at::kFloat);
   std::generate_n(tensor.data_ptr<float>(), tensor.numel(), [&] { return static_cast<float>(draw(random)); });
   tensor.requires_grad_(true);

@@ -1,6 +1,7 @@
 #include "retort/evaluate/teaching.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,14 +10,15 @@
 #include "retort/cells/dense_cells.hpp"
 #include "retort/ranks/gradient_arena.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/training/flat_adamw.hpp"
 #include "retort/training/learning_rate.hpp"
 
 namespace retort {
 TeachingCells teaching_cells(at::Tensor const& cells, at::Tensor const& labels, std::int64_t classes) {
-  TeachingCells teaching{std::vector<std::vector<std::int64_t>>(static_cast<std::size_t>(classes)), {}};
+  TeachingCells teaching{std::vector<std::vector<std::int64_t>>(index(classes)), {}};
   for (std::int64_t row = 0; row < labels.size(0); ++row)
-    teaching.by_class[static_cast<std::size_t>(labels[row].item<std::int64_t>())].push_back(row);
+    teaching.by_class[index(labels[row].item<std::int64_t>())].push_back(row);
   teaching.read = [own = cells.to(at::kFloat).contiguous()](std::span<std::int64_t const> rows) {
     return compressed_rows(own.const_data_ptr<float>(), own.size(1), rows);
   };
@@ -24,7 +26,7 @@ TeachingCells teaching_cells(at::Tensor const& cells, at::Tensor const& labels, 
 }
 
 void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, TeachingCells const& cells,
-           TeachingOptions const& options, std::uint64_t seed, std::uint64_t index) {
+           TeachingOptions const& options, std::uint64_t seed, std::uint64_t number) {
   std::vector<std::int64_t> present;
   for (std::size_t c = 0; c < cells.by_class.size(); ++c)
     if (!cells.by_class[c].empty()) present.push_back(static_cast<std::int64_t>(c));
@@ -36,13 +38,13 @@ void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, T
   FlatAdamw optimiser(arena, {.weight_decay = options.weight_decay});
   std::int64_t const cells_of_a_shard = (options.batch + plan.shards() - 1) / plan.shards();
   for (std::int64_t step = 0; step < options.steps; ++step) {
-    std::uint64_t const step_of_network = index << 32 | static_cast<std::uint64_t>(step);
+    std::uint64_t const step_of_network = number << 32 | static_cast<std::uint64_t>(step);
     for (int shard = arena.first_shard(); shard < arena.end_shard(); ++shard) {
       Random draw(seed, purpose::student_cells, step_of_network, static_cast<std::uint32_t>(shard));
       std::vector<std::int64_t> rows, labels;
       for (std::int64_t i = 0; i < cells_of_a_shard; ++i) {
         labels.push_back(present[draw.below(present.size())]);
-        auto const& of_class = cells.by_class[static_cast<std::size_t>(labels.back())];
+        auto const& of_class = cells.by_class[index(labels.back())];
         rows.push_back(of_class[draw.below(of_class.size())]);
       }
       Random dropout(seed, purpose::student_dropout, step_of_network, static_cast<std::uint32_t>(shard));

@@ -13,12 +13,11 @@
 #include "retort/audits/auc.hpp"
 #include "retort/cells/dense_cells.hpp"
 #include "retort/models/regression_loss.hpp"
+#include "retort/run/index.hpp"
 #include "retort/training/lbfgs.hpp"
 
 namespace retort {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // The mean over positives of the precision at their score, cells of equal score taken together.
 double average_precision(std::span<double const> scores, std::vector<bool> const& is_positive) {

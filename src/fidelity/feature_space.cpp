@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -20,15 +21,14 @@ at::Tensor expression(CsrBlock const& cells, std::int64_t first, std::int64_t ro
   at::Tensor const dense = at::zeros({rows, chosen}, at::kDouble);
   auto to = dense.accessor<double, 2>();
   for (std::int64_t row = 0; row < rows; ++row) {
-    auto const begin = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(first + row)]),
-               end = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(first + row) + 1]);
+    auto const begin = index(cells.indptr[index(first + row)]), end = index(cells.indptr[index(first + row) + 1]);
     double sum = 0;
     for (std::size_t k = begin; k < end; ++k) {
       auto const value = static_cast<double>(cells.values[k]);
       if (!std::isfinite(value) || (are_counts && value < 0))
         fail(ExitCode::bad_input, "cell {} holds {} of gene {} (it is no {})", first + row, value, cells.indices[k],
              are_counts ? "count" : "expression");
-      auto const place = column[static_cast<std::size_t>(cells.indices[k])];
+      auto const place = column[index(cells.indices[k])];
       if (place < 0) continue;
       to[row][place] = value;
       sum += value;
@@ -45,10 +45,9 @@ FeatureSpace FeatureSpace::fit(CsrBlock const& real_cells, FeatureSpaceOptions c
   space.variable_ = options.log_normalised ? most_varying_genes(real_cells, options.variable.count)
                                            : variable_genes(real_cells, options.variable);
   space.target_sum_ = options.log_normalised ? 0 : options.target_sum;
-  space.column_.assign(static_cast<std::size_t>(real_cells.genes), -1);
+  space.column_.assign(index(real_cells.genes), -1);
   auto const chosen = std::ssize(space.variable_.genes), cells = real_cells.rows();
-  for (std::int64_t i = 0; i < chosen; ++i)
-    space.column_[static_cast<std::size_t>(space.variable_.genes[static_cast<std::size_t>(i)])] = i;
+  for (std::int64_t i = 0; i < chosen; ++i) space.column_[index(space.variable_.genes[index(i)])] = i;
 
   auto const blocks = [&](auto const& visit) {
     for (std::int64_t first = 0; first < cells; first += rows_at_once)

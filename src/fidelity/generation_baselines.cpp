@@ -11,14 +11,13 @@
 #include "retort/generate/count_sampling.hpp"
 #include "retort/generate/row_noise.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t rows_of_a_block = 64;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Rows of the train part, by kind; of kinds that the terms cover.
 std::vector<std::vector<std::int64_t>> train_rows(Atlas const& atlas, Kinds const& kinds, Terms const& terms) {

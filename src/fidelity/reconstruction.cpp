@@ -13,6 +13,7 @@
 #include "retort/generate/count_sampling.hpp"
 #include "retort/models/cell_tokens.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -29,14 +30,13 @@ ReconstructionScores score_reconstruction(Communicator const& ranks, CellVae con
   auto const own = share_of(std::ssize(rows), ranks.rank(), ranks.size(), block_rows);
   auto const blocks = (std::ssize(rows) + block_rows - 1) / block_rows;
   std::vector<double> sums(
-      static_cast<std::size_t>(blocks) * 4,
+      index(blocks) * 4,
       0);  // of each block: error, correlation * cells, squared error * cells, cells that have a correlation
   ranks.together([&] {
     c10::InferenceMode const no_graph;
     for (auto begin = own.begin; begin < own.end; begin += block_rows) {
       auto const n = std::min(block_rows, own.end - begin);
-      auto const counts = std::make_shared<CsrBlock const>(
-          atlas.read(std::span(rows).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n))));
+      auto const counts = std::make_shared<CsrBlock const>(atlas.read(std::span(rows).subspan(index(begin), index(n))));
       auto const decoded = vae.decode(vae.embed(*counts));
       auto* const to = sums.data() + 4 * (begin / block_rows);
       to[0] = vae.reconstruction_error(counts, decoded).to(at::kDouble).sum().item<double>();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -44,7 +45,7 @@ ByteFile::~ByteFile() {
 void ByteFile::read(std::int64_t offset, void* into, std::int64_t bytes) const {
   auto* at = static_cast<char*>(into);
   while (bytes > 0) {
-    auto const got = ::pread(descriptor_, at, static_cast<std::size_t>(std::min(bytes, largest_call)), offset);
+    auto const got = ::pread(descriptor_, at, index(std::min(bytes, largest_call)), offset);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0)
       fail(ExitCode::bad_input, "cannot read '{}' at byte {} ({})", file_.string(), offset, std::strerror(errno));
@@ -60,7 +61,7 @@ void ByteFile::read(std::int64_t offset, void* into, std::int64_t bytes) const {
 void ByteFile::write(std::int64_t offset, void const* from, std::int64_t bytes) const {
   auto const* at = static_cast<char const*>(from);
   while (bytes > 0) {
-    auto const put = ::pwrite(descriptor_, at, static_cast<std::size_t>(std::min(bytes, largest_call)), offset);
+    auto const put = ::pwrite(descriptor_, at, index(std::min(bytes, largest_call)), offset);
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0)
       fail(ExitCode::cannot_write, "cannot write '{}' at byte {} ({}). Free space or choose another run.folder",

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -27,7 +29,7 @@ void write_compressed(Communicator const& ranks, Hdf5Group* group, std::string c
   });
   Numbers values;
   for (std::int64_t round = 0; round < count; round += chunk * ranks.size()) {
-    std::vector<std::vector<char>> to(static_cast<std::size_t>(ranks.size()));
+    std::vector<std::vector<char>> to(index(ranks.size()));
     ranks.together([&] {
       std::int64_t const begin = round + chunk * ranks.rank();
       if (begin >= count) return;
@@ -40,9 +42,9 @@ void write_compressed(Communicator const& ranks, Hdf5Group* group, std::string c
     auto const received = ranks.exchange(to);
     ranks.together([&] {
       std::size_t at = 0;
-      for (std::size_t r = 0; set && r < sizes.size() && sizes[r] > 0; at += static_cast<std::size_t>(sizes[r]), ++r)
+      for (std::size_t r = 0; set && r < sizes.size() && sizes[r] > 0; at += index(sizes[r]), ++r)
         set->write_chunk(round + chunk * static_cast<std::int64_t>(r),
-                         std::span(received).subspan(at, static_cast<std::size_t>(sizes[r])));
+                         std::span(received).subspan(at, index(sizes[r])));
     });
   }
 }

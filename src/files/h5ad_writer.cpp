@@ -6,6 +6,7 @@
 #include "retort/files/anndata_encoding.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/run_folder.hpp"
 
 namespace fs = std::filesystem;
@@ -50,17 +51,17 @@ std::vector<float> dense_of_csr(Hdf5Group const& x, std::int64_t rows, std::int6
       indices.size() != values.size())
     fail(ExitCode::bad_input, "{} does not fit together ({} rows, {} starts, {} indices, {} values)", x.place(), rows,
          indptr.size(), indices.size(), values.size());
-  std::vector<float> dense(static_cast<std::size_t>(rows * columns), 0.0f);
+  std::vector<float> dense(index(rows * columns), 0.0f);
   for (std::int64_t row = 0; row < rows; ++row) {
-    auto const begin = indptr[static_cast<std::size_t>(row)], end = indptr[static_cast<std::size_t>(row) + 1];
+    auto const begin = indptr[index(row)], end = indptr[index(row) + 1];
     if (end < begin || end > std::ssize(indices))
       fail(ExitCode::bad_input, "{}/indptr goes from {} to {} in row {} (it must not fall)", x.place(), begin, end,
            row);
-    for (auto k = static_cast<std::size_t>(begin); k < static_cast<std::size_t>(end); ++k) {
+    for (auto k = index(begin); k < index(end); ++k) {
       if (indices[k] < 0 || indices[k] >= columns)
         fail(ExitCode::bad_input, "{}/indices is {} in row {} (there are {} genes)", x.place(), indices[k], row,
              columns);
-      dense[static_cast<std::size_t>(row * columns + indices[k])] += values[k];
+      dense[index(row * columns + indices[k])] += values[k];
     }
   }
   return dense;

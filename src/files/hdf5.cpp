@@ -2,6 +2,7 @@
 
 #include "hdf5_types.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/run_folder.hpp"
 #include "retort/run/watchdog.hpp"
 
@@ -45,7 +46,7 @@ hid_t Hdf5Handle::release() noexcept {
 char const* name_of(NumberType type) {
   constexpr char const* names[] = {"int8",   "int16",  "int32",  "int64",   "uint8",
                                    "uint16", "uint32", "uint64", "float32", "float64"};
-  return names[static_cast<std::size_t>(type)];
+  return names[index(type)];
 }
 
 std::string Hdf5Object::place() const { return fmt::format("'{}' {}", origin_->file, path_.empty() ? "/" : path_); }
@@ -124,7 +125,7 @@ std::vector<std::int64_t> Hdf5Object::integers_attribute(std::string const& name
     fail(ExitCode::bad_input, "attribute '{}' of {} is not a whole number", name, place());
   if (count < 0 || count > most_attribute_values)
     fail(ExitCode::bad_input, "attribute '{}' of {} has {} values (too many)", name, place(), count);
-  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
+  std::vector<std::int64_t> numbers(index(count));
   require(count == 0 || H5Aread(attribute.id(), H5T_NATIVE_INT64, numbers.data()) >= 0, "read an attribute of");
   return numbers;
 }

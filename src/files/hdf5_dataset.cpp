@@ -7,6 +7,7 @@
 #include "hdf5_types.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/watchdog.hpp"
 
 namespace retort {
@@ -19,7 +20,7 @@ hid_t native(NumberType type) {
   std::array<hid_t, 10> const types{H5T_NATIVE_INT8,  H5T_NATIVE_INT16,  H5T_NATIVE_INT32,  H5T_NATIVE_INT64,
                                     H5T_NATIVE_UINT8, H5T_NATIVE_UINT16, H5T_NATIVE_UINT32, H5T_NATIVE_UINT64,
                                     H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE};
-  return types[static_cast<std::size_t>(type)];
+  return types[index(type)];
 }
 
 std::string name_of_filter(H5Z_filter_t filter) {
@@ -48,7 +49,7 @@ Hdf5Dataset::Hdf5Dataset(Hdf5Handle handle, std::shared_ptr<Origin const> origin
   Hdf5Handle const space(check(H5Dget_space(id()), "read the shape of"), H5Sclose);
   int const dimensions = H5Sget_simple_extent_ndims(space.id());
   require(dimensions >= 0, "read the shape of");
-  std::vector<hsize_t> extent(static_cast<std::size_t>(dimensions));
+  std::vector<hsize_t> extent(index(dimensions));
   require(dimensions == 0 || H5Sget_simple_extent_dims(space.id(), extent.data(), nullptr) >= 0, "read the shape of");
   if (H5Sget_simple_extent_type(space.id()) == H5S_NULL) extent = {0};
   std::int64_t elements = 1;
@@ -224,7 +225,7 @@ template <class Value>
 std::vector<Value> Hdf5Dataset::read(std::int64_t begin, std::int64_t rows_wanted) const {
   require_whole(number_type(), std::is_integral_v<Value>, "");
   std::int64_t const row = shape_.empty() || shape_[0] == 0 ? 1 : size() / shape_[0];
-  std::vector<Value> values(static_cast<std::size_t>(rows_wanted * row));
+  std::vector<Value> values(index(rows_wanted * row));
   read(number_type_of<Value>(), begin, rows_wanted, values.data());
   return values;
 }
@@ -303,7 +304,7 @@ template <class Value>
 std::vector<Value> Hdf5Dataset::read_field(std::string const& field) const {
   require_whole(field_number_type(field), std::is_integral_v<Value>, field);
   auto const record = only(field, native(number_type_of<Value>()));
-  std::vector<Value> values(static_cast<std::size_t>(size()));
+  std::vector<Value> values(index(size()));
   require(values.empty() || H5Dread(id(), record.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) >= 0, "read");
   return values;
 }

@@ -3,6 +3,7 @@
 #include "hdf5_types.hpp"
 #include "retort/files/hdf5.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -12,7 +13,7 @@ std::string joined(std::string const& path, std::string const& name) { return pa
 hid_t stored(NumberType type) {  // little-endian, whatever the machine
   std::array<hid_t, 10> const types{H5T_STD_I8LE,  H5T_STD_I16LE, H5T_STD_I32LE, H5T_STD_I64LE,  H5T_STD_U8LE,
                                     H5T_STD_U16LE, H5T_STD_U32LE, H5T_STD_U64LE, H5T_IEEE_F32LE, H5T_IEEE_F64LE};
-  return types[static_cast<std::size_t>(type)];
+  return types[index(type)];
 }
 
 Hdf5Handle space_of(std::vector<std::int64_t> const& shape) {
@@ -114,7 +115,7 @@ Hdf5Group Hdf5Group::copy_group(Hdf5Group const& source, std::string const& name
 Hdf5Dataset Hdf5Group::create_dataset(std::string const& name, NumberType type, std::vector<std::int64_t> const& shape,
                                       Hdf5Layout const& layout) {
   auto const space = space_of(shape);
-  auto const list = creation_list(shape, static_cast<std::size_t>(bytes_of(type)), layout);
+  auto const list = creation_list(shape, index(bytes_of(type)), layout);
   Hdf5Handle handle(check(H5Dcreate2(id(), name.c_str(), stored(type), space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT),
                           "create", name),
                     H5Dclose);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort::hdf5_types {
 namespace {
@@ -64,7 +65,7 @@ void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::in
   };
   auto const size = H5Tget_size(type);
   if (H5Tis_variable_str(type) > 0) {
-    std::vector<char*> texts(static_cast<std::size_t>(count), nullptr);
+    std::vector<char*> texts(index(count), nullptr);
     struct GiveBack {
       hid_t record, space;
       std::vector<char*>& texts;
@@ -77,11 +78,10 @@ void append_texts(hid_t type, hid_t record, hid_t space, hid_t transfer, std::in
   }
   if (static_cast<std::int64_t>(size) > limits.longest)
     refuse(fmt::format("has texts of {} bytes (at most {} are read)", size, limits.longest));
-  std::vector<char> texts(static_cast<std::size_t>(count) * size);
+  std::vector<char> texts(index(count) * size);
   read(texts.data());
   auto const padding = H5Tget_strpad(type);
-  for (std::int64_t i = 0; i < count; ++i)
-    take(in_place(texts.data() + static_cast<std::size_t>(i) * size, size, padding));
+  for (std::int64_t i = 0; i < count; ++i) take(in_place(texts.data() + index(i) * size, size, padding));
 }
 
 }  // namespace retort::hdf5_types

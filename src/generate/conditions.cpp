@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -44,8 +45,7 @@ std::vector<std::int64_t> Conditions::classes(std::int64_t combination) const {
 std::string Conditions::name(std::int64_t combination) const {
   auto const of_column = classes(combination);
   std::vector<std::string> names;
-  for (std::size_t a = 0; a < columns_.size(); ++a)
-    names.push_back(columns_[a].classes[static_cast<std::size_t>(of_column[a])]);
+  for (std::size_t a = 0; a < columns_.size(); ++a) names.push_back(columns_[a].classes[index(of_column[a])]);
   return fmt::format("{}", fmt::join(names, "/"));
 }
 
@@ -88,8 +88,7 @@ ConditionedRows conditions_of(Atlas const& atlas, std::vector<std::string> const
     labels.push_back(atlas.labels(column));
     attributes.push_back({labels.back().column, labels.back().names});
   }
-  ConditionedRows rows{Conditions(std::move(attributes)),
-                       std::vector<std::int32_t>(static_cast<std::size_t>(atlas.cells()))};
+  ConditionedRows rows{Conditions(std::move(attributes)), std::vector<std::int32_t>(index(atlas.cells()))};
   if (rows.conditions.combinations() > std::numeric_limits<std::int32_t>::max())
     fail(ExitCode::bad_input, "the label columns have more combinations than can be counted");
   for (auto const& column : labels)

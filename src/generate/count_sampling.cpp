@@ -8,6 +8,7 @@
 #include <random>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -35,8 +36,7 @@ at::Tensor sample_counts(GenePrediction const& prediction, std::span<double cons
     Bits bits{random};
     float const* const of_gene = theta.const_data_ptr<float>() + (theta.dim() == 2 ? i * genes : 0);
     for (std::int64_t g = 0; g < genes; ++g) {
-      double const mean = libraries[static_cast<std::size_t>(i)] * shares.const_data_ptr<float>()[i * genes + g],
-                   dispersion = of_gene[g];
+      double const mean = libraries[index(i)] * shares.const_data_ptr<float>()[i * genes + g], dispersion = of_gene[g];
       if (!(mean >= 0 && std::isfinite(mean) && dispersion >= 0))
         fail(ExitCode::failed,
              "cell {}: the autoencoder predicts {} counts of gene {} with dispersion {} (it was not trained to an end, "

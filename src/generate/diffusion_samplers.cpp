@@ -1,6 +1,7 @@
 #include "retort/generate/diffusion_samplers.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -170,7 +171,7 @@ std::optional<ValueFault> check(RawRows const& raw, GeneMap const& genes, ValueK
     std::uint32_t* const row_values = out.values.data() + at;
     std::int32_t any_left_out = 0, zeros = 0;
     for (std::int64_t i = 0; i < count; ++i) {
-      row_genes[i] = genes.to[static_cast<std::size_t>(column(i))];
+      row_genes[i] = genes.to[index(column(i))];
       any_left_out |= row_genes[i];  // the sign of -1 stays
     }
     store(values + begin, count, kind, !suspect, row_values);
@@ -178,7 +179,7 @@ std::optional<ValueFault> check(RawRows const& raw, GeneMap const& genes, ValueK
     std::int64_t const kept =
         any_left_out < 0 || zeros > 0 ? keep_staying(values + begin, count, row_genes, row_values) : count;
     out.largest = std::max(out.largest, largest_of(row_values, kept));
-    at = put_in_order(out, at, at + static_cast<std::size_t>(kept), kind);
+    at = put_in_order(out, at, at + index(kept), kind);
     out.indptr.push_back(static_cast<std::int64_t>(at));
   }
   out.genes.resize(at);
@@ -204,7 +205,7 @@ std::optional<ValueFault> check_rows(RawRows const& raw, GeneMap const& genes, V
                                      std::int64_t first_row, CheckedRows& out) {
   out.indptr.assign(1, 0);
   out.largest = 0;
-  auto const room = static_cast<std::size_t>(raw.indptr.back()) + 1;  // one more: the last overwritten entry
+  auto const room = index(raw.indptr.back()) + 1;  // one more: the last overwritten entry
   out.genes.resize(room);
   out.values.resize(room);
   return with_number_type(raw.values.type(), [&]<class Value>() {
@@ -220,8 +221,8 @@ std::optional<ValueFault> check_rows(RawRows const& raw, GeneMap const& genes, V
 }
 
 double row_total(CheckedRows const& rows, std::int64_t row, ValueKind kind) {
-  auto const begin = rows.values.begin() + rows.indptr[static_cast<std::size_t>(row)];
-  auto const end = rows.values.begin() + rows.indptr[static_cast<std::size_t>(row) + 1];
+  auto const begin = rows.values.begin() + rows.indptr[index(row)];
+  auto const end = rows.values.begin() + rows.indptr[index(row) + 1];
   if (kind == ValueKind::counts) return static_cast<double>(std::accumulate(begin, end, std::uint64_t{0}));
   return std::accumulate(begin, end, 0.0, [](double sum, std::uint32_t bits) {
     return sum + static_cast<double>(std::bit_cast<float>(bits));

@@ -4,6 +4,7 @@
 
 #include "retort/ingest/h5ad_input.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -81,11 +82,11 @@ std::vector<Value> encode(std::vector<Value> const& values, std::vector<std::int
   std::vector<std::int32_t> place(seen.size());
   std::vector<Value> distinct;
   for (auto const& [value, code] : sorted) {
-    place[static_cast<std::size_t>(code)] = static_cast<std::int32_t>(distinct.size());
+    place[index(code)] = static_cast<std::int32_t>(distinct.size());
     distinct.push_back(value);
   }
   for (auto& code : codes)
-    if (code >= 0) code = place[static_cast<std::size_t>(code)];
+    if (code >= 0) code = place[index(code)];
   return distinct;
 }
 
@@ -107,7 +108,7 @@ CodedColumn read_column(H5adInput const& input, H5adInput::Column const& column,
   CodedColumn out;
   std::vector<std::int64_t> missing;
   require_one_axis(dataset);
-  require_rows(rows, static_cast<std::size_t>(dataset.rows()), place);
+  require_rows(rows, index(dataset.rows()), place);
   if (!column.mask.empty()) {
     require_one_axis(file.dataset(column.mask));
     missing = file.dataset(column.mask).read<std::int64_t>();

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -126,7 +127,7 @@ char const* CountMatrix::storage_name() const {
 
 std::int64_t CountMatrix::entries_of(std::int64_t row) const {
   if (storage_ == Storage::dense) return columns_;
-  auto const i = static_cast<std::size_t>(row - share_.begin);
+  auto const i = index(row - share_.begin);
   return indptr_[i + 1] - indptr_[i];
 }
 
@@ -147,19 +148,19 @@ void CountMatrix::read(std::int64_t begin, std::int64_t end, RawRows& out) {
   out.indptr.assign(1, 0);
   for (std::int64_t row = begin; row < end; ++row) out.indptr.push_back(out.indptr.back() + entries_of(row));
   if (storage_ == Storage::dense) return data_->read(begin, end - begin, out.values);
-  std::int64_t const first = indptr_[static_cast<std::size_t>(begin - share_.begin)], count = out.indptr.back();
+  std::int64_t const first = indptr_[index(begin - share_.begin)], count = out.indptr.back();
   if (storage_ == Storage::csr) {
     indices_->read(first, count, out.indices);
     data_->read(first, count, out.values);
     return;
   }
   if (begin < window_.begin || end > window_.end) fill_csc_window(begin);
-  std::int64_t const at = first - indptr_[static_cast<std::size_t>(window_.begin - share_.begin)];
+  std::int64_t const at = first - indptr_[index(window_.begin - share_.begin)];
   out.indices.resize(NumberType::i32, count);
   out.values.resize(data_->type(), count);
   std::int64_t const width = bytes_of(data_->type());
-  std::memcpy(out.indices.data(), csc_window_.indices.data() + at * 4, static_cast<std::size_t>(count * 4));
-  std::memcpy(out.values.data(), csc_window_.values.data() + at * width, static_cast<std::size_t>(count * width));
+  std::memcpy(out.indices.data(), csc_window_.indices.data() + at * 4, index(count * 4));
+  std::memcpy(out.values.data(), csc_window_.values.data() + at * width, index(count * width));
 }
 
 template <class Visit>
@@ -177,8 +178,8 @@ void CountMatrix::walk_columns(bool with_values, Visit const& visit) {
         auto const rows = piece_indices_.as<Index>();
         for (std::int64_t entry = begin; entry < end; ++entry) {
           while (begins[line + 1] <= entry) ++line;
-          visit(first + static_cast<std::int64_t>(line),
-                static_cast<std::int64_t>(rows[static_cast<std::size_t>(entry - begin)]), entry - begin);
+          visit(first + static_cast<std::int64_t>(line), static_cast<std::int64_t>(rows[index(entry - begin)]),
+                entry - begin);
         }
       });
     }
@@ -186,12 +187,12 @@ void CountMatrix::walk_columns(bool with_values, Visit const& visit) {
 }
 
 void CountMatrix::count_csc_rows() {
-  indptr_.assign(static_cast<std::size_t>(share_.size()) + 1, 0);
+  indptr_.assign(index(share_.size()) + 1, 0);
   walk_columns(false, [&](std::int64_t column, std::int64_t row, std::int64_t) {
     if (row < 0 || row >= rows_)
       fail(ExitCode::bad_input, "{} has index {} in column {} (there are {} cells). Repair the file", indices_->place(),
            row, column, rows_);
-    if (row >= share_.begin && row < share_.end) ++indptr_[static_cast<std::size_t>(row - share_.begin) + 1];
+    if (row >= share_.begin && row < share_.end) ++indptr_[index(row - share_.begin) + 1];
   });
   for (std::size_t i = 1; i < indptr_.size(); ++i) {
     if (indptr_[i] > columns_)  // the same cell several times in a column
@@ -215,10 +216,10 @@ void CountMatrix::fill_csc_window(std::int64_t begin) {
   // Columns come in order, so the genes rise within each row.
   walk_columns(true, [&](std::int64_t column, std::int64_t row, std::int64_t entry) {
     if (row < window_.begin || row >= window_.end) return;
-    std::int64_t const to = next[static_cast<std::size_t>(row - window_.begin)]++;
+    std::int64_t const to = next[index(row - window_.begin)]++;
     if (to >= count) fail(ExitCode::bad_input, "{} changed while it was read. Start again", indices_->place());
-    columns[static_cast<std::size_t>(to)] = static_cast<std::int32_t>(column);
-    std::memcpy(values + to * width, piece_values_.data() + entry * width, static_cast<std::size_t>(width));
+    columns[index(to)] = static_cast<std::int32_t>(column);
+    std::memcpy(values + to * width, piece_values_.data() + entry * width, index(width));
   });
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -171,7 +172,7 @@ std::vector<std::string> H5adInput::texts(Column const& column) const {
   CodedColumn const coded = read_column(*this, column, dataset.rows());
   std::vector<std::string> texts;
   texts.reserve(coded.codes.size());
-  for (auto const code : coded.codes) texts.push_back(code < 0 ? "" : coded.categories[static_cast<std::size_t>(code)]);
+  for (auto const code : coded.codes) texts.push_back(code < 0 ? "" : coded.categories[index(code)]);
   return texts;
 }
 

@@ -6,13 +6,14 @@
 #include <unordered_map>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
 namespace {
 
 std::string described(IngestSource const& source, ValueFault const& fault) {
-  auto const gene = static_cast<std::size_t>(fault.column);
+  auto const gene = index(fault.column);
   return fmt::format("'{}' {} has {} in row {} (gene '{}'), which {}", source.input->name(), source.choice().layer.name,
                      fault.value, fault.row, gene < source.genes.size() ? source.genes[gene] : "?", fault.problem);
 }
@@ -97,7 +98,7 @@ CodedColumn joined_column(std::vector<IngestSource> const& sources, std::string 
   for (auto const& source : sources) {
     auto const* column = source.input->column(name);
     if (!column || column->kind == H5adInput::Kind::other) {
-      joined.codes.resize(joined.codes.size() + static_cast<std::size_t>(source.input->cells()), -1);
+      joined.codes.resize(joined.codes.size() + index(source.input->cells()), -1);
       continue;
     }
     CodedColumn const own = read_column(*source.input, *column, source.input->cells());
@@ -107,7 +108,7 @@ CodedColumn joined_column(std::vector<IngestSource> const& sources, std::string 
       if (fresh) joined.categories.push_back(category);
       to.push_back(place->second);
     }
-    for (auto const code : own.codes) joined.codes.push_back(code < 0 ? -1 : to[static_cast<std::size_t>(code)]);
+    for (auto const code : own.codes) joined.codes.push_back(code < 0 ? -1 : to[index(code)]);
   }
   return joined;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -52,7 +53,7 @@ void NumberArray::read(std::int64_t begin, std::int64_t count, Numbers& out) con
   out.resize(type_, count * row_);
   std::int64_t const bytes = out.size() * bytes_of(type_), from = offset_ + begin * row_ * bytes_of(type_);
   for (std::int64_t done = 0; done < bytes;) {
-    auto const piece = ::pread(file_.number(), out.data() + done, static_cast<std::size_t>(bytes - done), from + done);
+    auto const piece = ::pread(file_.number(), out.data() + done, index(bytes - done), from + done);
     if (piece < 0 && errno == EINTR) continue;
     if (piece <= 0)
       fail(ExitCode::bad_input, "{} cannot be read at byte {} ({}). Copy the file again", place(), from + done,
@@ -67,7 +68,7 @@ std::vector<std::int64_t> NumberArray::integers(std::int64_t begin, std::int64_t
   Numbers numbers;
   read(begin, count, numbers);
   std::vector<std::int64_t> wide;
-  wide.reserve(static_cast<std::size_t>(count));
+  wide.reserve(index(count));
   with_number_type(type_, [&]<class Value>() {
     for (auto const value : numbers.as<Value>()) wide.push_back(static_cast<std::int64_t>(value));
   });

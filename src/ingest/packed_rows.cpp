@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -24,8 +25,8 @@ decltype(auto) with_width(int bytes, Work&& work) {
 template <class Narrow, class Wide>
 void narrow(std::vector<Wide> const& wide, std::int64_t begin, std::int64_t end, std::uint8_t* to) {
   for (std::int64_t i = begin; i < end; ++i) {
-    auto const value = static_cast<Narrow>(wide[static_cast<std::size_t>(i)]);
-    std::memcpy(to + static_cast<std::size_t>(i - begin) * sizeof(Narrow), &value, sizeof(Narrow));
+    auto const value = static_cast<Narrow>(wide[index(i)]);
+    std::memcpy(to + index(i - begin) * sizeof(Narrow), &value, sizeof(Narrow));
   }
 }
 
@@ -33,7 +34,7 @@ void narrow(std::vector<Wide> const& wide, std::int64_t begin, std::int64_t end,
 template <class Value>
 Value at(std::uint8_t const* bytes, std::int64_t i) {
   Value value;
-  std::memcpy(&value, bytes + static_cast<std::size_t>(i) * sizeof(Value), sizeof(Value));
+  std::memcpy(&value, bytes + index(i) * sizeof(Value), sizeof(Value));
   return value;
 }
 
@@ -60,9 +61,9 @@ PackedRows pack_rows(CheckedRows const& rows, std::span<std::uint8_t const> keep
   packed.value_bytes = value_bytes_for(rows.largest, kind);
   for (std::size_t row = 0; row < keep.size(); ++row)
     if (keep[row]) packed.indptr.push_back(packed.indptr.back() + rows.indptr[row + 1] - rows.indptr[row]);
-  auto const entries = static_cast<std::size_t>(packed.indptr.back());
-  packed.genes.resize(entries * static_cast<std::size_t>(packed.gene_bytes));
-  packed.values.resize(entries * static_cast<std::size_t>(packed.value_bytes));
+  auto const entries = index(packed.indptr.back());
+  packed.genes.resize(entries * index(packed.gene_bytes));
+  packed.values.resize(entries * index(packed.value_bytes));
   std::uint8_t *genes = packed.genes.data(), *values = packed.values.data();
   for (std::size_t row = 0; row < keep.size(); ++row) {
     if (!keep[row]) continue;
@@ -77,10 +78,10 @@ PackedRows pack_rows(CheckedRows const& rows, std::span<std::uint8_t const> keep
 
 void append_row(PackedRows const& rows, std::int64_t row, std::int64_t position, std::span<std::int32_t const> gene_to,
                 int value_bytes, std::vector<std::uint8_t>& message) {
-  std::int64_t const begin = rows.indptr[static_cast<std::size_t>(row)];
-  std::int64_t const count = rows.indptr[static_cast<std::size_t>(row) + 1] - begin;
+  std::int64_t const begin = rows.indptr[index(row)];
+  std::int64_t const count = rows.indptr[index(row) + 1] - begin;
   std::size_t const start = message.size();
-  message.resize(start + sizeof(RowHeader) + static_cast<std::size_t>(count * (rows.gene_bytes + value_bytes)));
+  message.resize(start + sizeof(RowHeader) + index(count * (rows.gene_bytes + value_bytes)));
   std::uint8_t* const genes_to = message.data() + start + sizeof(RowHeader);
   std::uint8_t const* const genes = rows.genes.data() + begin * rows.gene_bytes;
   std::uint8_t const* const values = rows.values.data() + begin * rows.value_bytes;
@@ -90,30 +91,29 @@ void append_row(PackedRows const& rows, std::int64_t row, std::int64_t position,
     for (std::int64_t i = 0; i < count; ++i) {
       std::int32_t const gene = gene_to[at<Gene>(genes, i)];
       auto const narrowed = static_cast<Gene>(gene);
-      std::memcpy(genes_to + static_cast<std::size_t>(kept) * sizeof(Gene), &narrowed, sizeof(Gene));
+      std::memcpy(genes_to + index(kept) * sizeof(Gene), &narrowed, sizeof(Gene));
       kept += gene >= 0;
     }
     // Only now is it known where the genes end, so the values have their own loop.
-    std::uint8_t* const values_to = genes_to + static_cast<std::size_t>(kept) * sizeof(Gene);
+    std::uint8_t* const values_to = genes_to + index(kept) * sizeof(Gene);
     with_width(rows.value_bytes, [&]<class Value>() {
       with_width(value_bytes, [&]<class Sent>() {
         std::int64_t placed = 0;
         for (std::int64_t i = 0; i < count; ++i) {
           if (kept != count && gene_to[at<Gene>(genes, i)] < 0) continue;
           auto const value = static_cast<Sent>(at<Value>(values, i));
-          std::memcpy(values_to + static_cast<std::size_t>(placed++) * sizeof(Sent), &value, sizeof(Sent));
+          std::memcpy(values_to + index(placed++) * sizeof(Sent), &value, sizeof(Sent));
         }
       });
     });
   });
   RowHeader const header{position, kept};
   std::memcpy(message.data() + start, &header, sizeof header);
-  message.resize(start + sizeof header + static_cast<std::size_t>(kept * (rows.gene_bytes + value_bytes)));
+  message.resize(start + sizeof header + index(kept * (rows.gene_bytes + value_bytes)));
 }
 
 std::int64_t entries_left(PackedRows const& rows, std::int64_t row, std::span<std::int32_t const> gene_to) {
-  std::int64_t const begin = rows.indptr[static_cast<std::size_t>(row)],
-                     end = rows.indptr[static_cast<std::size_t>(row) + 1];
+  std::int64_t const begin = rows.indptr[index(row)], end = rows.indptr[index(row) + 1];
   return with_width(rows.gene_bytes, [&]<class Gene>() {
     std::int64_t kept = 0;
     for (std::int64_t i = begin; i < end; ++i) kept += gene_to[at<Gene>(rows.genes.data(), i)] >= 0;
@@ -122,7 +122,7 @@ std::int64_t entries_left(PackedRows const& rows, std::int64_t row, std::span<st
 }
 
 ArrivedRows::ArrivedRows(std::int64_t begin, std::int64_t rows, int gene_bytes, int value_bytes)
-    : begin_(begin), gene_bytes_(gene_bytes), value_bytes_(value_bytes), rows_(static_cast<std::size_t>(rows)) {}
+    : begin_(begin), gene_bytes_(gene_bytes), value_bytes_(value_bytes), rows_(index(rows)) {}
 
 void ArrivedRows::take(std::vector<std::uint8_t> message) {
   auto const& kept = messages_.emplace_back(std::move(message));
@@ -130,12 +130,12 @@ void ArrivedRows::take(std::vector<std::uint8_t> message) {
     RowHeader header;
     std::memcpy(&header, kept.data() + i, sizeof header);
     std::int64_t const place = header.position - begin_;
-    if (place < 0 || place >= std::ssize(rows_) || rows_[static_cast<std::size_t>(place)].entries >= 0)
+    if (place < 0 || place >= std::ssize(rows_) || rows_[index(place)].entries >= 0)
       fail(ExitCode::failed,
            "row {} of the atlas came to the wrong rank or twice (an input may have changed meanwhile). Start again",
            header.position);
-    rows_[static_cast<std::size_t>(place)] = {kept.data() + i + sizeof header, header.entries};
-    i += sizeof header + static_cast<std::size_t>(header.entries * (gene_bytes_ + value_bytes_));
+    rows_[index(place)] = {kept.data() + i + sizeof header, header.entries};
+    i += sizeof header + index(header.entries * (gene_bytes_ + value_bytes_));
   }
 }
 
@@ -146,15 +146,13 @@ void ArrivedRows::require_all() const {
            begin_ + static_cast<std::int64_t>(i));
 }
 
-std::int64_t ArrivedRows::entries(std::int64_t position) const {
-  return rows_[static_cast<std::size_t>(position - begin_)].entries;
-}
+std::int64_t ArrivedRows::entries(std::int64_t position) const { return rows_[index(position - begin_)].entries; }
 
 void ArrivedRows::append_to(std::int64_t position, std::vector<std::uint32_t>& genes,
                             std::vector<std::uint32_t>& values) const {
-  Row const& row = rows_[static_cast<std::size_t>(position - begin_)];
+  Row const& row = rows_[index(position - begin_)];
   std::size_t const start = genes.size();
-  auto const count = static_cast<std::size_t>(row.entries);
+  auto const count = index(row.entries);
   genes.resize(start + count);
   values.resize(start + count);
   with_width(gene_bytes_, [&]<class Gene>() { widen<Gene>(row.genes, row.entries, genes.data() + start); });

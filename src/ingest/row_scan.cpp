@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -21,8 +22,7 @@ void RowScan::load(RowRange rows) {
 }
 
 std::span<std::uint8_t const> RowScan::kept_of(RowRange rows) const {
-  return std::span(kept_).subspan(static_cast<std::size_t>(rows.begin - matrix_.share().begin),
-                                  static_cast<std::size_t>(rows.size()));
+  return std::span(kept_).subspan(index(rows.begin - matrix_.share().begin), index(rows.size()));
 }
 
 void RowScan::run(std::int64_t& room, std::span<std::int64_t> gene_cells,
@@ -31,7 +31,7 @@ void RowScan::run(std::int64_t& room, std::span<std::int64_t> gene_cells,
     load(piece.rows);
     if (fault_) return;
     for (std::int64_t i = 0; i < piece.rows.size(); ++i) {
-      auto& keep = kept_[static_cast<std::size_t>(piece.rows.begin - matrix_.share().begin + i)];
+      auto& keep = kept_[index(piece.rows.begin - matrix_.share().begin + i)];
       if (!keep) continue;
       if (rules_.kind != ValueKind::log &&
           row_total(checked_, i, rules_.kind) < static_cast<double>(rules_.min_counts)) {
@@ -39,10 +39,8 @@ void RowScan::run(std::int64_t& room, std::span<std::int64_t> gene_cells,
         ++too_few_;
         continue;
       }
-      auto const begin = checked_.indptr[static_cast<std::size_t>(i)],
-                 end = checked_.indptr[static_cast<std::size_t>(i) + 1];
-      for (auto entry = begin; entry < end; ++entry)
-        ++gene_cells[static_cast<std::size_t>(checked_.genes[static_cast<std::size_t>(entry)])];
+      auto const begin = checked_.indptr[index(i)], end = checked_.indptr[index(i) + 1];
+      for (auto entry = begin; entry < end; ++entry) ++gene_cells[index(checked_.genes[index(entry)])];
     }
     largest_ = std::max(largest_, checked_.largest);
     std::int64_t const at_most = checked_.indptr.back() * 8 + piece.rows.size() * 8;
@@ -55,7 +53,7 @@ void RowScan::run(std::int64_t& room, std::span<std::int64_t> gene_cells,
 }
 
 PackedRows const& RowScan::piece(std::int64_t i) {
-  auto const& piece = pieces_[static_cast<std::size_t>(i)];
+  auto const& piece = pieces_[index(i)];
   if (piece.packed) return *piece.packed;
   load(piece.rows);
   if (fault_) fail(ExitCode::bad_input, "{} changed while it was read. Start again", matrix_.place());
@@ -63,6 +61,6 @@ PackedRows const& RowScan::piece(std::int64_t i) {
   return reread_;
 }
 
-void RowScan::release(std::int64_t i) { pieces_[static_cast<std::size_t>(i)].packed.reset(); }
+void RowScan::release(std::int64_t i) { pieces_[index(i)].packed.reset(); }
 
 }  // namespace retort

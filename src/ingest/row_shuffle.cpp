@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -52,8 +53,7 @@ std::vector<std::int64_t> shuffled_row_entries(Communicator const& ranks, Shuffl
                                                std::vector<ShuffledSource>& sources,
                                                std::span<std::int32_t const> gene_to) {
   Owners const owners(plan, ranks.size());
-  std::vector<std::vector<std::int64_t>> to(
-      static_cast<std::size_t>(ranks.size()));  // position, entries, position, ...
+  std::vector<std::vector<std::int64_t>> to(index(ranks.size()));  // position, entries, position, ...
   ranks.together([&] {
     for (auto& source : sources) {
       std::size_t next = 0;  // of source.positions
@@ -61,7 +61,7 @@ std::vector<std::int64_t> shuffled_row_entries(Communicator const& ranks, Shuffl
         PackedRows const& piece = source.scan.piece(i);
         for (std::int64_t row = 0; row < piece.rows(); ++row) {
           std::int64_t const position = source.positions[next++];
-          auto& message = to[static_cast<std::size_t>(owners.of(position))];
+          auto& message = to[index(owners.of(position))];
           message.push_back(position);
           message.push_back(entries_left(piece, row, gene_to));
         }
@@ -70,13 +70,12 @@ std::vector<std::int64_t> shuffled_row_entries(Communicator const& ranks, Shuffl
   });
   auto const received = ranks.exchange(to);
   RowRange const own = plan.share(ranks.rank(), ranks.size());
-  std::vector<std::int64_t> entries(static_cast<std::size_t>(own.size()));
+  std::vector<std::int64_t> entries(index(own.size()));
   ranks.together([&] {
     if (std::ssize(received) != 2 * own.size())
       fail(ExitCode::failed, "{} rows came where {} belong (an input may have changed meanwhile). Start again",
            received.size() / 2, own.size());
-    for (std::size_t i = 0; i < received.size(); i += 2)
-      entries[static_cast<std::size_t>(received[i] - own.begin)] = received[i + 1];
+    for (std::size_t i = 0; i < received.size(); i += 2) entries[index(received[i] - own.begin)] = received[i + 1];
   });
   return entries;
 }
@@ -92,19 +91,19 @@ void shuffle_rows(Communicator const& ranks, ShufflePlan const& plan, std::vecto
       std::int64_t const rounds = ranks.max(source.scan.pieces());
       std::size_t next = 0;  // of source.positions
       for (std::int64_t round = 0; round < rounds; ++round) {
-        std::vector<std::vector<std::uint8_t>> to(static_cast<std::size_t>(ranks.size()));
+        std::vector<std::vector<std::uint8_t>> to(index(ranks.size()));
         ranks.together([&] {
           if (round >= source.scan.pieces()) return;
           PackedRows const& piece = source.scan.piece(round);
           auto const expected =
               piece.indptr.back() * (plan.gene_bytes + plan.value_bytes) / (ranks.size() * plan.windows);
-          for (auto& message : to) message.reserve(static_cast<std::size_t>(expected));
+          for (auto& message : to) message.reserve(index(expected));
           std::int64_t sent = 0;
           for (std::int64_t row = 0; row < piece.rows(); ++row) {
             std::int64_t const position = source.positions[next++];
             int const owner = owners.of(position);
             if (!owners.in_window(position, owner, window)) continue;
-            append_row(piece, row, position, gene_to, plan.value_bytes, to[static_cast<std::size_t>(owner)]);
+            append_row(piece, row, position, gene_to, plan.value_bytes, to[index(owner)]);
             ++sent;
           }
           if (window + 1 == plan.windows) source.scan.release(round);

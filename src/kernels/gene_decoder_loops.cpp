@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "retort/kernels/vector_math.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort::kernel {
 namespace {
@@ -39,7 +40,7 @@ struct Scratch {
                                                        {&by_genes, n.width},
                                                        {&turned, std::max(padded(n.width), padded(n.tokens))}};
     for (auto const& [array, count] : wanted) rows += padded(count);
-    memory.resize(static_cast<std::size_t>(rows * tile + widest_vector));
+    memory.resize(index(rows * tile + widest_vector));
     float* next = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) /
                                       sizeof(float);  // a vector of 64 bytes lies in one line
     for (auto const& [array, count] : wanted) *array = next, next += padded(count) * tile;
@@ -232,8 +233,7 @@ template <class Cpu>
                                                  float const* upstream, GeneDecoderGradients const& into) {
   Scratch const s(n);
   GeneDecoderSums const at(n, in.head_norm);
-  std::vector<float> sums(
-      static_cast<std::size_t>(at.end));  // of one tile of genes: sums of sums lose less than one long sum
+  std::vector<float> sums(index(at.end));  // of one tile of genes: sums of sums lose less than one long sum
   for (std::int64_t first = 0; first < n.genes; first += tile) {
     auto const count = std::min(tile, n.genes - first);
     read_tile(in.queries + first * n.width, n.width, count, s.queries);

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "retort/run/index.hpp"
+
 namespace retort::kernel {
 namespace {
 
@@ -79,7 +81,7 @@ template <class Lanes, std::size_t C>
                                             float const* panel, float const* bias, std::int64_t columns, float* result,
                                             std::int64_t out) {
   float last_bias[panel_columns] = {}, last[6 * panel_columns] = {};
-  auto const bytes = static_cast<std::size_t>(columns) * sizeof(float);
+  auto const bytes = index(columns) * sizeof(float);
   if (bias) std::memcpy(last_bias, bias, bytes);
   for (std::int64_t row = 0; row < rows; row += 6) {
     std::int64_t const count = rows - row < 6 ? rows - row : 6;

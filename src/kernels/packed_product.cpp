@@ -1,6 +1,7 @@
 #include "retort/kernels/packed_product.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "retort/kernels/packed_kernel.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort::kernel {
 namespace {
@@ -63,8 +64,8 @@ constexpr std::int64_t floats_of_a_tile = block_rows * panel_columns;
             *reinterpret_cast<Lanes8 const*>(row + column + c);
     if (!rest) continue;
     float* const last = packed + whole * depth + k * panel_columns;
-    std::memcpy(last, row + whole, static_cast<std::size_t>(rest) * sizeof(float));
-    std::memset(last + rest, 0, static_cast<std::size_t>(panel_columns - rest) * sizeof(float));
+    std::memcpy(last, row + whole, index(rest) * sizeof(float));
+    std::memset(last + rest, 0, index(panel_columns - rest) * sizeof(float));
   }
 }
 
@@ -157,10 +158,9 @@ template <class Lanes, std::size_t C>
                                                        std::int64_t shards, std::int64_t out, std::int64_t in,
                                                        float* gradient) {
   std::int64_t const panels = (in + panel_columns - 1) / panel_columns;
-  auto const right = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(panels * rows * panel_columns));
-  auto const left = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(rows * rows_of_a_group));
-  std::vector<float> levels(
-      static_cast<std::size_t>((std::countr_zero(static_cast<std::uint64_t>(shards)) + 1) * floats_of_a_tile));
+  auto const right = std::make_unique_for_overwrite<float[]>(index(panels * rows * panel_columns));
+  auto const left = std::make_unique_for_overwrite<float[]>(index(rows * rows_of_a_group));
+  std::vector<float> levels(index((std::countr_zero(static_cast<std::uint64_t>(shards)) + 1) * floats_of_a_tile));
   pack_panels(input, rows, in, right.get());
   float beside[floats_of_a_tile];
   for (std::int64_t group = 0; group < out; group += rows_of_a_group) {
@@ -175,7 +175,7 @@ template <class Lanes, std::size_t C>
         add_shards<Lanes, C>(height, left.get() + o * rows, right.get() + p * rows * panel_columns, rows, shards,
                              levels.data(), whole ? to : beside, whole ? in : panel_columns);
         for (std::int64_t r = 0; r < height && !whole; ++r)
-          std::memcpy(to + r * in, beside + r * panel_columns, static_cast<std::size_t>(columns) * sizeof(float));
+          std::memcpy(to + r * in, beside + r * panel_columns, index(columns) * sizeof(float));
       }
     }
   }
@@ -214,7 +214,7 @@ void transpose(float const* matrix, std::int64_t stride, std::int64_t rows, std:
 }
 
 void pack_transposed(float const* matrix, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* panel) {
-  if (columns < panel_columns) std::memset(panel, 0, static_cast<std::size_t>(depth * panel_columns) * sizeof(float));
+  if (columns < panel_columns) std::memset(panel, 0, index(depth * panel_columns) * sizeof(float));
   transpose(matrix, stride, columns, depth, panel, panel_columns);
 }
 
@@ -239,16 +239,15 @@ void weight_gradient(float const* upstream, float const* input, std::int64_t row
 
 void bias_gradient(float const* upstream, std::int64_t rows, std::int64_t shards, std::int64_t out, float* gradient) {
   std::int64_t const of_a_shard = rows / shards;
-  std::vector<float> sums(static_cast<std::size_t>(shards * out));  // [shards, out]
+  std::vector<float> sums(index(shards * out));  // [shards, out]
   for (std::int64_t k = 0; k < rows; ++k) {
     float* const sum = sums.data() + k / of_a_shard * out;
     for (std::int64_t o = 0; o < out; ++o) sum[o] += upstream[k * out + o];
   }
   for (std::int64_t apart = 1; apart < shards; apart *= 2)
     for (std::int64_t s = 0; s < shards; s += 2 * apart)
-      for (std::int64_t o = 0; o < out; ++o)
-        sums[static_cast<std::size_t>(s * out + o)] += sums[static_cast<std::size_t>((s + apart) * out + o)];
-  std::memcpy(gradient, sums.data(), static_cast<std::size_t>(out) * sizeof(float));
+      for (std::int64_t o = 0; o < out; ++o) sums[index(s * out + o)] += sums[index((s + apart) * out + o)];
+  std::memcpy(gradient, sums.data(), index(out) * sizeof(float));
 }
 
 }  // namespace retort::kernel

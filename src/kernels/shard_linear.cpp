@@ -10,6 +10,7 @@
 #include "retort/kernels/packed_kernel.hpp"
 #include "retort/kernels/shard_kernel.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -83,7 +84,7 @@ at::Tensor multiply_rows(at::Tensor const& input, at::Tensor const& weight, at::
   if (rows_fill_panels && stay_in_cache) return multiply_panels_of_rows(input, weight, bias);
   at::Tensor const result = at::empty({n, out}, at::kFloat),
                    start = bias.defined() ? bias : at::zeros({out}, at::kFloat);
-  std::vector<float> panel(static_cast<std::size_t>(std::min(in, depth_of_a_piece) * kernel::panel_columns));
+  std::vector<float> panel(index(std::min(in, depth_of_a_piece) * kernel::panel_columns));
   for (std::int64_t column = 0; column < out; column += kernel::panel_columns) {
     std::int64_t const columns = std::min(kernel::panel_columns, out - column);
     for (std::int64_t k = 0; k < in; k += depth_of_a_piece) {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -57,8 +59,7 @@ at::Tensor by_shard(at::Tensor const& x, std::int64_t shards,
                     std::function<at::Tensor(std::int64_t, at::Tensor const&)> const& f) {
   if (shards == 1) return f(0, x);
   std::vector<at::Tensor> parts = x.split(x.size(0) / shards);
-  for (std::int64_t s = 0; s < shards; ++s)
-    parts[static_cast<std::size_t>(s)] = f(s, parts[static_cast<std::size_t>(s)]);
+  for (std::int64_t s = 0; s < shards; ++s) parts[index(s)] = f(s, parts[index(s)]);
   return at::cat(parts);
 }
 

@@ -7,6 +7,7 @@
 #include "retort/kernels/shard_kernel.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/huge_pages.hpp"
+#include "retort/run/index.hpp"
 #include "sparse_product.hpp"
 
 namespace retort {
@@ -34,9 +35,8 @@ Transposed transpose(CsrBlock const& cells) {
   auto* const cell = out.cell.data_ptr<std::int32_t>();
   auto* const value = out.value.data_ptr<float>();
   for (std::int64_t i = 0; i < cells.rows(); ++i) {
-    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]);
-         k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
-      auto const place = next[static_cast<std::size_t>(cells.indices[k])]++;
+    for (auto k = index(cells.indptr[index(i)]); k < index(cells.indptr[index(i) + 1]); ++k) {
+      auto const place = next[index(cells.indices[k])]++;
       cell[place] = static_cast<std::int32_t>(i);
       value[place] = cells.values[k];
     }
@@ -111,7 +111,7 @@ HalfWeight::HalfWeight(at::Tensor const& weight) {
     fail(ExitCode::usage,
          "a first layer of {} outputs cannot be kept as bfloat16 (they come in blocks of 32). Use float32",
          weight.size(1));
-  auto const memory = large_array(static_cast<std::size_t>(weight.numel()) * sizeof(std::uint16_t));
+  auto const memory = large_array(index(weight.numel()) * sizeof(std::uint16_t));
   words_ = at::from_blob(
       memory.get(), {weight.size(0), weight.size(1) / 2}, [memory](void*) {}, at::kInt);
   at::Tensor const rows = weight.contiguous();

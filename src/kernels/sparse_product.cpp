@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "retort/run/index.hpp"
 #endif
 
 namespace retort::kernel {
@@ -116,7 +118,7 @@ template <typename Weight, typename Visit>
   std::vector<std::int64_t> reached(cells.begin + first, cells.begin + last);
   for (std::int64_t group = group_size;; group += group_size) {
     for (std::int64_t i = first; i < last; ++i) {
-      std::int64_t& next = reached[static_cast<std::size_t>(i - first)];
+      std::int64_t& next = reached[index(i - first)];
       std::int64_t const begin = next;
       while (next < cells.begin[i + 1] && cells.index[next] < group) ++next;
       __builtin_prefetch(cells.index + next + words_of_a_line, 0, 2);
@@ -133,8 +135,7 @@ template <typename Weight, typename Visit>
 }
 
 void begin_with(float const* bias, std::int64_t first, std::int64_t last, std::int64_t out, float* result) {
-  for (std::int64_t i = first; i < last; ++i)
-    std::memcpy(result + i * out, bias, static_cast<std::size_t>(out) * sizeof(float));
+  for (std::int64_t i = first; i < last; ++i) std::memcpy(result + i * out, bias, index(out) * sizeof(float));
 }
 
 template <typename Weight>
@@ -166,15 +167,14 @@ template <typename Weight>
 [[gnu::always_inline]] inline void write_by_shard_any(SparseRows genes, std::int64_t first, std::int64_t last,
                                                       std::int64_t rows, std::int64_t shards, float const* upstream,
                                                       std::int64_t out, float* gradient) {
-  std::vector<float> others(
-      static_cast<std::size_t>((shards - 1) * out));  // of the shards past the first, whose sum is formed in place
+  std::vector<float> others(index((shards - 1) * out));  // of the shards past the first, whose sum is formed in place
   for (std::int64_t g = first; g < last; ++g) {
     auto const sum_of = [&](std::int64_t s) { return s ? others.data() + (s - 1) * out : gradient + g * out; };
     std::int64_t next = genes.begin[g];
     for (std::int64_t s = 0; s < shards; ++s) {
       std::int64_t const begin = next;
       while (next < genes.begin[g + 1] && genes.index[next] < (s + 1) * rows) ++next;
-      std::memset(sum_of(s), 0, static_cast<std::size_t>(out) * sizeof(float));
+      std::memset(sum_of(s), 0, index(out) * sizeof(float));
       if (begin < next) add_all_columns(genes, begin, next, upstream, out, sum_of(s), false);
     }
     for (std::int64_t apart = 1; apart < shards; apart *= 2)
@@ -220,8 +220,7 @@ template <std::size_t N>
   std::array<std::uint32_t, group / 2> pairs;
   for_each_run(cells, first, last, genes, weight, out / 2, [&](std::int64_t i, std::int64_t begin, std::int64_t end) {
     for (std::int64_t k = begin; k < end; k += 2)
-      pairs[static_cast<std::size_t>(k - begin) / 2] =
-          half(cells.value[k]) | (k + 1 < end ? half(cells.value[k + 1]) << 16 : 0);
+      pairs[index(k - begin) / 2] = half(cells.value[k]) | (k + 1 < end ? half(cells.value[k + 1]) << 16 : 0);
     std::int64_t column = 0;
     for (; column + 16 * lane_count <= out; column += 16 * lane_count)
       add_pairs<16>(cells.index + begin, pairs.data(), end - begin, weight, out, column, result + i * out);

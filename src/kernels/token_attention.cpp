@@ -7,6 +7,7 @@
 
 #include "retort/kernels/vector_math.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -153,10 +154,10 @@ struct TokenAttention : torch::autograd::Function<TokenAttention> {
     Tables const tables{
         data_of(logits), data_of(values), data_of(slope_logits), data_of(slope_values), heads, queries, width};
     Tokens const of{tokens->rows.data(), tokens->logit_offsets.data(), data_of(scales), data_of(slopes)};
-    std::vector<float> work(static_cast<std::size_t>(heads * (queries * (3 + width) + width)));
+    std::vector<float> work(index(heads * (queries * (3 + width) + width)));
     for (std::int64_t c = 0; c < cells; ++c)
-      attend(tables, of, tokens->indptr[static_cast<std::size_t>(c)], tokens->indptr[static_cast<std::size_t>(c) + 1],
-             work.data(), result.data_ptr<float>() + c * queries * heads * width,
+      attend(tables, of, tokens->indptr[index(c)], tokens->indptr[index(c) + 1], work.data(),
+             result.data_ptr<float>() + c * queries * heads * width,
              denominators.data_ptr<float>() + c * heads * queries);
     context->save_for_backward({logits, values, scales, slopes, slope_logits, slope_values, result, denominators});
     context->saved_data["tokens"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(tokens));
@@ -182,10 +183,9 @@ struct TokenAttention : torch::autograd::Function<TokenAttention> {
     auto const into = [](at::Tensor const& tensor) { return tensor.defined() ? tensor.data_ptr<float>() : nullptr; };
     Gradients const gradients{into(by_logits), into(by_values),       into(by_scales),
                               into(by_slopes), into(by_slope_logits), into(by_slope_values)};
-    std::vector<float> work(static_cast<std::size_t>(heads * (queries * (3 + width) + 2 * width)));
+    std::vector<float> work(index(heads * (queries * (3 + width) + 2 * width)));
     for (std::int64_t c = 0; c < tokens.cells(); ++c)
-      attend_backward(tables, of, tokens.indptr[static_cast<std::size_t>(c)],
-                      tokens.indptr[static_cast<std::size_t>(c) + 1], work.data(),
+      attend_backward(tables, of, tokens.indptr[index(c)], tokens.indptr[index(c) + 1], work.data(),
                       data_of(result) + c * queries * outputs, data_of(denominators) + c * heads * queries,
                       data_of(gradient) + c * queries * outputs, gradients);
     auto const has_slopes = slopes.defined();

@@ -8,6 +8,7 @@
 #include "retort/cells/libraries.hpp"
 #include "retort/kernels/vector_math.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -68,8 +69,7 @@ at::Tensor theta_at_nonzeros(CsrBlock const& counts, at::Tensor const& theta, bo
   float* const to = found.data_ptr<float>();
   float const* const from = theta.const_data_ptr<float>();
   for (std::int64_t c = 0; c < counts.rows(); ++c)
-    for (auto k = static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(c)]);
-         k < static_cast<std::size_t>(counts.indptr[static_cast<std::size_t>(c) + 1]); ++k)
+    for (auto k = index(counts.indptr[index(c)]); k < index(counts.indptr[index(c) + 1]); ++k)
       to[k] = from[(own ? c * counts.genes : 0) + counts.indices[k]];
   return found;
 }
@@ -93,17 +93,16 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
         at::lgamma(values + theta_there) - at::lgamma(theta_there) - at::lgamma(values + 1);  // [nonzeros]
     auto const result = at::empty({counts.rows()});
     auto const sums = libraries(counts);
-    std::vector<float> mean(static_cast<std::size_t>(genes)), terms(static_cast<std::size_t>(genes));
+    std::vector<float> mean(index(genes)), terms(index(genes));
     float const* const gamma = gammas.const_data_ptr<float>();
     for (std::int64_t c = 0; c < counts.rows(); ++c) {
-      auto const row = static_cast<std::size_t>(c);
+      auto const row = index(c);
       auto const* const at_theta = theta.const_data_ptr<float>() + (own ? c * genes : 0);
       mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(sums[row]), mean.data());
       zero_terms(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes, terms.data());
       double sum = sum_of(terms.data(), genes);
-      for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]);
-           ++k) {
-        auto const g = static_cast<std::size_t>(counts.indices[k]);
+      for (auto k = index(counts.indptr[row]); k < index(counts.indptr[row + 1]); ++k) {
+        auto const g = index(counts.indices[k]);
         sum += counts.values[k] * (std::log(at_theta[g] + mean[g] + tiny) - std::log(mean[g] + tiny)) - gamma[k];
       }
       result.data_ptr<float>()[c] = static_cast<float>(sum);
@@ -128,18 +127,16 @@ struct NegativeBinomialLoss : torch::autograd::Function<NegativeBinomialLoss> {
     float const* const gamma = gammas.const_data_ptr<float>();
     auto const sums = libraries(counts);
     auto const by_logits = at::empty_like(logits), by_theta = at::zeros_like(theta);
-    std::vector<float> mean(static_cast<std::size_t>(genes)), by_mean(mean.size()), by_own_theta(mean.size()),
-        product(mean.size());
+    std::vector<float> mean(index(genes)), by_mean(mean.size()), by_own_theta(mean.size()), product(mean.size());
     for (std::int64_t c = 0; c < counts.rows(); ++c) {
-      auto const row = static_cast<std::size_t>(c);
+      auto const row = index(c);
       auto const* const at_theta = theta.const_data_ptr<float>() + (own ? c * genes : 0);
       double const library = sums[row];
       mean_counts(logits.const_data_ptr<float>() + c * genes, genes, static_cast<float>(library), mean.data());
       zero_gradients(mean.data(), at_theta, log_theta.const_data_ptr<float>() + (own ? c * genes : 0), genes,
                      by_mean.data(), by_own_theta.data());
-      for (auto k = static_cast<std::size_t>(counts.indptr[row]); k < static_cast<std::size_t>(counts.indptr[row + 1]);
-           ++k) {
-        auto const g = static_cast<std::size_t>(counts.indices[k]);
+      for (auto k = index(counts.indptr[row]); k < index(counts.indptr[row + 1]); ++k) {
+        auto const g = index(counts.indices[k]);
         float const x = counts.values[k], share = x / (at_theta[g] + mean[g] + tiny);
         by_mean[g] -= share * at_theta[g] /
                       (mean[g] + tiny);  // share - x / (mean + e), which would lose all digits where theta is small

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -41,13 +42,12 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
                             CsrBlock const* cells, std::int64_t shards) {
     auto const n = reconstruction.size(0), genes = reconstruction.size(1);
     float const* const values = reconstruction.const_data_ptr<float>();
-    std::vector<double> of_row(static_cast<std::size_t>(n));
+    std::vector<double> of_row(index(n));
     at::parallel_for(0, n, rows_of_a_task, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
-        auto const row = static_cast<std::size_t>(i);
+        auto const row = index(i);
         double sum = sum_of_squares(values + i * genes, genes);
-        for (auto k = static_cast<std::size_t>(cells->indptr[row]);
-             k < static_cast<std::size_t>(cells->indptr[row + 1]); ++k) {
+        for (auto k = index(cells->indptr[row]); k < index(cells->indptr[row + 1]); ++k) {
           double const target = cells->values[k];
           sum += target * (target - 2.0 * values[i * genes + cells->indices[k]]);  // (r - x)^2 - r^2
         }
@@ -57,7 +57,7 @@ struct SparseMse : torch::autograd::Function<SparseMse> {
     at::Tensor const means = at::empty({shards}, at::kFloat);
     for (std::int64_t s = 0; s < shards; ++s) {
       double total = 0;
-      for (std::int64_t i = s * n / shards; i < (s + 1) * n / shards; ++i) total += of_row[static_cast<std::size_t>(i)];
+      for (std::int64_t i = s * n / shards; i < (s + 1) * n / shards; ++i) total += of_row[index(i)];
       means.data_ptr<float>()[s] = static_cast<float>(total / static_cast<double>(n / shards * genes));
     }
     context->save_for_backward({reconstruction, copy_of(cells->indptr, at::kLong), copy_of(cells->indices, at::kInt),

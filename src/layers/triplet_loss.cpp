@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -88,7 +89,7 @@ class Miner {
 std::vector<float> squared_distances(at::Tensor const& embeddings) {
   auto const n = embeddings.size(0), width = embeddings.size(1);
   float const* const values = embeddings.const_data_ptr<float>();
-  std::vector<float> squared(static_cast<std::size_t>(n * n), 0.0f);
+  std::vector<float> squared(index(n * n), 0.0f);
   for (std::int64_t a = 0; a < n; ++a) {
     for (std::int64_t b = a + 1; b < n; ++b) {
       float partial[16] = {};
@@ -101,7 +102,7 @@ std::vector<float> squared_distances(at::Tensor const& embeddings) {
       for (; j < width; ++j) partial[0] += (x[j] - y[j]) * (x[j] - y[j]);
       float sum = 0;
       for (float const lane : partial) sum += lane;
-      squared[static_cast<std::size_t>(a * n + b)] = squared[static_cast<std::size_t>(b * n + a)] = sum;
+      squared[index(a * n + b)] = squared[index(b * n + a)] = sum;
     }
   }
   return squared;

@@ -1,6 +1,7 @@
 #include "retort/models/foundation.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <optional>
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -49,9 +50,8 @@ CsrBlock align_genes(CsrBlock const& cells, GeneMap const& map, std::int64_t gen
   std::vector<std::pair<std::int32_t, float>> row;
   for (std::int64_t i = 0; i < cells.rows(); ++i) {
     row.clear();
-    for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i)]);
-         k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(i) + 1]); ++k) {
-      auto const to = map.to[static_cast<std::size_t>(cells.indices[k])];
+    for (auto k = index(cells.indptr[index(i)]); k < index(cells.indptr[index(i) + 1]); ++k) {
+      auto const to = map.to[index(cells.indices[k])];
       if (to >= 0) row.emplace_back(to, cells.values[k]);
     }
     if (!map.rises)

@@ -1,12 +1,14 @@
 #include "retort/models/gene_components.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -19,14 +21,14 @@ class StandardisedCells {
  public:
   StandardisedCells(Communicator const& ranks, ShardPlan const& plan, std::vector<CsrBlock> const& counts,
                     std::int64_t genes)
-      : ranks_(ranks), plan_(plan), cells_(counts), genes_(static_cast<std::size_t>(genes)) {
+      : ranks_(ranks), plan_(plan), cells_(counts), genes_(index(genes)) {
     for (auto& shard : cells_) log_normalise(shard);
-    auto const of = [&](int shard) { return static_cast<std::size_t>(shard - plan.begin()); };
+    auto const of = [&](int shard) { return index(shard - plan.begin()); };
     auto const sums = ordered_sum<double>(ranks, plan, static_cast<std::int64_t>(3 * genes_) + 1, [&](int shard) {
       std::vector<double> out(3 * genes_ + 1);  // sums and squares of logs, sums of counts; cells
       auto const& logs = cells_[of(shard)];
       for (std::size_t k = 0; k < logs.indices.size(); ++k) {
-        auto const gene = static_cast<std::size_t>(logs.indices[k]);
+        auto const gene = index(logs.indices[k]);
         double const value = logs.values[k];
         out[gene] += value;
         out[genes_ + gene] += value * value;
@@ -48,7 +50,7 @@ class StandardisedCells {
 
   // Collective: Z' Z x for x [genes, width] double, summed over all ranks' cells.
   at::Tensor covariance_times(at::Tensor const& x) const {
-    auto const width = static_cast<std::size_t>(x.size(1));
+    auto const width = index(x.size(1));
     std::vector<double> scaled(genes_ * width), offset(width);
     auto const* from = x.const_data_ptr<double>();
     for (std::size_t i = 0; i < scaled.size(); ++i) {
@@ -58,19 +60,16 @@ class StandardisedCells {
     auto const sums =
         ordered_sum<double>(ranks_, plan_, static_cast<std::int64_t>((genes_ + 1) * width), [&](int shard) {
           std::vector<double> out((genes_ + 1) * width), row(width);  // logs' (Z x), then the sum over rows of Z x
-          auto const& logs = cells_[static_cast<std::size_t>(shard - plan_.begin())];
+          auto const& logs = cells_[index(shard - plan_.begin())];
           for (std::size_t cell = 0; cell + 1 < logs.indptr.size(); ++cell) {
-            auto const begin = static_cast<std::size_t>(logs.indptr[cell]),
-                       end = static_cast<std::size_t>(logs.indptr[cell + 1]);
+            auto const begin = index(logs.indptr[cell]), end = index(logs.indptr[cell + 1]);
             for (std::size_t i = 0; i < width; ++i) row[i] = -offset[i];
             for (auto k = begin; k < end; ++k)
               for (std::size_t i = 0; i < width; ++i)
-                row[i] +=
-                    static_cast<double>(logs.values[k]) * scaled[static_cast<std::size_t>(logs.indices[k]) * width + i];
+                row[i] += static_cast<double>(logs.values[k]) * scaled[index(logs.indices[k]) * width + i];
             for (auto k = begin; k < end; ++k)
               for (std::size_t i = 0; i < width; ++i)
-                out[static_cast<std::size_t>(logs.indices[k]) * width + i] +=
-                    static_cast<double>(logs.values[k]) * row[i];
+                out[index(logs.indices[k]) * width + i] += static_cast<double>(logs.values[k]) * row[i];
             for (std::size_t i = 0; i < width; ++i) out[genes_ * width + i] += row[i];
           }
           return out;

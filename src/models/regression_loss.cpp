@@ -4,11 +4,10 @@
 #include <cmath>
 
 #include "retort/kernels/sparse_linear.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 CsrBlock transpose(CsrBlock const& cells) {
   CsrBlock out;

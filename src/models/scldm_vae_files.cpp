@@ -5,6 +5,7 @@
 #include "retort/models/scldm_vae.hpp"
 #include "retort/models/weights_folder.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -21,9 +22,9 @@ Value value_of(Names const& names, std::string const& name, char const* setting)
 
 }  // namespace
 
-std::string name_of(Fusion fusion) { return fusions[static_cast<std::size_t>(fusion)]; }
-std::string name_of(TokenGenes genes) { return token_genes[static_cast<std::size_t>(genes)]; }
-std::string name_of(CellLikelihood likelihood) { return likelihoods[static_cast<std::size_t>(likelihood)]; }
+std::string name_of(Fusion fusion) { return fusions[index(fusion)]; }
+std::string name_of(TokenGenes genes) { return token_genes[index(genes)]; }
+std::string name_of(CellLikelihood likelihood) { return likelihoods[index(likelihood)]; }
 Fusion fusion_of(std::string const& name) { return value_of<Fusion>(fusions, name, "vae.fusion"); }
 TokenGenes token_genes_of(std::string const& name) {
   return value_of<TokenGenes>(token_genes, name, "vae.token_genes");

@@ -1,6 +1,7 @@
 #include "retort/models/scvi_vae.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <optional>

@@ -1,6 +1,7 @@
 #include "retort/models/weights_folder.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <fstream>
 

@@ -1,5 +1,6 @@
 // retort-report: one page with pictures of what a run, or several, came to.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>

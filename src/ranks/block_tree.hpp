@@ -8,6 +8,7 @@
 
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -33,7 +34,7 @@ class BlockTree {
     for (std::int64_t at = 0; at < count; at += piece) {
       std::int64_t const now = std::min(piece, count - at);
       Value const* const values = sum_of(0, from + at, now, out + at, 0);
-      if (values != out + at) std::memcpy(out + at, values, static_cast<std::size_t>(now) * sizeof(Value));
+      if (values != out + at) std::memcpy(out + at, values, index(now) * sizeof(Value));
     }
   }
 

@@ -1,6 +1,7 @@
 #include "retort/ranks/gradient_arena.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <bit>
@@ -12,6 +13,7 @@
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
 #include "retort/run/huge_pages.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -31,7 +33,7 @@ double sum_of_squares(float const* values, std::int64_t count) {  // `count` is 
 
 at::Tensor zeros_on_huge_pages(std::int64_t length, at::Device device) {
   if (!device.is_cpu()) return at::zeros({length}, at::TensorOptions().dtype(at::kFloat).device(device));
-  auto const memory = large_array(static_cast<std::size_t>(length) * sizeof(float));
+  auto const memory = large_array(index(length) * sizeof(float));
   return at::from_blob(
       memory.get(), {length}, [memory](void*) {}, at::kFloat);
 }
@@ -71,7 +73,7 @@ struct GradientArena::State {
         sum(all, shards, lay_out()) {
     auto const device = parameters.empty() ? at::Device(at::kCPU) : parameters[0].device();
     weights = shared_array(device);
-    auto const pieces = static_cast<std::size_t>((weights_length + floats_of_a_piece - 1) / floats_of_a_piece);
+    auto const pieces = index((weights_length + floats_of_a_piece - 1) / floats_of_a_piece);
     own_squares.resize(pieces);
     squares = shares(device) ? static_cast<double*>(new_window(std::ssize(own_squares) * std::int64_t{sizeof(double)}))
                              : own_squares.data();
@@ -169,7 +171,7 @@ void GradientArena::begin_shard(int shard) {
   at::NoGradGuard no_grad;
   s.carry();
   s.pair = pair;
-  s.use(b, static_cast<std::size_t>(std::popcount(static_cast<unsigned>(pair))));
+  s.use(b, index(std::popcount(static_cast<unsigned>(pair))));
   s.buffers[b][s.buffer].zero_();
 }
 
@@ -255,7 +257,7 @@ std::int64_t GradientArena::offset(std::size_t i) const { return state_->offsets
 void GradientArena::broadcast_weights() {
   State& s = *state_;
   at::Tensor host = s.weights.cpu();
-  s.ranks.broadcast(std::span(host.data_ptr<float>(), static_cast<std::size_t>(host.numel())));
+  s.ranks.broadcast(std::span(host.data_ptr<float>(), index(host.numel())));
   if (s.weights.is_cuda()) s.weights.copy_(host);
   s.fence();
 }

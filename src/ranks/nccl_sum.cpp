@@ -1,6 +1,7 @@
 #include "retort/ranks/nccl_sum.hpp"
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/watchdog.hpp"
 
 #if RETORT_USE_GPU
@@ -45,8 +46,8 @@ NcclSum::~NcclSum() {
 void NcclSum::sum(at::Tensor& values) {
   Operation waiting("sum of gradients by NCCL");
   c10::cuda::getCurrentCUDAStream().synchronize();  // the gradients were written on this one
-  nccl_check(ncclAllReduce(values.data_ptr(), values.data_ptr(), static_cast<std::size_t>(values.numel()), ncclFloat,
-                           ncclSum, state_->communicator, state_->stream.stream()),
+  nccl_check(ncclAllReduce(values.data_ptr(), values.data_ptr(), index(values.numel()), ncclFloat, ncclSum,
+                           state_->communicator, state_->stream.stream()),
              "all-reduce");
   state_->stream.synchronize();
 }

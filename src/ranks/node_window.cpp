@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "retort/run/index.hpp"
 #include "retort/run/watchdog.hpp"
 
 namespace retort {
@@ -29,7 +30,7 @@ NodeWindow::NodeWindow(Communicator const& node, std::int64_t bytes) : node_(nod
         reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(start) + alignment - 1) / alignment * alignment));
   }
   mpi_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, window_), "shared memory");
-  std::memset(piece(node.rank()), 0, static_cast<std::size_t>(bytes));
+  std::memset(piece(node.rank()), 0, index(bytes));
 }
 
 NodeWindow::~NodeWindow() {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "retort/ranks/communicator.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -18,7 +19,7 @@ class NodeWindow {
   NodeWindow& operator=(NodeWindow const&) = delete;
 
   // Where the piece of rank `r` of the node begins in this process.
-  void* piece(int r) const { return pieces_[static_cast<std::size_t>(r)]; }
+  void* piece(int r) const { return pieces_[index(r)]; }
   // Collective over the node: what any rank wrote before is seen by all after.
   void fence() const;
 

@@ -6,6 +6,7 @@
 #include "block_tree.hpp"
 #include "node_window.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/watchdog.hpp"
 
 namespace retort {
@@ -86,7 +87,7 @@ struct OrderedSum<Value>::Memory {
         own(blocks_of(all.rank())) {
     find_nodes();
     require_short_messages();
-    auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
+    auto const mine = index(node_of[index(ranks.rank())]);
     of_node = blocks_of_node(mine);
     auto const vectors = std::ssize(own) + (node.is_root() && !is_one_block() ? 1 : 0);
     window = std::make_unique<NodeWindow>(node, vectors * stride * std::int64_t{sizeof(Value)});
@@ -96,7 +97,7 @@ struct OrderedSum<Value>::Memory {
     std::vector<HeldBlock<Value>> held;  // inside the node: every rank's blocks
     for (int l = 0; l < node.size(); ++l) {
       Value const* at = piece(l);
-      for (auto const& block : blocks_of(ranks_of[mine][static_cast<std::size_t>(l)]))
+      for (auto const& block : blocks_of(ranks_of[mine][index(l)]))
         held.push_back({block, std::exchange(at, at + stride), 0});
     }
     for (auto const& block : of_node) node_trees.emplace_back(block, held);
@@ -127,29 +128,29 @@ struct OrderedSum<Value>::Memory {
   void find_nodes() {
     int first = ranks.rank();
     node.broadcast(std::span(&first, 1));
-    std::vector<int> numbers(static_cast<std::size_t>(ranks.size()), -1);  // of the node whose first rank it is
+    std::vector<int> numbers(index(ranks.size()), -1);  // of the node whose first rank it is
     for (int const leader : ranks.gather(first)) {
-      auto& number = numbers[static_cast<std::size_t>(leader)];
+      auto& number = numbers[index(leader)];
       if (number < 0) {
         number = static_cast<int>(ranks_of.size());
         ranks_of.emplace_back();
       }
-      ranks_of[static_cast<std::size_t>(number)].push_back(static_cast<int>(node_of.size()));
+      ranks_of[index(number)].push_back(static_cast<int>(node_of.size()));
       node_of.push_back(number);
     }
   }
   // The rank of node `n` that talks with `rank`.
   int deputy(std::size_t n, int rank) const {
-    auto const& home = ranks_of[static_cast<std::size_t>(node_of[static_cast<std::size_t>(rank)])];
-    auto const place = static_cast<std::size_t>(std::find(home.begin(), home.end(), rank) - home.begin());
+    auto const& home = ranks_of[index(node_of[index(rank)])];
+    auto const place = index(std::find(home.begin(), home.end(), rank) - home.begin());
     return ranks_of[n][place % ranks_of[n].size()];
   }
 
   // What passes between this rank and node `other`; its blocks of this rank's slice join `held`.
   void plan_messages(std::size_t other, std::vector<HeldBlock<Value>>& held) {
-    auto const mine = static_cast<std::size_t>(node_of[static_cast<std::size_t>(ranks.rank())]);
+    auto const mine = index(node_of[index(ranks.rank())]);
     auto const theirs = blocks_of_node(other);
-    auto& arrived = buffers.emplace_back(theirs.size() * static_cast<std::size_t>(slice.size()));
+    auto& arrived = buffers.emplace_back(theirs.size() * index(slice.size()));
     for (std::size_t b = 0; b < theirs.size(); ++b)
       held.push_back({theirs[b], arrived.data() + static_cast<std::int64_t>(b) * slice.size(), slice.begin});
     if (!arrived.empty()) blocks_in.push_back({deputy(other, ranks.rank()), arrived.data(), std::ssize(arrived)});
@@ -161,7 +162,7 @@ struct OrderedSum<Value>::Memory {
       if (of_node.empty()) continue;
       Value* buffer = nullptr;  // where one block lies in shared memory already, it is sent from there
       if (of_node.size() > 1 || !node_trees[0].single())
-        buffer = buffers.emplace_back(of_node.size() * static_cast<std::size_t>(part.size())).data();
+        buffer = buffers.emplace_back(of_node.size() * index(part.size())).data();
       blocks_out.push_back({rank, part.begin, part.size(), buffer});
     }
   }
@@ -228,13 +229,13 @@ std::vector<ShardBlock> const& OrderedSum<Value>::blocks() const {
 template <class Value>
 std::span<Value> OrderedSum<Value>::block(std::size_t i) {
   Value* const mine = memory_->piece(memory_->node.rank());
-  return {mine + static_cast<std::int64_t>(i) * memory_->stride, static_cast<std::size_t>(memory_->length)};
+  return {mine + static_cast<std::int64_t>(i) * memory_->stride, index(memory_->length)};
 }
 
 template <class Value>
 std::span<Value const> OrderedSum<Value>::sum() {
   memory_->sum();
-  return {memory_->result, static_cast<std::size_t>(memory_->length)};
+  return {memory_->result, index(memory_->length)};
 }
 
 template <class Value>

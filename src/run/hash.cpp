@@ -9,6 +9,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 std::uint64_t hash_bytes(void const* bytes, std::size_t size, std::uint64_t seed) {
@@ -21,7 +23,7 @@ std::string hash_file(std::filesystem::path const& file) {
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> const state(XXH3_createState(), &XXH3_freeState);
   XXH3_64bits_reset_withSeed(state.get(), 0);
   while (stream.read(piece.data(), std::ssize(piece)) || stream.gcount() > 0)
-    XXH3_64bits_update(state.get(), piece.data(), static_cast<std::size_t>(stream.gcount()));
+    XXH3_64bits_update(state.get(), piece.data(), index(stream.gcount()));
   return stream.eof() ? fmt::format("{:016x}", XXH3_64bits_digest(state.get())) : "";
 }
 

@@ -74,7 +74,7 @@ void Progress::print(std::int64_t done, std::string const& remark, bool last) {
 
 std::string with_commas(std::int64_t count) {
   std::string text = std::to_string(count < 0 ? -count : count);
-  for (std::size_t place = text.size(); place > 3; place -= 3) text.insert(place - 3, ",");
+  for (std::size_t place = text.size(); place > 3; place -= 3) text.insert(place - 3, 1, ',');
   return count < 0 ? "-" + text : text;
 }
 

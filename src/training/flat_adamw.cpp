@@ -1,6 +1,7 @@
 #include "retort/training/flat_adamw.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 namespace retort {
 

@@ -1,6 +1,7 @@
 #include "retort/training/moving_average.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

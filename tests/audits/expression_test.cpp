@@ -8,6 +8,8 @@
 
 #include "../small_cells.hpp"
 
+#include "retort/run/index.hpp"
+
 using namespace retort;
 
 namespace {
@@ -32,8 +34,7 @@ struct Fixture {
       CsrBlock block;
       block.genes = cells.genes;
       for (auto const row : chosen) {
-        for (auto k = static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(row)]);
-             k < static_cast<std::size_t>(cells.indptr[static_cast<std::size_t>(row) + 1]); ++k) {
+        for (auto k = index(cells.indptr[index(row)]); k < index(cells.indptr[index(row) + 1]); ++k) {
           block.indices.push_back(cells.indices[k]);
           block.values.push_back(cells.values[k]);
         }
@@ -78,7 +79,7 @@ TEST(Expression, IsWhatTheDenseCellsGive) {
         0.5 *
         (gene.unsqueeze(1).gt(gene).sum(1) + gene.unsqueeze(1).ge(gene).sum(1) + 1).to(at::kDouble);  // mean ranks
     for (std::int64_t c = 0; c < 5; ++c) {
-      auto const i = static_cast<std::size_t>(g * 5 + c);
+      auto const i = index(g * 5 + c);
       auto const own = label.eq(c).to(at::kDouble);
       double const size = own.sum().item<double>();
       EXPECT_EQ(found.nonzeros[i], (own * gene.ne(0)).sum().item<double>());

@@ -8,6 +8,7 @@
 #include "../shared_folder.hpp"
 #include "retort/cells/atlas_writer.hpp"
 #include "retort/files/hdf5.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -65,7 +66,7 @@ void write_atlas(Communicator const& ranks, std::filesystem::path const& file, G
   writer.append(std::span(at).subspan(half), std::span(values).subspan(half));
   AtlasGenes var;
   for (std::int64_t gene = 0; gene < genes; ++gene) var.names.push_back(fmt::format("GENE{}", gene));
-  std::vector<double> flags(static_cast<std::size_t>(genes), 0.0);
+  std::vector<double> flags(index(genes), 0.0);
   flags[2] = 1;
   var.columns.push_back({"flag", flags, true});
   writer.finish(
@@ -116,7 +117,7 @@ TEST(Atlas, is_the_same_file_on_any_number_of_ranks_and_reads_back) {
     auto const reversed = atlas.read(backwards);
     std::size_t k = 0;
     for (std::int64_t row = 0; row < cells; ++row) {
-      auto other = static_cast<std::size_t>(reversed.indptr[static_cast<std::size_t>(cells - 1 - row)]);
+      auto other = index(reversed.indptr[index(cells - 1 - row)]);
       for (std::int64_t gene = 0; gene < genes; ++gene) {
         if (!expressed(row, gene)) continue;
         float const value = static_cast<float>(count_of(row, gene, given.largest)) / (given.whole ? 1.0f : 4.0f);
@@ -125,7 +126,7 @@ TEST(Atlas, is_the_same_file_on_any_number_of_ranks_and_reads_back) {
         EXPECT_EQ(reversed.indices[other], gene);
         EXPECT_EQ(reversed.values[other++], value);
       }
-      EXPECT_EQ(block.indptr[static_cast<std::size_t>(row) + 1], static_cast<std::int64_t>(k));
+      EXPECT_EQ(block.indptr[index(row) + 1], static_cast<std::int64_t>(k));
     }
     EXPECT_EQ(std::ssize(block.values), static_cast<std::int64_t>(k));
     EXPECT_EQ(atlas.read(5, 6).nonzeros(), 0);  // a cell without a count
@@ -175,8 +176,7 @@ a.X.toarray().astype('float32').tofile('log.bin')
   auto const block = Atlas(folder / "narrow.h5ad").read_log(0, cells);
   EXPECT_EQ(std::ssize(log), cells * genes * 4);
   for (std::int64_t row = 0; row < cells && std::ssize(log) == cells * genes * 4; ++row) {
-    for (auto k = static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(row)]);
-         k < static_cast<std::size_t>(block.indptr[static_cast<std::size_t>(row) + 1]); ++k) {
+    for (auto k = index(block.indptr[index(row)]); k < index(block.indptr[index(row) + 1]); ++k) {
       float scanpy = 0;
       std::memcpy(&scanpy, log.data() + (row * genes + block.indices[k]) * 4, 4);
       EXPECT_NEAR(block.values[k], scanpy, 2e-6 * scanpy);

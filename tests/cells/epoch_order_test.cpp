@@ -6,6 +6,7 @@
 
 #include "retort/cells/batch_stream.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 using namespace retort;
 
@@ -20,7 +21,7 @@ TEST(EpochOrder, EveryElementOnceAnEpoch) {
         EXPECT_NE(first, elements);
       }
       std::sort(elements.begin(), elements.end());
-      std::vector<std::int64_t> expected(static_cast<std::size_t>(rows));
+      std::vector<std::int64_t> expected(index(rows));
       std::iota(expected.begin(), expected.end(), std::int64_t{0});
       EXPECT_EQ(elements, expected) << rows << " rows, epoch " << epoch;
     }

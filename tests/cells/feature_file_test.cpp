@@ -2,6 +2,7 @@
 
 #include "../shared_folder.hpp"
 #include "retort/cells/simulator.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -33,8 +34,7 @@ TEST(Features, are_one_file_of_all_ranks_that_reads_back) {
   EXPECT_EQ(all.width, 5);
   EXPECT_EQ(all.encoder, "encoder 7");
   EXPECT_EQ(std::ssize(all.values), 500);
-  for (std::int64_t row = 0; row < 100; ++row)
-    EXPECT_EQ(all.values[static_cast<std::size_t>(row * 5 + 3)], feature(row, 3));
+  for (std::int64_t row = 0; row < 100; ++row) EXPECT_EQ(all.values[index(row * 5 + 3)], feature(row, 3));
   auto const some = read_features(folder / "features.h5ad", {40, 42});
   EXPECT_EQ(some.rows, 2);
   EXPECT_EQ(some.values.front(), feature(40, 0));

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "retort/run/index.hpp"
+
 using namespace retort;
 
 namespace {
@@ -13,7 +15,7 @@ std::vector<std::int64_t> counts_of(std::vector<Part> const& parts, std::vector<
                                     std::int32_t wanted) {
   std::vector<std::int64_t> counts(3, 0);
   for (std::size_t i = 0; i < parts.size(); ++i)
-    if (classes[i] == wanted) ++counts[static_cast<std::size_t>(parts[i])];
+    if (classes[i] == wanted) ++counts[index(parts[i])];
   return counts;
 }
 

@@ -7,6 +7,7 @@
 #include "../numpy_verdict.hpp"
 #include "../small_cells.hpp"
 #include "retort/cells/local_regression.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -23,8 +24,8 @@ TEST(LocalRegression, AgreesWithScikitMisc) {
     tied.push_back(std::round(4 * x.back()) / 4);  // cuts are moved off equal values
   }
   for (int i = 0; i < 40; ++i) {
-    few_x.push_back(x[static_cast<std::size_t>(i)]);
-    few_y.push_back(y[static_cast<std::size_t>(i)]);
+    few_x.push_back(x[index(i)]);
+    few_y.push_back(y[index(i)]);
   }
   std::map<std::string, at::Tensor> arrays{
       {"x", tensor(x)}, {"y", tensor(y)}, {"tied", tensor(tied)}, {"few_x", tensor(few_x)}, {"few_y", tensor(few_y)}};
@@ -97,10 +98,10 @@ TEST(VariableGenes, TakeAWiderSpanWhereOneHasNoWidth) {
   CsrBlock cells = count_cells(30, 40, 5);
   cells.genes = 90;
   for (std::size_t row = 0, at = 0; row < 30; ++row) {
-    at = static_cast<std::size_t>(cells.indptr[row + 1]);
+    at = index(cells.indptr[row + 1]);
     std::vector<std::int32_t> more;
     for (std::int32_t gene = 40; gene < 90; ++gene)
-      if (static_cast<std::size_t>(gene) % 10 == row % 10) more.push_back(gene);
+      if (index(gene) % 10 == row % 10) more.push_back(gene);
     cells.indices.insert(cells.indices.begin() + static_cast<std::ptrdiff_t>(at), more.begin(), more.end());
     cells.values.insert(cells.values.begin() + static_cast<std::ptrdiff_t>(at), more.size(), 1.0F);
     for (std::size_t later = row + 1; later < cells.indptr.size(); ++later) cells.indptr[later] += std::ssize(more);

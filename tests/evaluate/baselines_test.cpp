@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 using namespace retort;
@@ -29,13 +30,13 @@ struct Fixture {
       }
       all.indptr.push_back(static_cast<std::int64_t>(all.indices.size()));
       if (i % 7 == 6) continue;  // not of train
-      train[i % 7 == 5 ? (i < 14 ? 2 : 0) : static_cast<std::size_t>(i % 2)].push_back(i);
+      train[i % 7 == 5 ? (i < 14 ? 2 : 0) : index(i % 2)].push_back(i);
     }
     log_normalise(all);
     dense = at::zeros({cells, genes});
     for (std::int64_t i = 0; i < cells; ++i)
-      for (auto k = all.indptr[static_cast<std::size_t>(i)]; k < all.indptr[static_cast<std::size_t>(i) + 1]; ++k)
-        dense[i][all.indices[static_cast<std::size_t>(k)]] = all.values[static_cast<std::size_t>(k)];
+      for (auto k = all.indptr[index(i)]; k < all.indptr[index(i) + 1]; ++k)
+        dense[i][all.indices[index(k)]] = all.values[index(k)];
     features = at::empty({cells, width});
     for (std::int64_t i = 0; i < features.numel(); ++i)
       features.data_ptr<float>()[i] = static_cast<float>(random.normal());
@@ -45,10 +46,8 @@ struct Fixture {
     return [this](RowRange rows) {
       CsrBlock block;
       block.genes = genes;
-      auto const first = all.indptr[static_cast<std::size_t>(rows.begin)],
-                 last = all.indptr[static_cast<std::size_t>(rows.end)];
-      for (auto i = rows.begin + 1; i <= rows.end; ++i)
-        block.indptr.push_back(all.indptr[static_cast<std::size_t>(i)] - first);
+      auto const first = all.indptr[index(rows.begin)], last = all.indptr[index(rows.end)];
+      for (auto i = rows.begin + 1; i <= rows.end; ++i) block.indptr.push_back(all.indptr[index(i)] - first);
       block.indices.assign(all.indices.begin() + first, all.indices.begin() + last);
       block.values.assign(all.values.begin() + first, all.values.begin() + last);
       return block;
@@ -61,7 +60,7 @@ TEST(RandomRows, AreOfTheirClassAndOfOneDraw) {
   auto const chosen = random_rows(data.train, 5, 1, 0);
   EXPECT_EQ(chosen.rows.size(), 15U);
   for (std::size_t i = 0; i < chosen.rows.size(); ++i) {
-    auto const& own = data.train[static_cast<std::size_t>(chosen.labels[i])];
+    auto const& own = data.train[index(chosen.labels[i])];
     EXPECT_TRUE(std::binary_search(own.begin(), own.end(), chosen.rows[i]));
     EXPECT_EQ(chosen.labels[i], static_cast<std::int64_t>(i / 5));
   }
@@ -79,7 +78,7 @@ TEST(MedoidRows, AreNearestTheClassMean) {
   for (std::size_t c = 0; c < 3; ++c) {
     auto const own = data.features.index_select(0, at::tensor(data.train[c], at::kLong)).to(at::kDouble);
     auto const distances = (own - own.mean(0)).norm(2, {1});
-    EXPECT_EQ(chosen.rows[c], data.train[c][static_cast<std::size_t>(distances.argmin().item<std::int64_t>())]);
+    EXPECT_EQ(chosen.rows[c], data.train[c][index(distances.argmin().item<std::int64_t>())]);
   }
 }
 
@@ -95,7 +94,7 @@ TEST(KmeansRows, AreTheSameOnAnyNumberOfRanks) {
   std::int64_t in_train = 0;
   for (std::size_t c = 0; c < 3; ++c) {
     for (auto const row : data.train[c]) {
-      auto const group = chosen.groups[static_cast<std::size_t>(row)];
+      auto const group = chosen.groups[index(row)];
       EXPECT_EQ(group / 4, static_cast<std::int64_t>(c));
       ++in_train;
     }
@@ -105,17 +104,15 @@ TEST(KmeansRows, AreTheSameOnAnyNumberOfRanks) {
 
 TEST(GroupMeans, AreRescaledMeansOfLogValues) {
   Fixture const data;
-  std::vector<std::int64_t> groups(static_cast<std::size_t>(data.cells), -1);
+  std::vector<std::int64_t> groups(index(data.cells), -1);
   for (std::size_t c = 0; c < 3; ++c)
-    for (auto const row : data.train[c]) groups[static_cast<std::size_t>(row)] = static_cast<std::int64_t>(c);
+    for (auto const row : data.train[c]) groups[index(row)] = static_cast<std::int64_t>(c);
   auto const ranks = Communicator::world(), alone = Communicator::serial();
   auto const means = group_means(ranks, ShardPlan(4, ranks.rank(), ranks.size()), data.read(), groups, 4, data.genes);
   EXPECT_TRUE(at::equal(means, group_means(alone, ShardPlan(4, 0, 1), data.read(), groups, 4, data.genes)));
   for (std::int64_t c = 0; c < 3; ++c) {
-    auto const mean = data.dense.index_select(0, at::tensor(data.train[static_cast<std::size_t>(c)], at::kLong))
-                          .to(at::kDouble)
-                          .mean(0)
-                          .expm1();
+    auto const mean =
+        data.dense.index_select(0, at::tensor(data.train[index(c)], at::kLong)).to(at::kDouble).mean(0).expm1();
     auto const expected = (mean * (1e4 / mean.sum())).log1p();
     EXPECT_LT((means[c] - expected).abs().max().item<double>(), 1e-5);
     EXPECT_NEAR(means[c].to(at::kDouble).expm1().sum().item<double>(), 1e4, 0.1);

@@ -8,6 +8,7 @@
 #include "../shared_folder.hpp"
 #include "../small_cells.hpp"
 #include "retort/files/safetensors.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -35,7 +36,7 @@ TEST(GeneLayout, IsByRankOnTheAxesOfTheCorrelation) {
   auto const cells = correlated_cells();
   GeneLayout const layout = lay_out_genes(cells, side);
   std::vector<std::int64_t> count(side * side);
-  for (auto const pixel : layout.pixel) ++count.at(static_cast<std::size_t>(pixel));
+  for (auto const pixel : layout.pixel) ++count.at(index(pixel));
   auto const [least, most] = std::minmax_element(count.begin(), count.end());
   EXPECT_LE(*most - *least, 1);
   EXPECT_EQ(lay_out_genes(cells, side).pixel, layout.pixel);

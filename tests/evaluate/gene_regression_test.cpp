@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 using namespace retort;
@@ -45,7 +46,7 @@ std::vector<LabelledCells> shards_of(ShardPlan const& plan) {
 
 std::vector<double> some_point(std::int64_t size) {
   Random random(2, purpose::simulate);
-  std::vector<double> x(static_cast<std::size_t>(size));
+  std::vector<double> x(index(size));
   for (double& value : x) value = 0.3 * random.normal();
   return x;
 }
@@ -98,7 +99,7 @@ TEST(RegressionLoss, MinimumEqualsSklearns) {
   RegressionLoss loss(ranks, plan, own, genes, classes);
   double const penalty = 1e-3;
   auto const found = minimise([&](auto const& x, auto& gradient) { return loss(x, gradient, penalty); },
-                              std::vector<double>(static_cast<std::size_t>(loss.size())));
+                              std::vector<double>(index(loss.size())));
   EXPECT_TRUE(found.converged);
   std::vector<float> const weight(found.x.begin(), found.x.end() - classes),
       bias(found.x.end() - classes, found.x.end());
@@ -111,8 +112,7 @@ TEST(RegressionLoss, MinimumEqualsSklearns) {
       auto const predicted = predict_classes(shard.cells, weight, bias);
       for (std::size_t i = 0; i < shard.labels.size(); ++i) {
         csv << shard.labels[i] << ' ' << predicted[i];
-        for (auto k = static_cast<std::size_t>(shard.cells.indptr[i]);
-             k < static_cast<std::size_t>(shard.cells.indptr[i + 1]); ++k)
+        for (auto k = index(shard.cells.indptr[i]); k < index(shard.cells.indptr[i + 1]); ++k)
           csv << ' ' << shard.cells.indices[k] << ':' << shard.cells.values[k];
         csv << '\n';
       }

@@ -5,21 +5,23 @@
 #include <limits>
 #include <set>
 
+#include "retort/run/index.hpp"
+
 using namespace retort;
 
 namespace {
 
 std::vector<float> normal_points(std::int64_t count, std::int64_t width, std::uint64_t seed) {
   Random random(seed, purpose::simulate);
-  std::vector<float> points(static_cast<std::size_t>(count * width));
+  std::vector<float> points(index(count * width));
   for (float& value : points) value = static_cast<float>(random.normal());
   return points;
 }
 
 double distance(std::span<float const> points, std::int64_t width, std::size_t i, double const* centroid) {
   double sum = 0;
-  for (std::size_t j = 0; j < static_cast<std::size_t>(width); ++j) {
-    double const away = static_cast<double>(points[i * static_cast<std::size_t>(width) + j]) - centroid[j];
+  for (std::size_t j = 0; j < index(width); ++j) {
+    double const away = static_cast<double>(points[i * index(width) + j]) - centroid[j];
     sum += away * away;
   }
   return sum;
@@ -30,21 +32,20 @@ TEST(Kmeans, EndsWhereNoPointWantsToMove) {
   auto const points = normal_points(300, width, 1);
   auto const clusters = kmeans(points, width, k, Random(0, purpose::baseline));
   EXPECT_EQ(clusters.count, k);
-  std::vector<std::vector<double>> sums(static_cast<std::size_t>(k),
-                                        std::vector<double>(static_cast<std::size_t>(width)));
-  std::vector<double> sizes(static_cast<std::size_t>(k));
+  std::vector<std::vector<double>> sums(index(k), std::vector<double>(index(width)));
+  std::vector<double> sizes(index(k));
   double inertia = 0;
   for (std::size_t i = 0; i < 300; ++i) {
-    auto const own = static_cast<std::size_t>(clusters.of_point[i]);
+    auto const own = index(clusters.of_point[i]);
     double const here = distance(points, width, i, clusters.centroids.data() + own * 5);
-    for (std::size_t c = 0; c < static_cast<std::size_t>(k); ++c)
+    for (std::size_t c = 0; c < index(k); ++c)
       EXPECT_GE(distance(points, width, i, clusters.centroids.data() + c * 5), here);
     inertia += here;
     sizes[own] += 1;
     for (std::size_t j = 0; j < 5; ++j) sums[own][j] += static_cast<double>(points[i * 5 + j]);
   }
   EXPECT_NEAR(clusters.inertia, inertia, 1e-9);
-  for (std::size_t c = 0; c < static_cast<std::size_t>(k); ++c)
+  for (std::size_t c = 0; c < index(k); ++c)
     for (std::size_t j = 0; j < 5; ++j) EXPECT_NEAR(sums[c][j] / sizes[c], clusters.centroids[c * 5 + j], 1e-12);
 }
 
@@ -75,7 +76,7 @@ TEST(NearestPoints, EqualsBruteForce) {
     double least = std::numeric_limits<double>::max();
     for (std::size_t i = 0; i < 200; ++i)
       least = std::min(least, distance(points, 4, i, clusters.centroids.data() + c * 4));
-    EXPECT_EQ(distance(points, 4, static_cast<std::size_t>(chosen[c]), clusters.centroids.data() + c * 4), least);
+    EXPECT_EQ(distance(points, 4, index(chosen[c]), clusters.centroids.data() + c * 4), least);
   }
 }
 

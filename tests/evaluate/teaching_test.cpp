@@ -11,6 +11,7 @@
 #include "../shared_folder.hpp"
 #include "retort/evaluate/image_network.hpp"
 #include "retort/evaluate/pathway_transformer.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -43,12 +44,12 @@ std::unique_ptr<Student> image_network() {
 
 std::unique_ptr<Student> transformer() {
   Pathways pathways{std::vector<std::vector<std::int32_t>>(10), false, ""};
-  for (std::int32_t g = 0; g < genes; ++g) pathways.genes[static_cast<std::size_t>(g * 7 % 10)].push_back(g);
+  for (std::int32_t g = 0; g < genes; ++g) pathways.genes[index(g * 7 % 10)].push_back(g);
   return std::make_unique<PathwayTransformer>(pathways, genes, classes, 3, 0);
 }
 
 double accuracy_of(Student const& student, World const& world) {
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(world.labels.size(0)));
+  std::vector<std::int64_t> rows(index(world.labels.size(0)));
   std::iota(rows.begin(), rows.end(), 0);
   auto const predicted = predict(student, teaching_cells(world.cells, world.labels, classes).read(rows));
   return at::tensor(predicted, at::kLong).eq(world.labels).to(at::kDouble).mean().item<double>();

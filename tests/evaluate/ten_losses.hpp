@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "../shared_folder.hpp"
 #include "../small_cells.hpp"

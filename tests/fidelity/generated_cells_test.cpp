@@ -9,6 +9,7 @@
 #include "../small_cells.hpp"
 #include "retort/cells/csr_rows.hpp"
 #include "retort/cells/simulator.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -30,8 +31,7 @@ class GeneratedCellsTest : public testing::Test {
     std::vector<std::int64_t> rows;
     std::int64_t of_third = 0;
     for (std::int64_t row = 0; row < atlas->cells(); ++row)
-      if (atlas->parts()[static_cast<std::size_t>(row)] == Part::fit &&
-          (kinds.of_row[static_cast<std::size_t>(row)] != 2 || of_third++ == 0))
+      if (atlas->parts()[index(row)] == Part::fit && (kinds.of_row[index(row)] != 2 || of_third++ == 0))
         rows.push_back(row);
     set = real_cells(*atlas, kinds, rows, terms);
     for (std::size_t k = 0; k < set.cells.indices.size(); ++k)
@@ -52,8 +52,7 @@ class GeneratedCellsTest : public testing::Test {
     std::vector<std::int32_t> genes = comparison.space.variable().genes;
     at::Tensor const of_kind = at::empty({kinds.count(), std::ssize(distance_names)}, at::kDouble);
     for (std::int64_t k = 0; k < kinds.count(); ++k)
-      for (std::int64_t d = 0; d < of_kind.size(1); ++d)
-        of_kind[k][d] = scores.of_kind[static_cast<std::size_t>(k)][static_cast<std::size_t>(d)];
+      for (std::int64_t d = 0; d < of_kind.size(1); ++d) of_kind[k][d] = scores.of_kind[index(k)][index(d)];
     EXPECT_TRUE(numpy_agrees(
         name,
         {{"x", testing_cells::dense(comparison.real.cells)},
@@ -174,12 +173,12 @@ TEST_F(GeneratedCellsTest, OrderOfKindsDoesNotMatter) {
   std::vector<std::int64_t> in_blocks, shuffled;
   for (int kind = 0; kind < 2; ++kind)
     for (std::int64_t i = 0, row = 0; i < 300; row = (row + 1) % comparison.real.cells.rows())
-      if (comparison.real.kinds[static_cast<std::size_t>(row)] == kind) in_blocks.push_back(row), ++i;
+      if (comparison.real.kinds[index(row)] == kind) in_blocks.push_back(row), ++i;
   shuffled = in_blocks;
   Random(1, purpose::distances, 0).shuffle(shuffled);
   auto const these = [&, real = comparison.real](std::vector<std::int64_t> const& rows) {
     CellsOfKinds chosen{chosen_rows(real.cells, rows), {}};
-    for (auto const row : rows) chosen.kinds.push_back(real.kinds[static_cast<std::size_t>(row)]);
+    for (auto const row : rows) chosen.kinds.push_back(real.kinds[index(row)]);
     return chosen;
   };
   comparison.real = these(shuffled);
@@ -197,7 +196,7 @@ TEST_F(GeneratedCellsTest, RowsInProportionStandForAll) {
   std::vector<std::int64_t> some;
   for (std::int64_t row = 0; row < set.cells.rows(); row += 3) some.push_back(row);
   CellsOfKinds alone{chosen_rows(set.cells, some), {}};
-  for (auto const row : some) alone.kinds.push_back(set.kinds[static_cast<std::size_t>(row)]);
+  for (auto const row : some) alone.kinds.push_back(set.kinds[index(row)]);
   auto const whole = score_generated(ranks, comparison, kinds, set, 50),
              found = score_generated(ranks, comparison, kinds, set, 50, some),
              expected = score_generated(ranks, comparison, kinds, alone, 50);

@@ -10,6 +10,7 @@
 #include "../small_cells.hpp"
 #include "retort/cells/simulator.hpp"
 #include "retort/models/scvi_vae.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -35,8 +36,8 @@ class BaselinesTest : public testing::Test {
 };
 
 std::vector<std::int64_t> cells_by_kind(CellsOfKinds const& set, std::int64_t kinds) {
-  std::vector<std::int64_t> cells(static_cast<std::size_t>(kinds));
-  for (auto const kind : set.kinds) ++cells[static_cast<std::size_t>(kind)];
+  std::vector<std::int64_t> cells(index(kinds));
+  for (auto const kind : set.kinds) ++cells[index(kind)];
   return cells;
 }
 
@@ -66,15 +67,12 @@ TEST(RowsInProportion, KeepTheSharesOfTheKindsThatAreCovered) {
   kinds.test_cells = {20000, 1000, 10};
   CellsOfKinds set;
   for (std::int32_t kind = 0; kind < 3; ++kind)
-    set.kinds.insert(
-        set.kinds.end(),
-        static_cast<std::size_t>(std::min<std::int64_t>(100, kinds.test_cells[static_cast<std::size_t>(kind)])), kind);
+    set.kinds.insert(set.kinds.end(), index(std::min<std::int64_t>(100, kinds.test_cells[index(kind)])), kind);
   auto const of = [&](std::vector<bool> const& covers, std::int64_t most) {
     Terms terms;
     terms.covers = covers;
     std::vector<std::int64_t> cells(3);
-    for (auto const row : rows_in_proportion(set, kinds, terms, most))
-      ++cells[static_cast<std::size_t>(set.kinds[static_cast<std::size_t>(row)])];
+    for (auto const row : rows_in_proportion(set, kinds, terms, most)) ++cells[index(set.kinds[index(row)])];
     return cells;
   };
   EXPECT_EQ(of({true, true, true}, 100), (std::vector<std::int64_t>{100, 5, 0}));
@@ -96,7 +94,7 @@ TEST_F(BaselinesTest, FloorIsOtherRealCellsOfTheSameKinds) {
   // Every one is a train cell, and none comes twice.
   std::multiset<std::vector<float>> train;
   for (std::int64_t row = 0; row < atlas->cells(); ++row) {
-    if (atlas->parts()[static_cast<std::size_t>(row)] == Part::test) continue;
+    if (atlas->parts()[index(row)] == Part::test) continue;
     auto const cell = testing_cells::dense(atlas->read(row, row + 1));
     train.emplace(cell.const_data_ptr<float>(), cell.const_data_ptr<float>() + 50);
   }

@@ -12,6 +12,7 @@
 #include "../small_cells.hpp"
 #include "retort/cells/simulator.hpp"
 #include "retort/files/h5ad_writer.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -71,9 +72,8 @@ TEST_F(KindsTest, AreClassesOrTheCombinationsThatOccur) {
   auto const both = kinds_of(*atlas, {"cell_type", "condition"}, {types.names[2] + "/" + states.names[1]});
   EXPECT_EQ(both.count(), 6);
   for (std::size_t row = 0; row < both.of_row.size(); ++row)
-    EXPECT_EQ(both.names[static_cast<std::size_t>(both.of_row[row])],
-              types.names[static_cast<std::size_t>(types.codes[row])] + "/" +
-                  states.names[static_cast<std::size_t>(states.codes[row])]);
+    EXPECT_EQ(both.names[index(both.of_row[row])],
+              types.names[index(types.codes[row])] + "/" + states.names[index(states.codes[row])]);
   EXPECT_EQ(both.unseen, (std::vector<bool>{false, false, false, false, false, true}));
   EXPECT_NE(
       failure_of(ExitCode::usage, [&] { kinds_of(*atlas, {"cell_type"}, {"no such type"}); }).find("'no such type'"),

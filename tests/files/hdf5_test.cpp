@@ -4,6 +4,7 @@
 
 #include "../shared_folder.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -179,7 +180,7 @@ TEST(Hdf5, ranks_write_one_file_together) {
   fs::path const path = folder.path / "a.h5";
   constexpr std::int64_t rows = 1000;
   auto const share = share_of(rows, ranks.rank(), ranks.size());
-  std::vector<std::int32_t> mine(static_cast<std::size_t>(share.size() * 2));
+  std::vector<std::int32_t> mine(index(share.size() * 2));
   for (std::size_t i = 0; i < mine.size(); ++i)
     mine[i] = static_cast<std::int32_t>(share.begin * 2) + static_cast<std::int32_t>(i);
   {

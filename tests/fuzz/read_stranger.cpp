@@ -7,6 +7,7 @@
 #include "retort/ingest/checked_rows.hpp"
 #include "retort/ingest/count_matrix.hpp"
 #include "retort/ingest/h5ad_input.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -32,9 +33,9 @@ void read_matrix(H5adInput const& input, InputLayer const& layer) {
       hold(rows.rows() == end - row, "as many rows as were asked for");
       for (std::size_t i = 0; i + 1 < rows.indptr.size(); ++i) {
         for (auto k = rows.indptr[i]; k < rows.indptr[i + 1]; ++k) {
-          auto const gene = rows.genes[static_cast<std::size_t>(k)];
+          auto const gene = rows.genes[index(k)];
           hold(gene >= 0 && gene < std::ssize(vocabulary.names), "genes of the vocabulary");
-          hold(k == rows.indptr[i] || gene > rows.genes[static_cast<std::size_t>(k) - 1], "genes rise in a row");
+          hold(k == rows.indptr[i] || gene > rows.genes[index(k) - 1], "genes rise in a row");
         }
       }
     }

@@ -8,6 +8,7 @@
 #include "../shared_folder.hpp"
 #include "retort/cells/simulator.hpp"
 #include "retort/generate/scldm_task.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -79,8 +80,7 @@ TEST(Conditions, OfAnAtlas) {
   ASSERT_EQ(std::ssize(found.combination), atlas.cells());
   for (std::size_t row = 0; row < found.combination.size(); ++row)
     EXPECT_EQ(found.conditions.name(found.combination[row]),
-              conditions.names[static_cast<std::size_t>(conditions.codes[row])] + "/" +
-                  types.names[static_cast<std::size_t>(types.codes[row])]);
+              conditions.names[index(conditions.codes[row])] + "/" + types.names[index(types.codes[row])]);
   failure_of(ExitCode::bad_input, [&] { conditions_of(atlas, {"colour"}); });
 }
 

@@ -8,6 +8,8 @@
 
 #include "../shared_folder.hpp"
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -64,8 +66,7 @@ TEST(SampleCounts, ACellIsTheSameInAnyBlock) {
   for (int i = 0; i < 9; ++i) libraries.push_back(100 + 50 * i);
   auto const sampled = [&](std::int64_t first, std::int64_t count) {
     return sample_counts({all.logits.narrow(0, first, count), all.log_theta.narrow(0, first, count)},
-                         std::span(libraries).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
-                         seed, 1000 + first);
+                         std::span(libraries).subspan(index(first), index(count)), seed, 1000 + first);
   };
   at::Tensor const whole = sampled(0, 9);
   EXPECT_TRUE(at::equal(whole, at::cat({sampled(0, 1), sampled(1, 5), sampled(6, 3)})));

@@ -14,6 +14,7 @@
 #include "retort/generate/scdg_task.hpp"
 #include "retort/generate/scldm_task.hpp"
 #include "retort/generate/shard_rows.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -48,9 +49,7 @@ struct Stage {
         values.push_back(k ? std::sin(static_cast<float>(row * width + k)) : static_cast<float>(row) / 100);
     auto const own = share_of(atlas->cells(), ranks.rank(), ranks.size());
     write_features(ranks, shared / "latents.h5ad", *atlas, own,
-                   std::span(values).subspan(static_cast<std::size_t>(own.begin * width),
-                                             static_cast<std::size_t>(own.size() * width)),
-                   width, "an encoder");
+                   std::span(values).subspan(index(own.begin * width), index(own.size() * width)), width, "an encoder");
   }
 
   at::Tensor latents() const {
@@ -91,8 +90,8 @@ TEST(ScldmTask, DrawsCellsBetweenNoiseAndLatents) {
                            .left_out = {}};
     ScldmTask const task(stage.session, *stage.atlas, stage.shared / "latents.h5ad", training, stage.plan);
     auto const types = stage.atlas->labels("cell_type"), states = stage.atlas->labels("condition");
-    auto const of_type = [&](std::int64_t row) { return types.codes[static_cast<std::size_t>(row)]; };
-    auto const of_state = [&](std::int64_t row) { return states.codes[static_cast<std::size_t>(row)]; };
+    auto const of_type = [&](std::int64_t row) { return types.codes[index(row)]; };
+    auto const of_state = [&](std::int64_t row) { return states.codes[index(row)]; };
     std::set<std::int64_t> told;  // columns that any cell was labelled with
     double silent = 0, cells = 0, mean_time = 0;
     for (int shard = stage.plan.begin(); shard < stage.plan.end(); ++shard)
@@ -108,7 +107,7 @@ TEST(ScldmTask, DrawsCellsBetweenNoiseAndLatents) {
         expect_normal(x - t * v);                                 // x0
         std::set<std::int64_t> told_now;
         for (std::int64_t i = 0; i < drawn; ++i) {
-          auto const row = rows[static_cast<std::size_t>(i)];
+          auto const row = rows[index(i)];
           std::vector<std::int64_t> const right =
               conditioning == Conditioning::joint
                   ? std::vector<std::int64_t>{of_type(row) * states.classes() + of_state(row)}
@@ -161,8 +160,7 @@ TEST(ScdgTask, DrawsCellsNoisedAsTheScheduleHasIt) {
                      t = part(some.times), a = left.index_select(0, t - 1).unsqueeze(1);
     auto const rows = stage.rows_of(clean / 2, stage.plan.begin() + shard);
     for (std::int64_t i = 0; i < drawn; ++i)
-      EXPECT_EQ(part(some.labels)[i].item<std::int64_t>(),
-                types.codes[static_cast<std::size_t>(rows[static_cast<std::size_t>(i)])]);
+      EXPECT_EQ(part(some.labels)[i].item<std::int64_t>(), types.codes[index(rows[index(i)])]);
     expect_normal((x - a.sqrt() * clean) / (1 - a).sqrt());
     EXPECT_GE(t.min().item<std::int64_t>(), 1);
     EXPECT_LE(t.max().item<std::int64_t>(), 1000);

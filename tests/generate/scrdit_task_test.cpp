@@ -3,6 +3,7 @@
 #include "retort/generate/scrdit_task.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -14,6 +15,7 @@
 #include "retort/cells/simulator.hpp"
 #include "retort/cells/variable_genes.hpp"
 #include "retort/generate/shard_rows.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -55,7 +57,7 @@ double loss_of(ScrditGenerator const& generator, Atlas const& atlas, ShardPlan c
   std::vector<std::int64_t> rows, columns;
   for (auto const row : rows_of_part(atlas, Part::fit)) {
     auto const labels = atlas.labels("cell_type");
-    auto const& name = labels.names[static_cast<std::size_t>(labels.codes[static_cast<std::size_t>(row)])];
+    auto const& name = labels.names[index(labels.codes[index(row)])];
     if (generator.classes.empty() ||
         std::find(generator.classes.begin(), generator.classes.end(), name) != generator.classes.end())
       rows.push_back(row);

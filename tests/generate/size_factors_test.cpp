@@ -10,6 +10,7 @@
 #include "../shared_folder.hpp"
 #include "retort/cells/batch_stream.hpp"
 #include "retort/cells/simulator.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -45,13 +46,13 @@ TEST_F(SizeFactorsTest, AreThoseOfOneRank) {
   for (std::int32_t c = -1; c <= types; ++c) {
     std::vector<double> logs;
     for (std::int64_t const row : rows) {
-      if (c >= 0 && codes[static_cast<std::size_t>(row)] != c) continue;
+      if (c >= 0 && codes[index(row)] != c) continue;
       auto const cell = atlas->read(row, row + 1);
       double sum = 0;
       for (float const value : cell.values) sum += value;
       logs.push_back(std::log(std::max(sum, 1.0)));  // some of these cells are empty
     }
-    auto const& found = c < 0 ? together.of_all : together.of_class[static_cast<std::size_t>(c)];
+    auto const& found = c < 0 ? together.of_all : together.of_class[index(c)];
     if (logs.empty()) {
       EXPECT_EQ(c, 2);
       continue;
@@ -79,7 +80,7 @@ TEST_F(SizeFactorsTest, AClassWithoutCellsIsOfItsGroup) {
   std::vector<std::int64_t> const group_of{0, 0, 0, 1, 1};
   auto const factors = size_factors(ranks, *atlas, rows, codes, types + 1, group_of);
   auto groups = codes;
-  for (auto& code : groups) code = static_cast<std::int32_t>(group_of[static_cast<std::size_t>(code)]);
+  for (auto& code : groups) code = static_cast<std::int32_t>(group_of[index(code)]);
   auto const of_group = size_factors(ranks, *atlas, rows, groups, 2).of_class[0];
   EXPECT_EQ(factors.of_class[2].mean, of_group.mean);
   EXPECT_EQ(factors.of_class[2].cells, of_group.cells);
@@ -90,7 +91,7 @@ TEST_F(SizeFactorsTest, AClassWithoutCellsIsOfItsGroup) {
 TEST_F(SizeFactorsTest, FewerRowsThanRanks) {
   std::vector<std::int64_t> const one{rows[7]};
   auto const factors = size_factors(ranks, *atlas, one, codes, types + 1);
-  auto const own = static_cast<std::size_t>(codes[static_cast<std::size_t>(rows[7])]);
+  auto const own = index(codes[index(rows[7])]);
   EXPECT_EQ(factors.of_class[own].cells, 1);
   EXPECT_EQ(factors.of_all.deviation, 0);
   EXPECT_NEAR(factors.draw(-1, 3, 9), std::exp(factors.of_all.mean), 1e-9 * std::exp(factors.of_all.mean));

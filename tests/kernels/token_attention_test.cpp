@@ -10,6 +10,7 @@
 #include "../small_cells.hpp"
 #include "retort/kernels/vector_math.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -49,10 +50,9 @@ Inputs some_inputs(CellTokens const& tokens, std::int64_t heads, std::int64_t qu
 
 // The formula of the header, cell by cell.
 at::Tensor formula(CellTokens const& tokens, Inputs const& in) {
-  auto const index = at::tensor(tokens.rows, at::kInt).to(at::kLong);
+  auto const rows = at::tensor(tokens.rows, at::kInt).to(at::kLong);
   auto const wide = [](at::Tensor const& x) { return x.view({-1, 1, 1}); };
-  auto logits = in[0].index_select(0, index),
-       values = in[1].index_select(0, index);  // [tokens, heads, queries or width]
+  auto logits = in[0].index_select(0, rows), values = in[1].index_select(0, rows);  // [tokens, heads, queries or width]
   if (in[2].defined()) logits = wide(in[2]) * logits, values = wide(in[2]) * values;
   if (in[3].defined()) logits = logits + wide(in[3]) * in[4], values = values + wide(in[3]) * in[5];
   logits = logits + wide(at::tensor(tokens.logit_offsets, at::kFloat)).to(logits.dtype());
@@ -127,8 +127,7 @@ TEST(TokenAttention, ACellDependsOnItselfAlone) {
   auto const in = some_inputs(*tokens, 4, 6, 8, true, true);
   auto const all = token_attention(tokens, in[0], in[1], in[2], in[3], in[4], in[5]);
   for (std::int64_t c = 0; c < 5; ++c) {
-    auto const begin = tokens->indptr[static_cast<std::size_t>(c)],
-               end = tokens->indptr[static_cast<std::size_t>(c) + 1];
+    auto const begin = tokens->indptr[index(c)], end = tokens->indptr[index(c) + 1];
     auto const alone = std::make_shared<CellTokens>();
     alone->indptr.push_back(end - begin);
     alone->rows.assign(tokens->rows.begin() + begin, tokens->rows.begin() + end);

@@ -10,6 +10,7 @@
 #include "../numpy_verdict.hpp"
 #include "../small_cells.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -151,8 +152,7 @@ TEST(NegativeBinomialLoss, ACellDependsOnItselfAlone) {
   auto const counts = some_counts(6, 301, 50);
   auto const logits = at::randn({6, 301}), shared = at::randn({301}), own = at::randn({6, 301});
   for (std::int64_t c = 0; c < 6; ++c) {
-    auto const begin = counts->indptr[static_cast<std::size_t>(c)],
-               end = counts->indptr[static_cast<std::size_t>(c) + 1];
+    auto const begin = counts->indptr[index(c)], end = counts->indptr[index(c) + 1];
     auto const alone = std::make_shared<CsrBlock>();
     alone->genes = 301, alone->indptr = {0, end - begin};
     alone->indices.assign(counts->indices.begin() + begin, counts->indices.begin() + end);

@@ -8,6 +8,7 @@
 #include "../shared_folder.hpp"
 #include "retort/cells/csr_block.hpp"
 #include "retort/models/cell_vae.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -32,9 +33,8 @@ inline CsrBlock some_cells(std::int64_t cells, std::uint64_t key = 1) {
 inline at::Tensor dense(CsrBlock const& block) {
   at::Tensor x = at::zeros({block.rows(), block.genes});
   for (std::int64_t c = 0; c < block.rows(); ++c)
-    for (auto k = block.indptr[static_cast<std::size_t>(c)]; k < block.indptr[static_cast<std::size_t>(c) + 1]; ++k)
-      x.index_put_({at::tensor(c), at::tensor(std::int64_t{block.indices[static_cast<std::size_t>(k)]})},
-                   block.values[static_cast<std::size_t>(k)]);
+    for (auto k = block.indptr[index(c)]; k < block.indptr[index(c) + 1]; ++k)
+      x.index_put_({at::tensor(c), at::tensor(std::int64_t{block.indices[index(k)]})}, block.values[index(k)]);
   return x;
 }
 

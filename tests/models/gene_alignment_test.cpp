@@ -5,6 +5,8 @@
 
 #include "../small_cells.hpp"
 
+#include "retort/run/index.hpp"
+
 using namespace retort;
 using namespace retort::testing_cells;
 
@@ -16,14 +18,13 @@ TEST(GeneAlignment, IsTheDensePermutation) {
   auto const aligned = align_genes(cells, map, 7);
   auto const from = dense(cells), expected = at::zeros({12, 7});
   for (std::int64_t g = 0; g < 9; ++g) {
-    if (auto const to = map.to[static_cast<std::size_t>(g)]; to >= 0) expected.select(1, to).add_(from.select(1, g));
+    if (auto const to = map.to[index(g)]; to >= 0) expected.select(1, to).add_(from.select(1, g));
   }
   EXPECT_EQ(aligned.genes, 7);
   EXPECT_TRUE(at::equal(dense(aligned), expected));
   for (std::int64_t i = 0; i < aligned.rows(); ++i) {
-    for (auto k = aligned.indptr[static_cast<std::size_t>(i)] + 1; k < aligned.indptr[static_cast<std::size_t>(i) + 1];
-         ++k) {
-      EXPECT_LT(aligned.indices[static_cast<std::size_t>(k) - 1], aligned.indices[static_cast<std::size_t>(k)]);
+    for (auto k = aligned.indptr[index(i)] + 1; k < aligned.indptr[index(i) + 1]; ++k) {
+      EXPECT_LT(aligned.indices[index(k) - 1], aligned.indices[index(k)]);
     }
   }
 }

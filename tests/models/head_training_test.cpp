@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 using namespace retort;
@@ -27,9 +28,9 @@ Cells clouds(std::int64_t cells, std::int64_t classes, std::int64_t width, doubl
 
 // torch.optim.SGD on torch Linears from the same initial weights and over the same batches.
 Head by_autograd(Cells const& cells, std::int64_t classes, HeadOptions const& options, std::uint64_t seed,
-                 std::uint64_t index) {
+                 std::uint64_t number) {
   auto const width = cells.features.size(1), count = cells.features.size(0);
-  auto const layers = layers_of(initial_head(classes, width, seed, index, options.hidden));
+  auto const layers = layers_of(initial_head(classes, width, seed, number, options.hidden));
   std::vector<at::Tensor> parameters;
   for (auto const& layer : layers)
     parameters.insert(parameters.end(), {layer.weight.requires_grad_(true), layer.bias.requires_grad_(true)});
@@ -39,9 +40,9 @@ Head by_autograd(Cells const& cells, std::int64_t classes, HeadOptions const& op
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
     if (2 * epoch >= options.epochs)
       static_cast<torch::optim::SGDOptions&>(optimiser.param_groups()[0].options()).lr(options.rate * 0.1);
-    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+    std::vector<std::int64_t> order(index(count));
     std::iota(order.begin(), order.end(), 0);
-    Random(seed, purpose::head_order, index, static_cast<std::uint32_t>(epoch)).shuffle(order);
+    Random(seed, purpose::head_order, number, static_cast<std::uint32_t>(epoch)).shuffle(order);
     for (auto const& batch : at::tensor(order, at::kLong).split(options.batch)) {
       optimiser.zero_grad();
       at::Tensor scores =

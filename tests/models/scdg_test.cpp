@@ -9,6 +9,7 @@
 
 #include "retort/files/safetensors.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -73,7 +74,7 @@ TEST(Scdg, ABlockOfShardsIsItsShards) {
   std::vector<std::vector<at::Tensor>> alone;
   for (std::int64_t s = 0; s < shards; ++s) alone.push_back(pass(s, 1));
   for (std::int64_t s = 0; s < shards; ++s)
-    EXPECT_TRUE(at::equal(block[0].narrow(0, s * n, n), alone[static_cast<std::size_t>(s)][0])) << s;
+    EXPECT_TRUE(at::equal(block[0].narrow(0, s * n, n), alone[index(s)][0])) << s;
   for (std::size_t i = 1; i < block.size(); ++i)
     EXPECT_TRUE(at::equal(block[i], (alone[0][i] + alone[1][i]) + (alone[2][i] + alone[3][i]))) << i;
 

@@ -5,6 +5,8 @@
 
 #include "ten_adamw_losses.hpp"
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -57,7 +59,7 @@ TEST(ScldmTransformer, AShakenOnePredictsByTimeLabelsAndSeed) {
   EXPECT_FALSE(at::allclose(velocity, network.velocity(z, t.flip(0), labels)));
   for (std::int64_t a = 0; a < 2; ++a) {
     at::Tensor without = labels.clone();
-    without.select(1, a).fill_(network.none(static_cast<std::size_t>(a)));
+    without.select(1, a).fill_(network.none(index(a)));
     at::Tensor const unlike = (network.velocity(z, t, without) - velocity).abs().amax({1, 2});  // [2]
     EXPECT_GT(unlike.min().item<float>(), 1e-4F) << "attribute " << a << " is not heard of";
   }

@@ -2,10 +2,14 @@
 // saved as.
 #include "retort/models/scvi_vae.hpp"
 
+#include <ATen/core/grad_mode.h>
+
 #include <gtest/gtest.h>
 
 #include "counted_cells.hpp"
 #include "ten_adamw_losses.hpp"
+
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -58,8 +62,7 @@ TEST(ScviVae, TenLossesAsInPyTorch) {
     std::int64_t step = 0;
     at::Tensor const statistics = at::zeros({vae.statistics()});
     auto const loss = [&](LossBatch const&) {
-      at::Tensor const found =
-          vae.shard_loss(counts[static_cast<std::size_t>(step)], {stream_of(step), kl_weight}, statistics.zero_());
+      at::Tensor const found = vae.shard_loss(counts[index(step)], {stream_of(step), kl_weight}, statistics.zero_());
       ++step;
       EXPECT_EQ(found.item<float>(), statistics[0].item<float>());
       EXPECT_NEAR((statistics[1] + kl_weight * statistics[2]).item<float>(), found.item<float>(), 1e-3);

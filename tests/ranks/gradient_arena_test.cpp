@@ -1,9 +1,11 @@
 #include "retort/ranks/gradient_arena.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "retort/ranks/nccl_sum.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -12,7 +14,7 @@ namespace {
 at::Tensor draw(std::uint64_t key, std::vector<std::int64_t> shape) {
   at::Tensor values = at::empty(shape);
   Random random(3, purpose::weights, key);
-  for (auto& value : std::span(values.data_ptr<float>(), static_cast<std::size_t>(values.numel())))
+  for (auto& value : std::span(values.data_ptr<float>(), index(values.numel())))
     value = static_cast<float>(random.normal());
   return values;
 }

@@ -9,6 +9,7 @@
 
 #include "retort/report/heat_map.hpp"
 #include "retort/report/palette.hpp"
+#include "retort/run/index.hpp"
 
 using namespace retort;
 
@@ -73,7 +74,7 @@ TEST(HeatMap, HasARectangleACellAndNoneForWhatIsMissing) {
 double luminance(std::string const& hex) {
   double sum = 0;
   for (int part = 0; part < 3; ++part) {
-    double const value = std::stoi(hex.substr(static_cast<std::size_t>(1 + 2 * part), 2), nullptr, 16) / 255.0;
+    double const value = std::stoi(hex.substr(index(1 + 2 * part), 2), nullptr, 16) / 255.0;
     sum += (part == 0   ? 0.2126
             : part == 1 ? 0.7152
                         : 0.0722) *

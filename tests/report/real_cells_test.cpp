@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "retort/run/index.hpp"
+
 using namespace retort;
 
 namespace {
@@ -18,8 +20,8 @@ TEST(StratifiedRows, TakesTestCellsByShareAndSmallClassesWhole) {
   EXPECT_EQ(std::adjacent_find(rows.begin(), rows.end()), rows.end());
   std::int64_t rare = 0;
   for (auto const row : rows) {
-    EXPECT_EQ(parts[static_cast<std::size_t>(row)], Part::test);
-    rare += labels.codes[static_cast<std::size_t>(row)];
+    EXPECT_EQ(parts[index(row)], Part::test);
+    rare += labels.codes[index(row)];
   }
   EXPECT_EQ(rare, 10);                     // all of them
   EXPECT_EQ(std::ssize(rows) - rare, 98);  // 490 of 500, of 100

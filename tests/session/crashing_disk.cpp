@@ -12,6 +12,8 @@
 #include <map>
 #include <vector>
 
+#include "retort/run/index.hpp"
+
 namespace fs = std::filesystem;
 
 namespace {
@@ -39,7 +41,7 @@ std::string parent(std::string const& path) { return fs::path(path).parent_path(
 std::string path_of(int descriptor) {
   char path[4096];
   auto const length = readlink(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), path, sizeof path);
-  return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : "";
+  return length > 0 ? std::string(path, index(length)) : "";
 }
 
 void crash() {

@@ -22,8 +22,8 @@ std::vector<ResultRow> judge_by_logistic_regression(Communicator const& ranks, E
                                                     std::vector<JudgedSet> const& sets,
                                                     std::function<void()> const& tick);
 
-// A fresh network `index` of the run's seed.
-using MakeStudent = std::function<std::unique_ptr<Student>(std::uint64_t index)>;
+// A fresh network `number` of the run's seed.
+using MakeStudent = std::function<std::unique_ptr<Student>(std::uint64_t number)>;
 
 // Collective: the same of networks, one a draw. With `full`, a row of one that all ranks taught together with all train
 // cells comes first, by as many steps as the others.

@@ -15,7 +15,7 @@ inline constexpr std::int64_t image_side = 48;
 class ImageNetwork : public Student {
  public:
   // Weights as He et al. 2015 (eq 10), biases zero.
-  ImageNetwork(GeneLayout const& layout, std::int64_t classes, std::uint64_t seed, std::uint64_t index);
+  ImageNetwork(GeneLayout const& layout, std::int64_t classes, std::uint64_t seed, std::uint64_t number);
   at::Tensor scores(CsrBlock const& cells, Random* dropout) const override;
 
  private:

@@ -21,7 +21,7 @@ class PathwayTransformer : public Student {
   // Matrices N(0, 1 / inputs), not TOSICA's N(0, 1e-4), which needs thousands of steps to leave its start
   // (docs/decisions.md); the pathway layer U(-1, 1) / sqrt(genes), the class token N(0, 0.02^2), biases zero.
   PathwayTransformer(Pathways const& pathways, std::int64_t genes, std::int64_t classes, std::uint64_t seed,
-                     std::uint64_t index);
+                     std::uint64_t number);
   at::Tensor scores(CsrBlock const& cells, Random* dropout) const override;
   // The pathway layer: [cells, pathways + 1, 48].
   at::Tensor tokens(CsrBlock const& cells) const;

@@ -18,8 +18,8 @@ namespace retort {
 // Parameters are float32 on the CPU; each is used once a forward pass, as GradientArena demands.
 class Student {
  public:
-  // Network `index` of `seed`: its first weights depend on nothing else.
-  Student(std::uint64_t seed, std::uint64_t index) : seed_(seed), index_(index) {}
+  // Network `number` of `seed`: its first weights depend on nothing else.
+  Student(std::uint64_t seed, std::uint64_t number) : seed_(seed), number_(number) {}
   virtual ~Student() = default;
 
   // Log-normalised cells -> scores [cells, classes], differentiable in the parameters. `dropout` draws what is dropped
@@ -42,7 +42,7 @@ class Student {
   at::Tensor drawn(std::string const& name, std::vector<std::int64_t> const& sizes,
                    std::function<double(Random&)> const& draw);
 
-  std::uint64_t seed_, index_;
+  std::uint64_t seed_, number_;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
 };
 

@@ -30,10 +30,10 @@ TeachingCells teaching_cells(at::Tensor const& cells, at::Tensor const& labels, 
 
 // Collective. `steps` steps of AdamW on the mean cross-entropy of a batch; each of its cells is of a class drawn with
 // equal chance, as if all classes were up-sampled to the largest. A batch is cut into the plan's shards (at least one
-// cell each); cells and dropout are drawn from (seed, index, step, shard), so weights are bit-equal on any number of
+// cell each); cells and dropout are drawn from (seed, number, step, shard), so weights are bit-equal on any number of
 // ranks. Throws Failure(bad_input) where no class has a cell, Failure(failed) where the loss is not finite.
 void teach(Communicator const& ranks, ShardPlan const& plan, Student& student, TeachingCells const& cells,
-           TeachingOptions const& options, std::uint64_t seed, std::uint64_t index);
+           TeachingOptions const& options, std::uint64_t seed, std::uint64_t number);
 
 // Cells are predicted in blocks of so many: a cell's scores are formed by products whose shape may change their last
 // bits.

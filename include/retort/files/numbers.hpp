@@ -7,6 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 enum class NumberType : std::uint8_t { i8, i16, i32, i64, u8, u16, u32, u64, f32, f64 };
@@ -47,7 +49,7 @@ inline std::int64_t bytes_of(NumberType type) {
 class Numbers {
  public:
   void resize(NumberType type, std::int64_t count) {
-    auto const bytes = static_cast<std::size_t>(count * bytes_of(type));
+    auto const bytes = index(count * bytes_of(type));
     if (bytes > capacity_) {
       memory_.reset();  // before the new block, so that both never exist together
       memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
@@ -61,11 +63,11 @@ class Numbers {
   std::byte* data() { return memory_.get(); }
   template <class Value>
   std::span<Value const> as() const {
-    return {reinterpret_cast<Value const*>(memory_.get()), static_cast<std::size_t>(count_)};
+    return {reinterpret_cast<Value const*>(memory_.get()), index(count_)};
   }
   template <class Value>
   std::span<Value> as() {
-    return {reinterpret_cast<Value*>(memory_.get()), static_cast<std::size_t>(count_)};
+    return {reinterpret_cast<Value*>(memory_.get()), index(count_)};
   }
 
  private:

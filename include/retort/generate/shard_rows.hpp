@@ -5,6 +5,7 @@
 #include <span>
 
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -13,7 +14,7 @@ namespace retort {
 inline std::span<std::int64_t const> rows_of_shard(std::span<std::int64_t const> rows, int shard, int shards) {
   if (std::ssize(rows) < shards) return rows;
   RowRange const share = share_of(std::ssize(rows), shard, shards);
-  return rows.subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()));
+  return rows.subspan(index(share.begin), index(share.size()));
 }
 
 }  // namespace retort

@@ -29,17 +29,17 @@ void add_head_options(OptionTable& table, HeadOptions& options);
 // Throws Failure(usage) for values that cannot be meant.
 void check_head_options(HeadOptions const& options);
 
-// PyTorch's default initialisation, U(-1/sqrt(in), 1/sqrt(in)) of each layer in order, drawn from (seed, index).
-Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t index,
+// PyTorch's default initialisation, U(-1/sqrt(in), 1/sqrt(in)) of each layer in order, drawn from (seed, number).
+Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t number,
                   std::vector<std::int64_t> const& hidden = {});
-// Features [n, width] float32 on the CPU, labels int64 [n]. Head `index` of `seed`: its initial weights and the order
-// of its batches depend on nothing else; Random(seed, purpose::head_order, index, epoch) shuffles the rows of an epoch.
+// Features [n, width] float32 on the CPU, labels int64 [n]. Head `number` of `seed`: its initial weights and the order
+// of its batches depend on nothing else; Random(seed, purpose::head_order, number, epoch) shuffles the rows of an epoch.
 // Gradients written out, no autograd graph. Not collective.
 Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
-                std::uint64_t seed, std::uint64_t index);
+                std::uint64_t seed, std::uint64_t number);
 // The same from the weights that `head` has, in place; its momentum begins at zero.
 void train_further(Head& head, at::Tensor const& features, at::Tensor const& labels, HeadOptions const& options,
-                   std::uint64_t seed, std::uint64_t index);
+                   std::uint64_t seed, std::uint64_t number);
 // What features of this width are multiplied by before a head sees them.
 double scale_of_features(std::int64_t width, HeadOptions const& options);
 // Scores [n, classes] of features [n, width], through all layers of the head.

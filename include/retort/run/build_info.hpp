@@ -7,7 +7,7 @@ namespace retort {
 
 // One `name value` a line: retort, commit, compiler, build, MPI, HDF5, LibTorch, GPU, CPU model, threads.
 std::string build_info();
-// "0.1.0 (commit 1a2b3c4)".
+// "0.2.0 (commit 1a2b3c4)".
 std::string version();
 // The CPU's model and vector features, which bit-equal reruns share.
 std::string cpu_model();
