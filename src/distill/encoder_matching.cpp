@@ -1,6 +1,7 @@
 #include "retort/distill/encoder_matching.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "retort/distill/real_features.hpp"
 #include "retort/kernels/sparse_linear.hpp"
 #include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -125,7 +127,7 @@ void EncoderMatching::for_each_class(Head const& head, std::uint64_t draw, Visit
   for (int shard = 0; shard < shards; ++shard)
     random.emplace_back(state.seed, purpose::real_sample, draw, static_cast<std::uint32_t>(shard));
   for (std::int64_t c = 0; c < std::ssize(state.rows_by_class); ++c) {
-    auto const& rows = state.rows_by_class[static_cast<std::size_t>(c)];
+    auto const& rows = state.rows_by_class[index(c)];
     auto const drawn = [&](int shard) {
       return std::min(share_of(std::ssize(rows), shard, shards).size(), state.cells_a_shard);
     };
@@ -139,14 +141,13 @@ void EncoderMatching::for_each_class(Head const& head, std::uint64_t draw, Visit
         for (int shard = begin; shard < begin + width; ++shard) {
           RowRange const share = share_of(std::ssize(rows), shard, shards);
           std::vector<std::int64_t> own(rows.begin() + share.begin, rows.begin() + share.end);
-          draw_to_front(own, static_cast<std::size_t>(drawn(shard)), random[static_cast<std::size_t>(shard)]);
-          own.resize(static_cast<std::size_t>(drawn(shard)));
+          draw_to_front(own, index(drawn(shard)), random[index(shard)]);
+          own.resize(index(drawn(shard)));
           std::fill(block.begin(), block.end(), 0.0F);
           for (std::int64_t first = 0; first < std::ssize(own); first += block_cells)
-            state.add_up(state.read(std::span(own).subspan(
-                             static_cast<std::size_t>(first),
-                             static_cast<std::size_t>(std::min(block_cells, std::ssize(own) - first)))),
-                         head, c, 1 / static_cast<double>(used), state.views(block.data()));
+            state.add_up(
+                state.read(std::span(own).subspan(index(first), index(std::min(block_cells, std::ssize(own) - first)))),
+                head, c, 1 / static_cast<double>(used), state.views(block.data()));
           tree.add(block);
         }
         tree.take(block);

@@ -1,12 +1,14 @@
 #include "retort/distill/expert_gradients.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
 #include "retort/distill/layer_gradients.hpp"
 #include "retort/kernels/packed_product.hpp"
 #include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -18,7 +20,7 @@ RealFeatures::Slice sample(RealFeatures::Slice const& all, std::int64_t cells_a_
   for (std::size_t c = 0; c + 1 < all.class_begin.size(); ++c) {
     std::vector<std::int64_t> of_class;
     for (std::int64_t row = all.class_begin[c]; row < all.class_begin[c + 1]; ++row) of_class.push_back(row);
-    std::size_t const taken = std::min(of_class.size(), static_cast<std::size_t>(cells_a_class_and_shard));
+    std::size_t const taken = std::min(of_class.size(), index(cells_a_class_and_shard));
     draw_to_front(of_class, taken, random);
     rows.insert(rows.end(), of_class.begin(), of_class.begin() + static_cast<std::ptrdiff_t>(taken));
     begin.push_back(static_cast<std::int64_t>(rows.size()));
@@ -56,7 +58,7 @@ struct ExpertGradients::State {
   void add_up(RealFeatures::Slice const& slice, Head const& head, at::Tensor const& out) const {
     auto const layers = layer_gradients(out, head);
     for (std::int64_t c = 0; c < real.classes(); ++c) {
-      auto const i = static_cast<std::size_t>(c);
+      auto const i = index(c);
       at::Tensor const rows =
           slice.values.narrow(0, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i])
               .narrow(1, 0, real.width());
@@ -76,7 +78,7 @@ struct ExpertGradients::State {
     at::Tensor const difference =
         at::softmax(multiply_packed(head, slice.scores, no_bias.narrow(0, 0, slice.class_begin.back())), 0);
     for (std::int64_t c = 0; c < real.classes(); ++c) {
-      auto const i = static_cast<std::size_t>(c);
+      auto const i = index(c);
       at::Tensor const of_class = difference.narrow(
           1, slice.class_begin[i], slice.class_begin[i + 1] - slice.class_begin[i]);  // [classes, rows]
       of_class.select(0, c).sub_(1);
@@ -129,7 +131,7 @@ at::Tensor ExpertGradients::operator()(Head const& head, std::uint64_t draw) con
     ShardTree<float> tree(length);
     for (int shard = blocks[i].begin; shard < blocks[i].begin + blocks[i].width; ++shard) {
       if (linear && !state.cells_a_class) {
-        state.add_up(state.slices[static_cast<std::size_t>(shard - state.plan.begin())], scores, of_linear);
+        state.add_up(state.slices[index(shard - state.plan.begin())], scores, of_linear);
       } else {
         auto const& all = state.real.slice(shard);
         Random const random(state.seed, purpose::real_sample, draw, static_cast<std::uint32_t>(shard));
@@ -139,7 +141,7 @@ at::Tensor ExpertGradients::operator()(Head const& head, std::uint64_t draw) con
         else
           state.add_up(slice, head, of_shard);
       }
-      tree.add({of_shard.const_data_ptr<float>(), static_cast<std::size_t>(length)});
+      tree.add({of_shard.const_data_ptr<float>(), index(length)});
     }
     tree.take(state.sum.block(i));
   }

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <optional>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 
 struct GeneMatching::State {
@@ -45,7 +47,7 @@ GeneMatching::GeneMatching(Communicator const& ranks, ShardPlan const& plan, Rea
             std::ceil(share * static_cast<double>(rows_by_class[c].size())));  // the atlas is shuffled
         RowRange const part = share_of(wanted, shard, plan.shards());
         rows.insert(rows.end(), rows_by_class[c].begin() + part.begin, rows_by_class[c].begin() + part.end);
-        own.labels.insert(own.labels.end(), static_cast<std::size_t>(part.size()), static_cast<std::int32_t>(c));
+        own.labels.insert(own.labels.end(), index(part.size()), static_cast<std::int32_t>(c));
       }
       own.cells = read(rows);
     }

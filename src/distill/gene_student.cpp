@@ -1,6 +1,7 @@
 #include "retort/distill/gene_student.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 namespace retort {
 namespace {

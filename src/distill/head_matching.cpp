@@ -1,11 +1,13 @@
 #include "retort/distill/head_matching.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
 #include "retort/kernels/packed_product.hpp"
 #include "retort/ranks/ordered_sum.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -42,8 +44,7 @@ struct HeadMatching::State {
     at::Tensor const log_p = at::log_softmax(scores, 0), error = log_p.exp();
     double loss = 0;
     for (std::int64_t c = 0; c < classes; ++c) {
-      std::int64_t const begin = own.class_begin[static_cast<std::size_t>(c)],
-                         count = own.class_begin[static_cast<std::size_t>(c) + 1] - begin;
+      std::int64_t const begin = own.class_begin[index(c)], count = own.class_begin[index(c) + 1] - begin;
       loss -= log_p.select(0, c).narrow(0, begin, count).sum(at::kDouble).item<double>();
       error.select(0, c).narrow(0, begin, count).sub_(1);
     }
@@ -51,7 +52,7 @@ struct HeadMatching::State {
     at::Tensor const gradient = at::from_blob(out.data(), {classes, width}, at::kFloat);
     multiply_packed_out(gradient, error, own.values, no_bias.narrow(0, 0, width));
     gradient.mul_(share);
-    out[static_cast<std::size_t>(classes * width)] = static_cast<float>(loss * share);
+    out[index(classes * width)] = static_cast<float>(loss * share);
   }
 
   UnrolledHead trained(at::Tensor const& features, at::Tensor const& labels, Head const& start) const {
@@ -61,12 +62,12 @@ struct HeadMatching::State {
   // Collective.
   std::pair<double, at::Tensor> outer(at::Tensor const& head) {
     std::int64_t const length = head.numel() + 1;
-    std::vector<float> of_shard(static_cast<std::size_t>(length));
+    std::vector<float> of_shard(index(length));
     for (std::size_t i = 0; i < sum.blocks().size(); ++i) {
       ShardTree<float> tree(length);
       auto const [begin, width] = sum.blocks()[i];
       for (int shard = begin; shard < begin + width; ++shard) {
-        add_up(shards[static_cast<std::size_t>(shard - plan.begin())], head, of_shard);
+        add_up(shards[index(shard - plan.begin())], head, of_shard);
         tree.add(of_shard);
       }
       tree.take(sum.block(i));

@@ -1,6 +1,7 @@
 #include "retort/distill/layer_gradients.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 namespace retort {

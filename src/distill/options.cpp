@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "retort/distill/matching.hpp"
+#include "retort/distill/matching_parts.hpp"
 #include "retort/distill/variant.hpp"
 #include "retort/kernels/linear_head_gradient.hpp"
 #include "retort/run/error.hpp"
@@ -21,14 +21,14 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.matchings", options.matchings,
            "what is matched: dm (class means), dc (gradients of a head), dm+dc, head (a head trained on the set is "
            "good on all real cells), genes (so is logistic regression on genes), head+genes")
-      .add("distill.spc", options.spc, "synthetic cells a class")
+      .add("distill.spc", options.spc, "synthetic cells per class")
       .add("distill.draws", options.draws, "sets of each kind, each from other initial cells")
       .add("distill.initial_cells", options.initial_cells,
            "real cells whose mean a synthetic cell starts from; 1: a real cell, as the paper does; 0: 1 at spc 1, 16 "
            "above")
       .add("distill.grow", options.grow,
-           "a set of several cells a class starts around the smaller one of the same kind and draw, where this run has "
-           "made it")
+           "a set of several cells per class starts around the smaller one of the same kind and draw, where this run "
+           "has made it")
       .add("distill.optimiser", options.optimiser, "adam or sgd")
       .add("distill.momentum", options.momentum, "of sgd")
       .add("distill.rates", options.rates, "learning rates that are tried; the held-out part of train chooses")
@@ -53,7 +53,7 @@ void add_distill_options(OptionTable& table, DistillOptions& options) {
       .add("distill.gene_cells", options.gene_cells,
            "real cells that matching genes asks, over all classes in proportion")
       .add("distill.real_cells", options.real_cells,
-           "real cells a class for its gradient; 0: all, which is exact, or 256 where the encoder is unfrozen")
+           "real cells per class for its gradient; 0: all, which is exact, or 256 where the encoder is unfrozen")
       .add("distill.chunk_cells", options.chunk_cells, "synthetic cells that pass the networks at once")
       .add("distill.renormalise", options.renormalise, "give latents unit length after every step");
 }
@@ -81,7 +81,7 @@ InnerLoop inner_loop(DistillOptions const& options, std::int64_t spc) {
 }
 
 std::vector<std::string> matchings_of(std::string const& variant, DistillOptions const& options) {
-  return variant_named(variant).is_matched ? options.matchings : std::vector<std::string>{"none"};
+  return variant_kind(variant).is_matched ? options.matchings : std::vector<std::string>{"none"};
 }
 
 std::int64_t initial_cells_of(DistillOptions const& options, std::int64_t spc) {
@@ -104,14 +104,14 @@ void check_distill_options(DistillOptions const& options, HeadOptions const& hea
   at_least(options.gene_cells, 1, "gene_cells");
   at_least(options.chunk_cells, 1, "chunk_cells");
   for (std::int64_t const cells : options.spc) at_least(cells, 1, "spc");
-  for (auto const& variant : options.variants) variant_named(variant);
+  for (auto const& variant : options.variants) variant_kind(variant);
   if (!options.variants.empty() && std::all_of(options.variants.begin(), options.variants.end(),
                                                [](auto const& name) { return name == "features"; }))
     fail(ExitCode::usage,
          "distill.variants is features alone (a set of features has no cells to be the run's product). Add "
          "features_decoded");
   for (auto const& matching : options.matchings)
-    if (matching_named(matching).genes && std::any_of(options.variants.begin(), options.variants.end(),
+    if (matching_parts(matching).genes && std::any_of(options.variants.begin(), options.variants.end(),
                                                       [](auto const& name) { return name.starts_with("features"); }))
       fail(ExitCode::usage,
            "distill.matchings has '{}' and distill.variants features (which have no genes to learn). Distil them apart",
@@ -127,8 +127,8 @@ void check_distill_options(DistillOptions const& options, HeadOptions const& hea
   auto const metric = gradient_metric(options.metric, "distill.metric");
   bool heads_matched = false, gradients_matched = false;
   for (auto const& matching : options.matchings) {
-    heads_matched |= matching_named(matching).head;
-    gradients_matched |= matching_named(matching).gradients;
+    heads_matched |= matching_parts(matching).head;
+    gradients_matched |= matching_parts(matching).gradients;
   }
   if (heads_matched && !head.hidden.empty())
     fail(ExitCode::usage,

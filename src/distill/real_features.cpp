@@ -6,19 +6,19 @@
 
 #include "retort/ranks/ordered_sum.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 
 std::vector<std::vector<std::int64_t>> fit_rows_by_class(Labels const& labels, std::vector<Part> const& parts) {
   std::vector<std::vector<std::int64_t>> rows(labels.names.size());
   for (std::size_t row = 0; row < parts.size(); ++row)
-    if (parts[row] == Part::fit)
-      rows[static_cast<std::size_t>(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
+    if (parts[row] == Part::fit) rows[index(labels.codes[row])].push_back(static_cast<std::int64_t>(row));
   for (std::size_t c = 0; c < rows.size(); ++c)
     if (rows[c].empty())
       fail(ExitCode::bad_input,
-           "class '{}' of column '{}' has no cell in the fit part of the atlas (nothing could stand for it) remove its "
-           "cells or label them otherwise",
+           "class '{}' of column '{}' has no cell in the fit part of the atlas (nothing could stand for it). Remove "
+           "its cells or label them otherwise",
            labels.names[c], labels.column);
   return rows;
 }
@@ -50,19 +50,17 @@ at::Tensor class_means(Communicator const& ranks, ShardPlan const& plan, RealFea
   std::int64_t const classes = real.classes(), width = real.width();
   auto const sums = ordered_sum<double>(ranks, plan, classes * width, [&](int shard) {
     auto const& slice = real.slice(shard);
-    std::vector<double> sum(static_cast<std::size_t>(classes * width), 0.0);
+    std::vector<double> sum(index(classes * width), 0.0);
     float const* values = slice.values.const_data_ptr<float>();
-    for (std::size_t c = 0; c < static_cast<std::size_t>(classes); ++c)
+    for (std::size_t c = 0; c < index(classes); ++c)
       for (std::int64_t row = slice.class_begin[c]; row < slice.class_begin[c + 1]; ++row)
-        for (std::int64_t j = 0; j < width; ++j)
-          sum[c * static_cast<std::size_t>(width) + static_cast<std::size_t>(j)] += values[row * (width + 1) + j];
+        for (std::int64_t j = 0; j < width; ++j) sum[c * index(width) + index(j)] += values[row * (width + 1) + j];
     return sum;
   });
   at::Tensor means = at::empty({classes, width}, at::kFloat);
   float* out = means.data_ptr<float>();
   for (std::size_t i = 0; i < sums.size(); ++i)
-    out[i] =
-        static_cast<float>(sums[i] / (static_cast<double>(real.counts()[i / static_cast<std::size_t>(width)]) * scale));
+    out[i] = static_cast<float>(sums[i] / (static_cast<double>(real.counts()[i / index(width)]) * scale));
   return means;
 }
 

@@ -9,6 +9,7 @@
 #include "retort/cells/feature_rows.hpp"
 #include "retort/distill/real_features.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -33,9 +34,9 @@ double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, 
   RowRange const own = share_of(heads, ranks.rank(), ranks.size());
   std::vector<double> accuracies;
   ranks.together([&] {
-    for (std::int64_t index = own.begin; index < own.end; ++index) {
+    for (std::int64_t number = own.begin; number < own.end; ++number) {
       Head const head = train_head(features, labels, classes_, options, seed,
-                                   first_choosing_head + static_cast<std::uint64_t>(index));
+                                   first_choosing_head + static_cast<std::uint64_t>(number));
       accuracies.push_back(score(predict(head, features_, options), labels_, classes_).accuracy);
     }
   });
@@ -47,10 +48,8 @@ double HeldOut::accuracy(Communicator const& ranks, at::Tensor const& features, 
 HeldOutGenes::HeldOutGenes(Communicator const& ranks, HeldOut const& held_out, GeneMatching::Read const& read)
     : cells_(std::min(held_out.cells(), most_rows)), classes_(held_out.classes()) {
   RowRange const share = share_of(cells_, ranks.rank(), ranks.size());
-  ranks.together([&] {
-    own_.cells = read(std::span(held_out.rows())
-                          .subspan(static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size())));
-  });
+  ranks.together(
+      [&] { own_.cells = read(std::span(held_out.rows()).subspan(index(share.begin), index(share.size()))); });
   std::int64_t const* const labels = held_out.labels().const_data_ptr<std::int64_t>();
   own_.labels.assign(labels + share.begin, labels + share.end);
 }
@@ -65,9 +64,8 @@ double HeldOutGenes::accuracy(Communicator const& ranks, at::Tensor const& cells
   GeneStudent const student(first(cells), first(labels), classes_);
   at::Tensor const weight = student.weight().to(at::kFloat).contiguous(),
                    bias = student.bias().to(at::kFloat).contiguous();
-  auto const predicted =
-      predict_classes(own_.cells, {weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel())},
-                      {bias.const_data_ptr<float>(), static_cast<std::size_t>(bias.numel())});
+  auto const predicted = predict_classes(own_.cells, {weight.const_data_ptr<float>(), index(weight.numel())},
+                                         {bias.const_data_ptr<float>(), index(bias.numel())});
   std::int64_t right = 0;
   for (std::size_t i = 0; i < predicted.size(); ++i) right += predicted[i] == own_.labels[i];
   return 100.0 * static_cast<double>(ranks.sum(right)) / static_cast<double>(std::max<std::int64_t>(1, cells_));

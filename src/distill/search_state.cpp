@@ -5,13 +5,12 @@
 namespace retort {
 namespace {
 
-// Layers from the features up; the last is the scores'.
-std::string head_name(char const* part, std::size_t layer) { return fmt::format("head_{}_{}", part, layer); }
 std::string codes_name(std::size_t candidate) { return fmt::format("candidate_{}", candidate); }
 
 }  // namespace
 
-CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set, std::int64_t step) {
+CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set, Matching const& matching,
+                              std::int64_t step) {
   nlohmann::json candidates = nlohmann::json::array(), choices = nlohmann::json::array();
   CheckpointState saved{step, set.state(), {}};
   for (std::size_t i = 0; i < state.candidates.size(); ++i) {
@@ -23,11 +22,7 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
                           {"iterations", candidate.iterations}});
     saved.tensors[codes_name(i)] = set.whole(candidate.codes);
   }
-  if (state.head.weight.defined()) {
-    auto const layers = layers_of(state.head);
-    for (std::size_t i = 0; i < layers.size(); ++i)
-      saved.tensors.insert({{head_name("weight", i), layers[i].weight}, {head_name("bias", i), layers[i].bias}});
-  }
+  saved.tensors.merge(matching.state());
   for (Choice const& choice : state.choices)
     choices.push_back({{"made", choice.made}, {"rate", choice.rate}, {"iterations", choice.iterations}});
   saved.facts = {{"set", state.set},           {"rate", state.rate},  {"iteration", state.iteration},
@@ -38,7 +33,7 @@ CheckpointState checkpoint_of(SearchState const& state, SyntheticSet const& set,
 
 SearchState search_state_of(CheckpointState const& saved) {
   auto const& facts = saved.facts;
-  SearchState state{facts.at("set"),           facts.at("rate"),     facts.at("iteration"), {}, {}, {},
+  SearchState state{facts.at("set"),           facts.at("rate"),     facts.at("iteration"), {}, {},
                     facts.at("best_accuracy"), facts.at("best_set"), facts.at("table")};
   for (auto const& candidate : facts.at("candidates"))
     state.candidates.push_back({candidate.at("accuracy"),
@@ -49,19 +44,12 @@ SearchState search_state_of(CheckpointState const& saved) {
                                 {}});
   for (auto const& choice : facts.at("choices"))
     state.choices.push_back({choice.at("made"), choice.at("rate"), choice.at("iterations")});
-  std::vector<LinearLayer> layers;
-  for (std::size_t i = 0; saved.tensors.contains(head_name("weight", i)); ++i)
-    layers.push_back({saved.tensors.at(head_name("weight", i)), saved.tensors.at(head_name("bias", i))});
-  if (!layers.empty()) {
-    state.head = {layers.back().weight, layers.back().bias};
-    layers.pop_back();
-    state.head.hidden = layers;
-  }
   return state;
 }
 
-void restore_set(CheckpointState const& saved, SearchState& state, SyntheticSet& set) {
+void restore_set(CheckpointState const& saved, SearchState& state, SyntheticSet& set, Matching& matching) {
   set.restore(saved.tensors);
+  matching.restore(saved.tensors);
   for (std::size_t i = 0; i < state.candidates.size(); ++i)
     state.candidates[i].codes = set.own_part(saved.tensors.at(codes_name(i)));
 }

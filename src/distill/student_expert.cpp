@@ -1,6 +1,7 @@
 #include "retort/distill/student_expert.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "retort/distill/layer_gradients.hpp"
 

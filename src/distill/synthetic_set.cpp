@@ -1,6 +1,7 @@
 #include "retort/distill/synthetic_set.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <span>
@@ -10,10 +11,10 @@ namespace {
 constexpr std::int64_t most_kept_cells = 256;  // whose graphs wait for a step; some ten arrays of genes each
 }
 
-SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder,
+SyntheticSet::SyntheticSet(Communicator const& ranks, Variant const& variant, Foundation& encoder,
                            std::vector<Chunk> const& chunks, CodeOptimiser optimiser,
                            std::function<at::Tensor(RowRange)> const& start)
-    : ranks_(ranks), generator_(generator), encoder_(encoder), optimiser_(optimiser), rows_(chunks.back().rows.end) {
+    : ranks_(ranks), variant_(variant), encoder_(encoder), optimiser_(optimiser), rows_(chunks.back().rows.end) {
   for (auto const& chunk : chunks) {
     if (chunk.owner != ranks.rank()) continue;
     at::Tensor const codes = start(chunk.rows);
@@ -23,7 +24,7 @@ SyntheticSet::SyntheticSet(Communicator const& ranks, Generator const& generator
 
 SyntheticSet::Forward SyntheticSet::forward(bool with_cells) {
   std::int64_t rows = 0;
-  bool keep = !generator_.codes_are_features;
+  bool keep = !variant_.codes_are_features;
   for (auto const& own : own_) {
     rows += own.chunk->rows.size();
     keep = keep && own.chunk->pieces.size() == 1;
@@ -31,7 +32,7 @@ SyntheticSet::Forward SyntheticSet::forward(bool with_cells) {
   if (!keep || rows > most_kept_cells) return {features(), with_cells ? cells() : at::Tensor()};
   std::vector<at::Tensor> of_features, of_cells;
   for (auto& own : own_) {
-    own.graph = chunk_graph(generator_, encoder_, *own.chunk, own.codes);
+    own.graph = chunk_graph(variant_, encoder_, *own.chunk, own.codes);
     of_features.push_back(own.graph->features.detach());
     of_cells.push_back(own.graph->cells.detach());
   }
@@ -41,10 +42,10 @@ SyntheticSet::Forward SyntheticSet::forward(bool with_cells) {
 void SyntheticSet::step(ChunkMatch const& match, double rate) {
   ++steps_;
   for (auto& own : own_) {
-    move(own,
-         two_step_gradient(generator_, encoder_, *own.chunk, own.codes, match, own.graph ? &*own.graph : nullptr)
-             .gradient,
-         rate);
+    move(
+        own,
+        two_step_gradient(variant_, encoder_, *own.chunk, own.codes, match, own.graph ? &*own.graph : nullptr).gradient,
+        rate);
     own.graph.reset();
   }
 }
@@ -78,13 +79,13 @@ at::Tensor SyntheticSet::gathered(std::vector<at::Tensor> const& of_chunks) cons
 
 at::Tensor SyntheticSet::features() const {
   std::vector<at::Tensor> parts;
-  for (auto const& own : own_) parts.push_back(chunk_features(generator_, encoder_, *own.chunk, own.codes));
+  for (auto const& own : own_) parts.push_back(chunk_features(variant_, encoder_, *own.chunk, own.codes));
   return gathered(parts);
 }
 
 at::Tensor SyntheticSet::features_of_cells() const {
   at::NoGradGuard no_graph;
-  return generator_.codes_are_features ? encoder_.encode(cells()) : features();
+  return variant_.codes_are_features ? encoder_.encode(cells()) : features();
 }
 
 at::Tensor SyntheticSet::cells() const {
@@ -92,8 +93,8 @@ at::Tensor SyntheticSet::cells() const {
   std::vector<at::Tensor> parts;
   for (auto const& own : own_)
     for (auto const& piece : own.chunk->pieces)
-      parts.push_back(generator_.cells(own.codes.narrow(0, piece.begin - own.chunk->rows.begin, piece.size()),
-                                       chunk_classes(*own.chunk, piece)));
+      parts.push_back(variant_.cells(own.codes.narrow(0, piece.begin - own.chunk->rows.begin, piece.size()),
+                                     chunk_classes(*own.chunk, piece)));
   return gathered(parts);
 }
 

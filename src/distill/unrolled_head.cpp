@@ -1,6 +1,9 @@
 #include "retort/distill/unrolled_head.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "retort/run/index.hpp"
 
 namespace retort {
 
@@ -26,8 +29,8 @@ at::Tensor UnrolledHead::back(at::Tensor const& upstream) const {
   at::Tensor by_rows = at::zeros_like(rows_), by_weight = upstream.to(rows_.scalar_type(), false, true),
              by_velocity = at::zeros_like(weight_);
   for (std::int64_t step = training_.steps - 1; step >= 0; --step) {
-    at::Tensor const& weight = weights_[static_cast<std::size_t>(step)];
-    at::Tensor const& p = probabilities_[static_cast<std::size_t>(step)];
+    at::Tensor const& weight = weights_[index(step)];
+    at::Tensor const& p = probabilities_[index(step)];
     by_velocity.sub_(by_weight, training_.rate);  // weight -= rate * velocity
     // velocity = momentum * velocity + gradient + weight_decay * weight; the gradient's derivative is by_velocity
     // itself

@@ -1,6 +1,7 @@
+#include "retort/distill/variant.hpp"
+
 #include <ATen/ATen.h>
 
-#include "retort/distill/variant.hpp"
 #include "retort/kernels/rescale.hpp"
 #include "retort/run/error.hpp"
 
@@ -11,7 +12,7 @@ at::Tensor unit_rows(at::Tensor const& rows) { return rows / rows.norm(2, {1}, t
 
 }  // namespace
 
-Generator scdd_generator(Scdg& denoiser, Foundation& foundation) {
+Variant scdd_variant(Scdg& denoiser, Foundation& foundation) {
   denoiser.freeze();
   std::int64_t const classes = denoiser.shape().classes;
   // One row a class: what t = 1 and the class add to each layer is the same in every iteration.
@@ -22,42 +23,46 @@ Generator scdd_generator(Scdg& denoiser, Foundation& foundation) {
     for (auto const& layer : table) conditions.push_back(layer.index_select(0, of_class));
     return rescale_to_cell(foundation.decode(unit_rows(denoiser.denoise(codes * scale, conditions))));
   };
-  return {Generator::Start::latents, false, false, std::move(cells)};
+  return {{}, Variant::Start::latents, false, false, std::move(cells)};
 }
 
-Generator decoder_generator(Foundation& foundation) {
+Variant decoder_variant(Foundation& foundation) {
   auto cells = [&foundation](at::Tensor const& codes, at::Tensor const&) {
     return rescale_to_cell(foundation.decode(unit_rows(codes)));
   };
-  return {Generator::Start::latents, false, false, std::move(cells)};
+  return {{}, Variant::Start::latents, false, false, std::move(cells)};
 }
 
-Generator cell_generator() {
+Variant cell_variant() {
   auto cells = [](at::Tensor const& codes, at::Tensor const&) { return rescale_to_cell(codes, 1); };
-  return {Generator::Start::cells, true, false, std::move(cells)};
+  return {{}, Variant::Start::cells, true, false, std::move(cells)};
 }
 
-Generator feature_generator(Foundation& foundation) {
-  Generator generator = decoder_generator(foundation);
-  generator.codes_are_features = true;
-  return generator;
+Variant feature_variant(Foundation& foundation) {
+  Variant variant = decoder_variant(foundation);
+  variant.codes_are_features = true;
+  return variant;
 }
 
-Variant variant_named(std::string const& name) {
-  for (auto const& known : {Variant{"scdd", true, true}, Variant{"decoder", false, true}, Variant{"cells", false, true},
-                            Variant{"features", false, true}, Variant{"features_decoded", false, true},
-                            Variant{"generator", true, false}, Variant{"random", false, false}})
-    if (known.name == name) return known;
+VariantKind variant_kind(std::string const& name) {
+  if (name == "scdd") return {.name = name, .needs_denoiser = true};
+  if (name == "decoder" || name == "cells") return {.name = name};
+  if (name == "features") return {.name = name, .may_be_product = false};
+  if (name == "features_decoded") return {.name = name, .is_judged_decoded = true};
+  if (name == "generator") return {.name = name, .needs_denoiser = true, .is_matched = false};
+  if (name == "random") return {.name = name, .is_matched = false};
   fail(ExitCode::usage,
        "distill.variants has '{}' (a variant is scdd, decoder, cells, features, features_decoded, generator or random)",
        name);
 }
 
-Generator generator_of(Variant const& variant, Scdg* denoiser, Foundation& foundation) {
-  if (variant.needs_denoiser) return scdd_generator(*denoiser, foundation);
-  if (variant.name == "decoder") return decoder_generator(foundation);
-  if (variant.name == "features" || variant.name == "features_decoded") return feature_generator(foundation);
-  return cell_generator();
+Variant variant_of(VariantKind const& kind, Scdg* denoiser, Foundation& foundation) {
+  Variant variant = kind.needs_denoiser                                          ? scdd_variant(*denoiser, foundation)
+                    : kind.name == "decoder"                                     ? decoder_variant(foundation)
+                    : kind.name == "features" || kind.name == "features_decoded" ? feature_variant(foundation)
+                                                                                 : cell_variant();
+  variant.kind = kind;
+  return variant;
 }
 
 }  // namespace retort

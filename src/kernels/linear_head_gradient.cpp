@@ -1,6 +1,7 @@
 #include "retort/kernels/linear_head_gradient.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "retort/run/error.hpp"
 

@@ -3,12 +3,14 @@
 #include "retort/distill/encoder_matching.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "../small_cells.hpp"
 #include "retort/distill/layer_gradients.hpp"
 #include "retort/models/head_training.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -48,10 +50,9 @@ struct World {
       CsrBlock out;
       out.genes = genes;
       for (auto const row : rows) {
-        for (auto k = real.indptr[static_cast<std::size_t>(row)]; k < real.indptr[static_cast<std::size_t>(row) + 1];
-             ++k) {
-          out.indices.push_back(real.indices[static_cast<std::size_t>(k)]);
-          out.values.push_back(real.values[static_cast<std::size_t>(k)]);
+        for (auto k = real.indptr[index(row)]; k < real.indptr[index(row) + 1]; ++k) {
+          out.indices.push_back(real.indices[index(k)]);
+          out.values.push_back(real.values[index(k)]);
         }
         out.indptr.push_back(static_cast<std::int64_t>(out.indices.size()));
       }
@@ -102,7 +103,7 @@ TEST(EncoderMatching, EqualsDoubleBackPropagation) {
     at::Tensor const real = dense(world.real).to(at::kDouble), leaf = world.cells.to(at::kDouble).requires_grad_(true);
     at::Tensor loss = at::zeros({}, at::kDouble);
     matching.for_each_class(head, 0, [&](std::int64_t c, std::vector<at::Tensor> const& gradients) {
-      auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
+      auto const& rows = world.rows_by_class[index(c)];
       auto const expected = world.by_autograd(head, real.narrow(0, rows[0], std::ssize(rows)), c, false),
                  own = world.by_autograd(head, leaf.narrow(0, c * spc, spc), c, true);
       EXPECT_EQ(gradients.size(), expected.size());

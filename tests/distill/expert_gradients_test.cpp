@@ -7,6 +7,7 @@
 #include "retort/distill/real_features.hpp"
 #include "retort/models/head_training.hpp"
 #include "retort/run/error.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -46,7 +47,7 @@ TEST(ExpertGradients, EqualAutogradOnOneRank) {
   ExpertGradients const gradients(ranks, plan, real, {}, 0, 1);
   at::Tensor const ours = gradients({world.weight, world.bias}, 0).view({4, 4, width + 1});
   for (std::int64_t c = 0; c < 4; ++c) {
-    auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
+    auto const& rows = world.rows_by_class[index(c)];
     at::Tensor const weight = world.weight.to(at::kDouble).requires_grad_(true),
                      bias = world.bias.to(at::kDouble).requires_grad_(true);
     at::Tensor const features = world.features.narrow(0, rows[0], std::ssize(rows)).to(at::kDouble) * scale;
@@ -84,7 +85,7 @@ TEST(ExpertGradients, EqualAutogradThroughHiddenLayers) {
   };
   std::vector<at::Tensor> labels;
   for (std::int64_t c = 0; c < 4; ++c) {
-    auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
+    auto const& rows = world.rows_by_class[index(c)];
     labels.push_back(at::full({std::ssize(rows)}, c, at::kLong));
     EXPECT_TRUE(close(ours[c], autograd(rows[0], labels.back()))) << "class " << c;
   }
@@ -123,7 +124,7 @@ TEST(ClassMeans, EqualTheMeans) {
   ShardPlan const plan(4, ranks.rank(), ranks.size());
   at::Tensor const means = class_means(ranks, plan, world.real(plan), scale);
   for (std::int64_t c = 0; c < 4; ++c) {
-    auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
+    auto const& rows = world.rows_by_class[index(c)];
     EXPECT_TRUE(at::allclose(means[c], world.features.narrow(0, rows[0], std::ssize(rows)).mean(0), 1e-5, 1e-6))
         << "class " << c;
   }

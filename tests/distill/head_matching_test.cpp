@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "retort/run/index.hpp"
+
 namespace retort {
 namespace {
 
@@ -42,7 +44,7 @@ struct World {
     at::Tensor const all = at::cat({cells.to(at::kDouble) * scale, at::ones({cells.size(0), 1}, at::kDouble)}, 1);
     at::Tensor truth = at::zeros({cells.size(0)}, at::kLong);
     for (std::int64_t c = 0; c < classes; ++c)
-      for (auto const row : rows_by_class[static_cast<std::size_t>(c)]) truth[row] = c;
+      for (auto const row : rows_by_class[index(c)]) truth[row] = c;
     return at::cross_entropy_loss(all.mm(head.weight().t()), truth).item<double>();
   }
 };

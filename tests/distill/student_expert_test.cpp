@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "retort/distill/layer_gradients.hpp"
+#include "retort/run/index.hpp"
 
 namespace retort {
 namespace {
@@ -81,7 +82,7 @@ TEST(StudentExpert, EqualsTwoHeadsTrainedByAutograd) {
       at::Tensor loss = at::zeros({}, at::kDouble);
       for (std::int64_t epoch = 0; epoch <= epochs; ++epoch) {
         for (std::int64_t c = 0; c < classes; ++c) {
-          auto const& rows = world.rows_by_class[static_cast<std::size_t>(c)];
+          auto const& rows = world.rows_by_class[index(c)];
           auto const of_set = gradient_of(student, set.narrow(0, c * spc, spc), at::full({spc}, c, at::kLong), true);
           auto const of_real = gradient_of(expert, real.narrow(0, rows[0], std::ssize(rows)),
                                            at::full({std::ssize(rows)}, c, at::kLong), false);

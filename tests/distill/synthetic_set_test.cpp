@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "retort/distill/matching.hpp"
+#include "retort/distill/class_matching.hpp"
 
 namespace retort {
 namespace {
@@ -14,13 +14,13 @@ constexpr std::int64_t classes = 7, spc = 3, latent = 16;
 struct World {
   Scdg denoiser{{.latent = latent, .classes = classes, .hidden = {32, 24, 16}}, 1};
   Foundation foundation{{.genes = 60, .hidden = {40, 40}, .latent = latent}, 2};
-  Generator scdd, cells = cell_generator();
+  Variant scdd, cells = cell_variant();
   at::Tensor means, start_latents, start_cells;
-  MatchTarget target;
+  ClassTarget target;
 
   World() {
     foundation.freeze();
-    scdd = scdd_generator(denoiser, foundation);
+    scdd = scdd_variant(denoiser, foundation);
     at::manual_seed(9);
     start_latents = at::randn({classes * spc, latent});
     start_latents = start_latents / start_latents.norm(2, {1}, true);
@@ -33,32 +33,39 @@ struct World {
     target.expert_gradients =
         class_gradients(at::randn({classes * 9, latent}), 0, classes, target.head.weight, target.head.bias);
   }
-  SyntheticSet start(Communicator const& ranks, Generator const& generator, std::vector<Chunk> const& chunks,
+  SyntheticSet start(Communicator const& ranks, Variant const& variant, std::vector<Chunk> const& chunks,
                      CodeOptimiser optimiser) {
-    at::Tensor const& codes = generator.start == Generator::Start::latents ? start_latents : start_cells;
-    return {ranks,  generator, foundation,
+    at::Tensor const& codes = variant.start == Variant::Start::latents ? start_latents : start_cells;
+    return {ranks,  variant,   foundation,
             chunks, optimiser, [&](RowRange rows) { return codes.narrow(0, rows.begin, rows.size()).clone(); }};
   }
-  ChunkMatch matcher(std::string const& name) {
-    return [this, matching = matching_named(name)](Chunk const& chunk, at::Tensor const& features) {
-      return match(matching, target, features, chunk.first_class, chunk.classes);
+  // Class means and gradients, or the means alone.
+  ClassTarget target_of(std::string const& name) const {
+    ClassTarget chosen = target;
+    if (name == "dm") chosen.expert_gradients = at::Tensor();
+    return chosen;
+  }
+  ChunkMatch matcher(std::string const& name) const {
+    return [chosen = target_of(name)](Chunk const& chunk, at::Tensor const& features) {
+      return match_classes(chosen, features, chunk.first_class, chunk.classes);
     };
   }
 };
 
 double loss_of(World const& world, SyntheticSet const& set) {
-  return matching_loss(matching_named("dm"), std::span(&world.target, 1), set.features());
+  ClassTarget const means = world.target_of("dm");
+  return class_loss(std::span(&means, 1), set.features());
 }
 
 TEST(SyntheticSet, SameBitsOnAnyNumberOfRanks) {
   World world;
   auto const ranks = Communicator::world(), alone = Communicator::serial();
   auto const chunks = plan_chunks(classes, spc, 6, ranks.size()), chunks_alone = plan_chunks(classes, spc, 6, 1);
-  for (auto const* generator : {&world.scdd, &world.cells}) {
+  for (auto const* variant : {&world.scdd, &world.cells}) {
     for (bool const adam : {true, false}) {
-      CodeOptimiser const optimiser{adam, 0.5, generator->codes_stay_positive, generator == &world.scdd};
-      SyntheticSet ours = world.start(ranks, *generator, chunks, optimiser),
-                   theirs = world.start(alone, *generator, chunks_alone, optimiser);
+      CodeOptimiser const optimiser{adam, 0.5, variant->codes_stay_positive, variant == &world.scdd};
+      SyntheticSet ours = world.start(ranks, *variant, chunks, optimiser),
+                   theirs = world.start(alone, *variant, chunks_alone, optimiser);
       for (int step = 0; step < 5; ++step) {
         ours.step(world.matcher("dm+dc"), 0.01);
         if (step % 2) {  // a forward pass before a step changes nothing, and gives the set as it is
@@ -72,7 +79,7 @@ TEST(SyntheticSet, SameBitsOnAnyNumberOfRanks) {
       EXPECT_TRUE(at::equal(our_codes, theirs.codes()));
       EXPECT_TRUE(at::equal(our_cells, theirs.cells()));
       EXPECT_TRUE(at::equal(our_features, theirs.features()));
-      EXPECT_EQ(our_codes.sizes(), (generator == &world.scdd ? world.start_latents : world.start_cells).sizes());
+      EXPECT_EQ(our_codes.sizes(), (variant == &world.scdd ? world.start_latents : world.start_cells).sizes());
     }
   }
 }
@@ -111,17 +118,17 @@ TEST(SyntheticSet, OnlyCodesMoveAndTheLossFalls) {
   std::string const foundation_before = world.foundation.weights_hash();
   std::vector<at::Tensor> denoiser_before;
   for (auto const& parameter : world.denoiser.parameters()) denoiser_before.push_back(parameter.clone());
-  for (auto const* generator : {&world.scdd, &world.cells}) {
-    SyntheticSet set = world.start(ranks, *generator, chunks, {true, 0.5, generator->codes_stay_positive, false});
+  for (auto const* variant : {&world.scdd, &world.cells}) {
+    SyntheticSet set = world.start(ranks, *variant, chunks, {true, 0.5, variant->codes_stay_positive, false});
     double const first = loss_of(world, set);
     at::Tensor const before = set.codes();
     set.step(world.matcher("dm"), 0.02);
     auto const kept = set.keep();
     at::Tensor const at_one = set.codes();
     for (int step = 0; step < 60; ++step) set.step(world.matcher("dm"), 0.02);
-    EXPECT_LT(loss_of(world, set), 0.7 * first) << (generator == &world.cells ? "cells" : "scdd");
+    EXPECT_LT(loss_of(world, set), 0.7 * first) << (variant == &world.cells ? "cells" : "scdd");
     EXPECT_FALSE(at::equal(set.codes(), before));
-    EXPECT_TRUE(!generator->codes_stay_positive || set.codes().min().item<float>() >= 0.0F);
+    EXPECT_TRUE(!variant->codes_stay_positive || set.codes().min().item<float>() >= 0.0F);
     at::Tensor const cells = set.cells();
     EXPECT_GE(cells.min().item<float>(), 0.0F);
     EXPECT_NEAR(cells.to(at::kDouble).expm1().sum(1).sub(1e4).abs().max().item<double>(), 0, 0.1);

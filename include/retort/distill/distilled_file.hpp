@@ -8,7 +8,7 @@
 #include <string>
 
 #include "retort/distill/distill_inputs.hpp"
-#include "retort/distill/matching.hpp"
+#include "retort/distill/matching_parts.hpp"
 #include "retort/distill/scoring.hpp"
 
 namespace retort {
@@ -16,7 +16,7 @@ namespace retort {
 // One kind of set.
 struct Recipe {
   std::string variant;
-  Matching matching;
+  MatchingParts matching;
   std::int64_t spc = 1;
 };
 

@@ -1,49 +1,57 @@
-// What makes a synthetic class like the real one: losses on its features, with their derivatives in closed form.
+// What a synthetic set is matched with. A matching is chosen once per kind of set, and the loop asks every one the
+// same:
+//
+//   matching->prepare(step, made);                                          // what the real cells give this step
+//   set.step([&](auto& chunk, auto& features) { return matching->match(chunk, features); }, rate);
+//   matching->learn(step, set);                                             // a head goes on from the set that moved
+//   matching->loss(features, cells);                                        // what states of a set are compared by
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <span>
+#include <map>
+#include <memory>
 #include <string>
 
-#include "retort/kernels/linear_head_gradient.hpp"
-#include "retort/models/head_pass.hpp"
+#include "retort/distill/options.hpp"
+#include "retort/distill/real_side.hpp"
+#include "retort/distill/synthetic_set.hpp"
 
 namespace retort {
 
-// Distribution matching (scDD eq 4): || mean of synthetic features - mean of real features || a class, not squared.
-// features [k * n, width] sorted by class, means [k, width]. Where the two means are equal the derivative is zero.
-FeatureMatch match_class_means(at::Tensor const& features, at::Tensor const& means);
-
-// Which losses are summed: "dm", "dc" (gradient matching, see match_class_gradients) or "dm+dc"; or "head"
-// (HeadMatching), "genes" (GeneMatching) or both, "head+genes"; "none" leaves a set as it starts.
-struct Matching {
-  std::string name;
-  bool means = false, gradients = false, head = false, genes = false;
-  bool is_none() const { return !means && !gradients && !head && !genes; }
-};
-// Throws Failure(usage).
-Matching matching_named(std::string const& name);
-
-// What one iteration matches, all classes.
-struct MatchTarget {
-  at::Tensor means;  // [classes, width]
-  Head head = {};    // of this iteration; undefined where gradients are not matched, or are by the set as a whole
-  at::Tensor expert_gradients = {};  // [classes, gradient_length]
-  GradientMetric metric = GradientMetric::rows;
-  double feature_scale = 1;     // of what the head sees
-  at::Tensor by_features = {};  // [rows of the set, width]: HeadMatching's derivative, or that of match_student_expert
-  at::Tensor by_cells = {};     // [rows of the set, genes]: GeneMatching's, or EncoderMatching's
+// A step of the optimisation of one set; heads and samples of real cells are drawn by its two numbers.
+struct MatchingStep {
+  std::int64_t draw = 0, iteration = 0;
 };
 
-// The matching's loss of the classes [first_class, first_class + k), features [k * n, width].
-FeatureMatch match(Matching const& matching, MatchTarget const& target, at::Tensor const& features,
-                   std::int64_t first_class, std::int64_t k);
+class Matching {
+ public:
+  virtual ~Matching() = default;
 
-// The loss of a whole set, features [classes * n, width] sorted by class: the mean over `targets` of the sum over
-// classes. States of a set are compared against the same targets, because the loss against one random head says little
-// about the loss against another.
-double matching_loss(Matching const& matching, std::span<MatchTarget const> targets, at::Tensor const& features);
+  // Whether prepare() wants the features of the whole set before the step, and its cells; loss() wants the same cells.
+  virtual bool sees_set() const { return false; }
+  virtual bool sees_cells() const { return false; }
+
+  // Collective: forms what this step compares the set with. `made`: the set as it is, where it is asked for.
+  virtual void prepare(MatchingStep step, SyntheticSet::Forward const& made) = 0;
+  // Features [rows of the chunk, width] -> the loss per class and its derivatives. Not collective: prepare() has summed
+  // over ranks.
+  virtual FeatureMatch match(Chunk const& chunk, at::Tensor const& features) const = 0;
+  // Collective: after the step.
+  virtual void learn(MatchingStep, SyntheticSet const&) {}
+  // Collective: the loss of a whole set, features [n, width] and cells [n, genes] sorted by class, the same on all
+  // ranks, against heads that are always the same.
+  virtual double loss(at::Tensor const& features, at::Tensor const& cells) const = 0;
+
+  // What goes on from step to step, by names that no other part of a checkpoint has; restore() takes its own of all.
+  virtual std::map<std::string, at::Tensor> state() const { return {}; }
+  virtual void restore(std::map<std::string, at::Tensor> const&) {}
+};
+
+// The matching of a kind of set, with `spc` cells per class. Keeps a reference to `real`, which was told of its parts.
+// A new matching is a part in matching_parts(), a class in matching.cpp and a line here.
+std::unique_ptr<Matching> choose_matching(MatchingParts const& parts, RealSide const& real,
+                                          DistillOptions const& options, HeadOptions const& head, std::int64_t spc);
 
 }  // namespace retort

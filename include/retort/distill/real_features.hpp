@@ -13,6 +13,7 @@
 #include "retort/cells/atlas.hpp"
 #include "retort/ranks/communicator.hpp"
 #include "retort/ranks/share.hpp"
+#include "retort/run/index.hpp"
 #include "retort/run/random.hpp"
 
 namespace retort {
@@ -44,7 +45,7 @@ class RealFeatures {
     std::vector<std::int64_t> class_begin;  // [classes + 1]
   };
   // Shard `shard` of this rank, plan.begin() <= shard < plan.end().
-  Slice const& slice(int shard) const { return slices_[static_cast<std::size_t>(shard - first_shard_)]; }
+  Slice const& slice(int shard) const { return slices_[index(shard - first_shard_)]; }
 
  private:
   std::vector<std::int64_t> counts_;

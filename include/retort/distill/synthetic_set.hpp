@@ -28,11 +28,10 @@ struct CodeOptimiser {
 
 class SyntheticSet {
  public:
-  // `start(rows)` gives the initial codes of rows of the set, [rows.size(), width]. Keeps references to generator,
+  // `start(rows)` gives the initial codes of rows of the set, [rows.size(), width]. Keeps references to variant,
   // encoder and chunks. Not collective.
-  SyntheticSet(Communicator const& ranks, Generator const& generator, Foundation& encoder,
-               std::vector<Chunk> const& chunks, CodeOptimiser optimiser,
-               std::function<at::Tensor(RowRange)> const& start);
+  SyntheticSet(Communicator const& ranks, Variant const& variant, Foundation& encoder, std::vector<Chunk> const& chunks,
+               CodeOptimiser optimiser, std::function<at::Tensor(RowRange)> const& start);
 
   // Collective: features() and, where asked for, cells() of the set before a step that needs the whole of them. Graphs
   // of few cells are kept for that step, so that the networks are passed once.
@@ -75,7 +74,7 @@ class SyntheticSet {
   at::Tensor gathered(std::vector<at::Tensor> const& of_chunks) const;
 
   Communicator const& ranks_;
-  Generator const& generator_;
+  Variant const& variant_;
   Foundation& encoder_;
   CodeOptimiser optimiser_;
   std::vector<Own> own_;

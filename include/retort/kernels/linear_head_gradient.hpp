@@ -26,7 +26,7 @@ at::Tensor class_gradients(at::Tensor const& features, std::int64_t first_class,
 struct FeatureMatch {
   at::Tensor losses;         // [k], one a class
   at::Tensor gradient;       // [k * n, width]: the derivative of the sum of losses by the features
-  at::Tensor by_cells = {};  // [k * n, genes]: by the cells, of losses that see them; undefined for others
+  at::Tensor by_cells = {};  // [k * n, genes]: by the cells; what a loss does not see is undefined
 };
 
 // The distance of class_gradients(features) from `real` [k, classes, width + 1], and its derivative by the features.

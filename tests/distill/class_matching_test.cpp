@@ -1,9 +1,10 @@
 // The losses' derivatives and the rescaling, against autograd and finite differences.
-#include "retort/distill/matching.hpp"
+#include "retort/distill/class_matching.hpp"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "retort/distill/matching_parts.hpp"
 #include "retort/kernels/rescale.hpp"
 #include "retort/run/error.hpp"
 
@@ -33,26 +34,35 @@ TEST(Match, SumsAndCuts) {
   at::manual_seed(6);
   std::int64_t const classes = 5, n = 2, width = 8;
   at::Tensor const features = at::randn({classes * n, width});
-  MatchTarget target{
+  ClassTarget both_target{
       at::randn({classes, width}), {at::randn({classes, width}), at::randn({classes})}, {}, GradientMetric::rows, 2.5};
-  target.expert_gradients =
-      class_gradients(at::randn({classes * 7, width}), 0, classes, target.head.weight, target.head.bias);
-  auto const dm = match(matching_named("dm"), target, features, 0, classes),
-             dc = match(matching_named("dc"), target, features, 0, classes),
-             both = match(matching_named("dm+dc"), target, features, 0, classes);
+  Head const& head = both_target.head;
+  both_target.expert_gradients = class_gradients(at::randn({classes * 7, width}), 0, classes, head.weight, head.bias);
+  ClassTarget means_target = both_target, gradients_target = both_target;
+  means_target.expert_gradients = at::Tensor();
+  gradients_target.means = at::Tensor();
+  auto const dm = match_classes(means_target, features, 0, classes),
+             dc = match_classes(gradients_target, features, 0, classes),
+             both = match_classes(both_target, features, 0, classes);
   EXPECT_TRUE(at::allclose(both.gradient, dm.gradient + dc.gradient));
   EXPECT_TRUE(at::allclose(both.losses, dm.losses + dc.losses));
-  auto const part = match(matching_named("dm+dc"), target, features.narrow(0, 2 * n, 3 * n), 2, 3);
+  auto const part = match_classes(both_target, features.narrow(0, 2 * n, 3 * n), 2, 3);
   EXPECT_TRUE(at::allclose(part.gradient, both.gradient.narrow(0, 2 * n, 3 * n), 1e-4, 1e-6));
   EXPECT_TRUE(at::allclose(part.losses, both.losses.narrow(0, 2, 3)));
   // The scale of what the head sees is part of the loss that is differentiated.
   at::Tensor const direction = at::randn_like(features);
   auto loss_at = [&](double step) {
-    return match(matching_named("dc"), target, features + direction * step, 0, classes).losses.sum().item<double>();
+    return match_classes(gradients_target, features + direction * step, 0, classes).losses.sum().item<double>();
   };
   EXPECT_NEAR((loss_at(1e-3) - loss_at(-1e-3)) / 2e-3, (dc.gradient * direction).sum().item<double>(),
               2e-2 * std::abs((dc.gradient * direction).sum().item<double>()) + 1e-3);
-  EXPECT_THROW(matching_named("mtt"), Failure);
+  EXPECT_THROW(matching_parts("mtt"), Failure);
+
+  // A derivative that only one of two matches has is the sum's; one that neither has stays undefined.
+  FeatureMatch const of_cells{at::zeros({classes}), {}, at::randn({classes * n, 3})};
+  EXPECT_TRUE(at::equal(sum_of(dm, of_cells).gradient, dm.gradient));
+  EXPECT_TRUE(at::equal(sum_of(dm, of_cells).by_cells, of_cells.by_cells));
+  EXPECT_FALSE(sum_of(of_cells, of_cells).gradient.defined());
 }
 
 TEST(Rescale, IsACellAndHasTheGradientOfItsFormula) {
