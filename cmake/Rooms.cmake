@@ -32,6 +32,11 @@ function(retort_precompile target)
   target_precompile_headers(${target} REUSE_FROM retort_precompiled)
 endfunction()
 
+# Sources of a room are compiled eight at a time: loading the precompiled header is most of what one costs. Not where
+# their own constants and functions share names, nor where code is tuned by the compiler file by file.
+option(RETORT_UNITY "compile the sources of a room together" ON)
+set(rooms_compiled_apart kernels layers models report)
+
 # retort_rooms(rooms.txt mains): one library per room, of src/<room>/*.cpp, linked to the rooms of the floor below (and so to
 # all below). Of programs the sources that have a header make up the library; `mains` is set to the others.
 function(retort_rooms list mains_variable)
@@ -58,6 +63,10 @@ function(retort_rooms list mains_variable)
       add_library(retort_${room} STATIC ${sources})
       retort_precompile(retort_${room})
       target_link_libraries(retort_${room} PUBLIC retort_settings ${below})
+      if(NOT room IN_LIST rooms_compiled_apart)
+        set_target_properties(retort_${room} PROPERTIES UNITY_BUILD ${RETORT_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+        target_compile_options(retort_${room} PRIVATE -Wno-subobject-linkage)  # it takes an included source for a header
+      endif()
       list(APPEND libraries retort_${room})
     endforeach()
     set(below ${libraries})

@@ -10,8 +10,6 @@ namespace retort {
 
 namespace {
 
-using Kind = H5adInput::Kind;
-
 // Python's text of a number: 1.0, not 1.
 std::string text_of(double number) {
   std::string const text = fmt::format("{}", number);
@@ -102,6 +100,7 @@ void drop_empty(CodedColumn& column) {
 }  // namespace
 
 CodedColumn read_column(H5adInput const& input, H5adInput::Column const& column, std::int64_t rows) {
+  using Kind = H5adInput::Kind;
   auto const& file = input.file();
   auto const dataset = file.dataset(column.values.path);
   std::string const place = place_of(dataset, column.values);

@@ -1,5 +1,5 @@
-// Checks of our own mistakes: on in the preset `debug` (RETORT_ASSERTIONS), nothing elsewhere. What users and machines do
-// wrong is a Failure instead (error.hpp), always on.
+// Checks of our own mistakes: on in the preset `debug` (RETORT_ASSERTIONS), nothing elsewhere. What users and machines
+// do wrong is a Failure instead (error.hpp), always on.
 #pragma once
 
 #ifdef RETORT_ASSERTIONS

@@ -17,9 +17,7 @@ constexpr std::size_t index(Value value) noexcept {
   return static_cast<std::size_t>(value);
 }
 template <class Enumerator>
-  requires std::is_enum_v<Enumerator>
-constexpr std::size_t index(Enumerator value) noexcept {
-  return static_cast<std::size_t>(value);
-}
+requires std::is_enum_v<Enumerator>
+constexpr std::size_t index(Enumerator value) noexcept { return static_cast<std::size_t>(value); }
 
 }  // namespace retort
