@@ -16,6 +16,7 @@
 #include "retort/distill/matching.hpp"
 #include "retort/distill/search_state.hpp"
 #include "retort/distill/synthetic_set.hpp"
+#include "retort/programs/sections.hpp"
 #include "retort/run/index.hpp"
 #include "retort/run/stopwatch.hpp"
 #include "retort/run/watchdog.hpp"
@@ -281,7 +282,8 @@ void distill(Session& session, DistillOptions const& options, HeadOptions const&
 int main(int argc, char** argv) {
   DistillOptions options;
   HeadOptions head;
-  OptionTable table("retort-distill", "makes a few synthetic cells per class that teach what the whole atlas teaches");
+  OptionTable table =
+      program_table("distill", "makes a few synthetic cells per class that teach what the whole atlas teaches");
   add_distill_options(table, options);
   add_head_options(table, head);
   return run_program(argc, argv, table, [&](Session& session) { distill(session, options, head); });
