@@ -42,9 +42,9 @@ def test_every_program_declares_the_sections_that_the_list_gives_it(built, decla
 def test_a_section_of_another_program_is_skipped_and_one_of_nobody_refused(built, tmp_path):
     (tmp_path / "anothers.ini").write_text("[head]\nepochs = 3\n")
     (tmp_path / "nobodys.ini").write_text("[haed]\nepochs = 3\n")
-    for verb, program in built.items():
+    for verb in ("ingest", "report"):
         codes = {}
         for name in ("anothers", "nobodys"):
-            command = [program, "--config", tmp_path / f"{name}.ini", "--print-config"]
+            command = [built[verb], "--config", tmp_path / f"{name}.ini", "--print-config"]
             codes[name] = subprocess.run(command, capture_output=True).returncode
         assert codes == {"anothers": 0, "nobodys": 2}, verb
