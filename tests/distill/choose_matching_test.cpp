@@ -42,8 +42,8 @@ CsrBlock rows_of(CsrBlock const& cells, std::span<std::int64_t const> rows) {
 }
 
 // One way to match on some ranks, with its set of plain cells.
-struct Run {
-  Run(World& world, Communicator const& of, std::string const& name, DistillOptions const& asked)
+struct Trial {
+  Trial(World& world, Communicator const& of, std::string const& name, DistillOptions const& asked)
       : ranks(of),
         options(asked),
         plan(4, ranks.rank(), ranks.size()),
@@ -101,7 +101,7 @@ TEST(ChooseMatching, StepsLowerTheLossThatStatesAreComparedBy) {
   World world;
   auto const ranks = Communicator::world();
   for (Way const& way : ways) {
-    Run run(world, ranks, way.name, options_of(way));
+    Trial run(world, ranks, way.name, options_of(way));
     double const first = run.loss();
     for (std::int64_t iteration = 0; iteration < 25; ++iteration) run.step(iteration);
     EXPECT_LT(run.loss(), first) << way.name << " " << way.heads << " " << way.encoder;
@@ -112,7 +112,7 @@ TEST(ChooseMatching, SameBitsOnAnyNumberOfRanks) {
   World world;
   auto const ranks = Communicator::world(), alone = Communicator::serial();
   for (Way const& way : ways) {
-    Run ours(world, ranks, way.name, options_of(way)), theirs(world, alone, way.name, options_of(way));
+    Trial ours(world, ranks, way.name, options_of(way)), theirs(world, alone, way.name, options_of(way));
     for (std::int64_t iteration = 0; iteration < 4; ++iteration) ours.step(iteration), theirs.step(iteration);
     EXPECT_TRUE(at::equal(ours.set.codes(), theirs.set.codes())) << way.name << " " << way.heads << " " << way.encoder;
     EXPECT_EQ(ours.loss(), theirs.loss()) << way.name;
@@ -124,7 +124,7 @@ TEST(ChooseMatching, GoesOnFromItsState) {
   World world;
   auto const ranks = Communicator::world();
   for (Way const& way : ways) {
-    Run uncut(world, ranks, way.name, options_of(way)), again(world, ranks, way.name, options_of(way));
+    Trial uncut(world, ranks, way.name, options_of(way)), again(world, ranks, way.name, options_of(way));
     for (std::int64_t iteration = 0; iteration < 2; ++iteration) uncut.step(iteration);
     again.set.restore(uncut.set.state());
     again.matching->restore(uncut.matching->state());
@@ -137,7 +137,7 @@ TEST(ChooseMatching, GoesOnFromItsState) {
 TEST(ChooseMatching, SumsAreOfTheirParts) {
   World world;
   auto const ranks = Communicator::world();
-  Run both(world, ranks, "head+genes", {}), head(world, ranks, "head", {}), genes_alone(world, ranks, "genes", {});
+  Trial both(world, ranks, "head+genes", {}), head(world, ranks, "head", {}), genes_alone(world, ranks, "genes", {});
   for (auto* run : {&both, &head, &genes_alone}) run->matching->prepare({0, 0}, run->set.forward(true));
   Chunk const& chunk = both.chunks[1];
   at::Tensor const features = both.set.features().narrow(0, chunk.rows.begin, chunk.rows.size());

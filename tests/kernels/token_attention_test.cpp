@@ -50,9 +50,10 @@ Inputs some_inputs(CellTokens const& tokens, std::int64_t heads, std::int64_t qu
 
 // The formula of the header, cell by cell.
 at::Tensor formula(CellTokens const& tokens, Inputs const& in) {
-  auto const rows = at::tensor(tokens.rows, at::kInt).to(at::kLong);
+  auto const gene_rows = at::tensor(tokens.rows, at::kInt).to(at::kLong);
   auto const wide = [](at::Tensor const& x) { return x.view({-1, 1, 1}); };
-  auto logits = in[0].index_select(0, rows), values = in[1].index_select(0, rows);  // [tokens, heads, queries or width]
+  auto logits = in[0].index_select(0, gene_rows),
+       values = in[1].index_select(0, gene_rows);  // [tokens, heads, queries or width]
   if (in[2].defined()) logits = wide(in[2]) * logits, values = wide(in[2]) * values;
   if (in[3].defined()) logits = logits + wide(in[3]) * in[4], values = values + wide(in[3]) * in[5];
   logits = logits + wide(at::tensor(tokens.logit_offsets, at::kFloat)).to(logits.dtype());

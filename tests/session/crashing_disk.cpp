@@ -41,7 +41,7 @@ std::string parent(std::string const& path) { return fs::path(path).parent_path(
 std::string path_of(int descriptor) {
   char path[4096];
   auto const length = readlink(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), path, sizeof path);
-  return length > 0 ? std::string(path, index(length)) : "";
+  return length > 0 ? std::string(path, retort::index(length)) : "";
 }
 
 void crash() {
