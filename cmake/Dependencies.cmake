@@ -64,16 +64,18 @@ find_path(RANDOM123_INCLUDE Random123/philox.h)
 require_found(RANDOM123_INCLUDE "Random123" "apt-get install librandom123-dev")
 find_path(XXHASH_INCLUDE xxhash.h)
 require_found(XXHASH_INCLUDE "xxHash" "apt-get install libxxhash-dev")
-# UMAP for the report, of headers alone (umappp, knncolle and what they include, each with its licence beside it in the wheel).
+# UMAP for the report, of headers alone (umappp, knncolle and what they include, each with its licence beside it in the
+# wheel).
 file(GLOB wheel_headers ${CMAKE_SOURCE_DIR}/build/python/lib/python3*/site-packages/assorthead/include)
 find_path(UMAPPP_INCLUDE umappp/umappp.hpp HINTS ${wheel_headers} $ENV{UMAPPP_INCLUDE})
-require_found(UMAPPP_INCLUDE "umappp" "tools/setup, or build/python/bin/pip install --no-deps assorthead==0.2.2, or set UMAPPP_INCLUDE")
+require_found(UMAPPP_INCLUDE "umappp"
+              "tools/setup, or build/python/bin/pip install --no-deps assorthead==0.2.2, or set UMAPPP_INCLUDE")
 if(RETORT_TESTS)
   find_package(GTest)
   require_found(GTest_FOUND "GoogleTest" "apt-get install libgtest-dev")
 endif()
 
-# --- CUDA and NCCL ------------------------------------------------------------------------------------------------------
+# --- CUDA and NCCL ----------------------------------------------------------------------------------------------------
 set(RETORT_USE_GPU OFF)
 if(NOT RETORT_GPU STREQUAL "OFF")
   find_package(CUDAToolkit QUIET)
@@ -82,10 +84,12 @@ if(NOT RETORT_GPU STREQUAL "OFF")
   if(CUDAToolkit_FOUND AND NCCL_INCLUDE AND NCCL_LIBRARY)
     set(RETORT_USE_GPU ON)
   elseif(RETORT_GPU STREQUAL "ON")
-    message(FATAL_ERROR "RETORT_GPU is ON, but CUDA or NCCL was not found. Install the CUDA toolkit and libnccl-dev, or use --preset cpu.")
+    message(FATAL_ERROR "RETORT_GPU is ON, but CUDA or NCCL was not found. "
+                        "Install the CUDA toolkit and libnccl-dev, or use --preset cpu.")
   endif()
 endif()
 
 include(LibTorch)
 
-message(STATUS "retort: MPI ${MPI_CXX_VERSION}, HDF5 ${HDF5_VERSION} (parallel), Torch ${RETORT_TORCH_VERSION}, GPU ${RETORT_USE_GPU}")
+message(STATUS "retort: MPI ${MPI_CXX_VERSION}, HDF5 ${HDF5_VERSION} (parallel), Torch ${RETORT_TORCH_VERSION}, "
+               "GPU ${RETORT_USE_GPU}")

@@ -1,10 +1,13 @@
 # One static library a room, of the list in src/rooms.txt, and the settings that all of them share.
 
 add_library(retort_settings INTERFACE)
-target_compile_options(retort_settings INTERFACE -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow $<$<BOOL:${RETORT_WERROR}>:-Werror>)
-target_compile_definitions(retort_settings INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX ${HDF5_C_DEFINITIONS} H5_USE_110_API)
+target_compile_options(retort_settings INTERFACE
+  -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow $<$<BOOL:${RETORT_WERROR}>:-Werror>)
+target_compile_definitions(retort_settings INTERFACE
+  OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX ${HDF5_C_DEFINITIONS} H5_USE_110_API)
 target_include_directories(retort_settings INTERFACE ${CMAKE_SOURCE_DIR}/include)
-target_include_directories(retort_settings SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS} ${RANDOM123_INCLUDE} ${XXHASH_INCLUDE})
+target_include_directories(retort_settings SYSTEM INTERFACE
+  ${HDF5_C_INCLUDE_DIRS} ${RANDOM123_INCLUDE} ${XXHASH_INCLUDE})
 target_link_libraries(retort_settings INTERFACE retort::torch MPI::MPI_CXX ${HDF5_C_LIBRARIES} Boost::program_options
                       fmt::fmt nlohmann_json::nlohmann_json)
 if(RETORT_ASSERTIONS)
@@ -15,7 +18,8 @@ if(RETORT_SANITIZE)
   target_link_options(retort_settings INTERFACE -fsanitize=address,undefined)
 endif()
 
-# The LibTorch wheel brings headers of another fmt than the library that is linked; this folder puts the right ones first.
+# The LibTorch wheel brings headers of another fmt than the library that is linked; this folder puts the right ones
+# first.
 # (Header-only fmt would work with either, at 3 s a source.)
 get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/fmt_first)
@@ -37,8 +41,8 @@ endfunction()
 option(RETORT_UNITY "compile the sources of a room together" ON)
 set(rooms_compiled_apart kernels layers models report)
 
-# retort_rooms(rooms.txt mains): one library per room, of src/<room>/*.cpp, linked to the rooms of the floor below (and so to
-# all below). Of programs the sources that have a header make up the library; `mains` is set to the others.
+# retort_rooms(rooms.txt mains): one library per room, of src/<room>/*.cpp, linked to the rooms of the floor below (and
+# so to all below). Of programs the sources that have a header make up the library; `mains` is set to the others.
 function(retort_rooms list mains_variable)
   file(STRINGS ${list} floors REGEX "^[a-z]")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${list})
@@ -65,7 +69,8 @@ function(retort_rooms list mains_variable)
       target_link_libraries(retort_${room} PUBLIC retort_settings ${below})
       if(NOT room IN_LIST rooms_compiled_apart)
         set_target_properties(retort_${room} PROPERTIES UNITY_BUILD ${RETORT_UNITY} UNITY_BUILD_BATCH_SIZE 8)
-        target_compile_options(retort_${room} PRIVATE -Wno-subobject-linkage)  # it takes an included source for a header
+        # The compiler takes an included source for a header.
+        target_compile_options(retort_${room} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
       endif()
       list(APPEND libraries retort_${room})
     endforeach()

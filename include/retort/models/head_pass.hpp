@@ -25,8 +25,8 @@ struct Head {
 // All layers from the features to the scores; they share their memory with the head.
 std::vector<LinearLayer> layers_of(Head const& head);
 Head copy_of(Head const& head);
-// A head as tensors by name, for checkpoints, and back: layer i, from the features up, is head_weight_i and head_bias_i. No
-// such tensor: an undefined head.
+// A head as tensors by name, for checkpoints, and back: layer i, from the features up, is head_weight_i and
+// head_bias_i. No such tensor: an undefined head.
 std::map<std::string, at::Tensor> head_tensors(Head const& head);
 Head head_of_tensors(std::map<std::string, at::Tensor> const& tensors);
 

@@ -33,7 +33,7 @@ void check_head_options(HeadOptions const& options);
 Head initial_head(std::int64_t classes, std::int64_t width, std::uint64_t seed, std::uint64_t number,
                   std::vector<std::int64_t> const& hidden = {});
 // Features [n, width] float32 on the CPU, labels int64 [n]. Head `number` of `seed`: its initial weights and the order
-// of its batches depend on nothing else; Random(seed, purpose::head_order, number, epoch) shuffles the rows of an epoch.
+// of its batches depend on nothing else; Random(seed, purpose::head_order, number, epoch) shuffles an epoch's rows.
 // Gradients written out, no autograd graph. Not collective.
 Head train_head(at::Tensor const& features, at::Tensor const& labels, std::int64_t classes, HeadOptions const& options,
                 std::uint64_t seed, std::uint64_t number);
