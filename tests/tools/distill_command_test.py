@@ -85,8 +85,10 @@ def test_started_again_nothing_is_done_twice(run):
 
 def test_table_two_labels_and_a_foundation_in_one_line(run, tmp_path):
     table, foundation = ROOT / "configs" / "table-v.ini", run[0] / "foundation"
-    few = ["--set", "distill.draws=1", "--distill.iterations=5", "--ranks", 2, "--run-folder", tmp_path]
-    done = distill(ATLAS, "bulk_labels,phase", "--config", table, "--foundation", foundation, *few)
+    few = ["--set", "distill.draws=1", "--distill.iterations=5", "--diffusion.steps=100", "--ranks", 2]
+    done = distill(
+        ATLAS, "bulk_labels,phase", "--config", table, "--foundation", foundation, *few, "--run-folder", tmp_path
+    )
     assert done.returncode == 0 and "imported" in done.stderr, done.stdout + done.stderr
     assert "[8 of 11] train-diffusion (phase)" in done.stderr, done.stderr
     for place, label in ((tmp_path, "bulk_labels"), (tmp_path / "labels" / "phase", "phase")):
