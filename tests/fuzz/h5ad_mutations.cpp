@@ -70,12 +70,12 @@ void change_values(hid_t file, std::string const& name, Draw& draw) {
   auto const kind = H5Tget_class(type);
   if (size > 0 && (kind == H5T_INTEGER || kind == H5T_FLOAT || kind == H5T_ENUM)) {
     if (kind == H5T_ENUM) {
-      std::vector<signed char> values(index(size), 0);
+      std::vector<signed char> values(retort::index(size), 0);
       H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
       values[below(draw, values.size())] = static_cast<signed char>(draw());
       H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
     } else {
-      std::vector<double> values(index(size));
+      std::vector<double> values(retort::index(size));
       H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
       for (std::size_t n = 1 + below(draw, 3); n > 0; --n) values[below(draw, values.size())] = extreme(draw);
       H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
