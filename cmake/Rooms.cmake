@@ -14,7 +14,8 @@ if(RETORT_ASSERTIONS)
   target_compile_definitions(retort_settings INTERFACE RETORT_ASSERTIONS=1)
 endif()
 if(RETORT_SANITIZE)
-  target_compile_options(retort_settings INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
+  target_compile_options(retort_settings INTERFACE
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(retort_settings INTERFACE -fsanitize=address,undefined)
 endif()
 
