@@ -185,7 +185,8 @@ SPARSE = {
 def refused(runs, ranks, inputs, settings, code, word, folder=None):
     done, atlas = runs.ingested(ranks, inputs, *settings, folder=folder)
     lines = [line for line in done.stderr.splitlines() if "error:" in line]
-    assert done.returncode == code, done.stderr[-500:]
+    found = done.returncode
+    assert found == code, done.stderr[-500:]
     assert len(lines) == 1, done.stderr[-800:]
     assert word in lines[0] and re.match(r"retort-ingest: error: [^A-Z]", lines[0])
     assert not os.path.exists(atlas), "an atlas was left"
