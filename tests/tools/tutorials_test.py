@@ -34,11 +34,9 @@ def run(command, folder):
     path = [str(folder / "tools"), PROGRAMS, os.path.dirname(sys.executable), os.environ["PATH"]]
     environment = {name: value for name, value in os.environ.items() if name != "RETORT_SITE"}
     environment |= {"PATH": os.pathsep.join(path), "RETORT_BIN": PROGRAMS}
-    with open(folder / "printed.txt", "w") as printed:
-        code = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT
-        ).returncode
-    return code, (folder / "printed.txt").read_text()
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, **streams)
+    return done.returncode, done.stdout
 
 
 def follow(name, folder):
