@@ -32,10 +32,61 @@ require_programs() {
 pipelines() { sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' "$retort_root/jobs/pipelines.txt"; }
 stages_of() { sed -n "s/^$1: *//p" "$retort_root/jobs/pipelines.txt"; }
 
-# setting_of CONFIG SECTION KEY: its value, for the sections that ingest has.
-setting_of() { "$bin/retort-ingest" --config "$1" --print-config | sed -n "/^\[$2\]/,/^\[/s/^$3 = //p"; }
-# run_folder CONFIG: the run folder that it names.
-run_folder() { setting_of "$1" run folder; }
+# help_of SCRIPT: its first comment lines.
+help_of() { sed -n '2,${/^#/!q;s/^# \{0,1\}//p}' "$1"; }
+
+# settings_for VERB SETTING...: leaves in `own` those of the sections that the program has.
+declare -A sections=()
+settings_for() {
+  local verb=$1 setting section
+  shift
+  own=()
+  [[ -n ${sections[$verb]:-} ]] ||
+    sections[$verb]=$("$bin/retort-$verb" --print-config | sed -n 's/^\[\(.*\)\]$/[\1]/p')
+  for setting in "$@"; do
+    section=${setting#--}
+    [[ ${sections[$verb]} != *"[${section%%.*}]"* ]] || own+=("$setting")
+  done
+}
+
+# check_settings VERB[,VERB...] CONFIG SETTING...: a misspelt setting is told here, not in the queue.
+check_settings() {
+  local verbs=$1 config=$2 verb setting known=() own
+  shift 2
+  for verb in ${verbs//,/ }; do
+    settings_for "$verb" "$@"
+    known+=(${own[@]+"${own[@]}"})
+    "$bin/retort-$verb" --config "$config" ${own[@]+"${own[@]}"} --print-config >/dev/null || exit
+  done
+  for setting in "$@"; do
+    [[ " ${known[*]-} " == *" $setting "* ]] ||
+      fail 2 "unknown setting '$setting' (not one of ${verbs//,/, }). See retort VERB --help for those there are"
+  done
+}
+
+# setting_of CONFIG SECTION KEY SETTING...: its value, for the sections that ingest has.
+setting_of() {
+  local own
+  settings_for ingest "${@:4}"
+  "$bin/retort-ingest" --config "$1" ${own[@]+"${own[@]}"} --print-config | sed -n "/^\[$2\]/,/^\[/s/^$3 = //p"
+}
+# run_folder CONFIG SETTING...: the run folder that they name.
+run_folder() { setting_of "$1" run folder "${@:2}"; }
+
+# seconds_of LIMIT: a time limit as sbatch takes it, in seconds; 0: none. Fails where it has another form.
+seconds_of() {
+  local parts
+  case ${1^^} in UNLIMITED | INFINITE) echo 0; return ;; esac
+  [[ $1 =~ ^([0-9]+-)?[0-9]+(:[0-9]+)?(:[0-9]+)?$ ]] || return 1
+  IFS=:- read -ra parts <<<"$1"
+  if [[ $1 != *-* ]]; then
+    case ${#parts[@]} in
+      1 | 2) parts=(0 0 "${parts[@]}") ;;  # M, M:S
+      3) parts=(0 "${parts[@]}") ;;        # H:M:S
+    esac
+  fi
+  echo $((((10#${parts[0]} * 24 + 10#${parts[1]}) * 60 + 10#${parts[2]:-0}) * 60 + 10#${parts[3]:-0}))
+}
 
 # start_ranks PROGRAM ARGUMENT...: inside a Slurm job, one rank per task. RETORT_NODES and RETORT_RANKS choose a part of
 # the job.
