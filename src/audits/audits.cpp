@@ -1,6 +1,7 @@
 #include "retort/audits/audits.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -119,7 +120,7 @@ std::string table_of_audits(nlohmann::json const& audits) {
   auto text = fmt::format("{:<24} {:>20}  {:>10}  {:>10}  {:>13}  {:>13}  {:>9}  {:>12}\n", "set", "membership AUC",
                           "confidence", "expression", "zeros (real)", "genes inside", "top 50", "fold change");
   std::string by_cells;
-  std::set<nlohmann::json> by_encoder;  // classes, of any distilled set
+  std::set<std::string> by_encoder;  // classes, of any distilled set
   for (auto const& set : audits.at("sets")) {
     auto const at = [&](char const* audit, char const* key) {
       return set.contains(audit) && set[audit].is_object() ? set[audit][key] : nlohmann::json();
@@ -132,14 +133,16 @@ std::string table_of_audits(nlohmann::json const& audits) {
         figure(at("detected_genes", "inside"), 2), figure(at("differential_expression", "precision_at_50"), 2),
         figure(at("differential_expression", "fold_spearman"), 2));
     if (set["matching"] == "") continue;
-    by_encoder.insert(set["leaks"].begin(), set["leaks"].end());
+    for (auto const& name : set["leaks"]) by_encoder.insert(name.get<std::string>());
     if (set.contains("expression_leaks") && !set["expression_leaks"].empty())
       by_cells += fmt::format("{} leaks membership by its cells alone in {}\n", set["set"].get<std::string>(),
                               json_text(set["expression_leaks"]));
   }
   if (!by_encoder.empty())
-    text += fmt::format("with the encoder, membership leaks in {} (as by class means where the encoder remembers)\n",
-                        json_text(by_encoder));
+    text += fmt::format(
+        "with the encoder at hand, some set tells who was in the atlas, in: {}. Class means do so too where "
+        "the encoder remembers its cells; the page has it set by set\n",
+        fmt::join(by_encoder, ", "));
   return text + by_cells;
 }
 
