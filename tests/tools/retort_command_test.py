@@ -182,19 +182,56 @@ def test_report_of_one_run_and_of_two(scldm, scrdit, tmp_path):
     assert "tiny-scldm" in page.read_text() and "tiny-scrdit" in page.read_text()
 
 
-def test_nodes_submit_a_chain_to_slurm(atlas, tmp_path):
+@pytest.fixture
+def slurm(tmp_path):
+    """The environment of a cluster whose sbatch notes what it was asked and answers with a number."""
     (tmp_path / "site.env").write_text("RETORT_RANKS_PER_NODE=8\nRETORT_ACCOUNT=mine\n")
-    sbatch = tmp_path / "bin" / "sbatch"  # stands for Slurm's: notes what it was asked and answers with a number
+    sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
     sbatch.write_text(f'#!/bin/bash\necho "$*" >>{tmp_path}/asked\nwc -l <{tmp_path}/asked\n')
     sbatch.chmod(0o755)
-    slurm = {"RETORT_SITE": str(tmp_path / "site.env"), "PATH": f"{sbatch.parent}:{os.environ['PATH']}"}
+    return {"RETORT_SITE": str(tmp_path / "site.env"), "PATH": f"{sbatch.parent}:{os.environ['PATH']}"}
+
+
+def job_script(name, *arguments, folder, **environment):
+    """A script of jobs/: its exit code, and what it said."""
+    everything = {**os.environ, "RETORT_BIN": str(PROGRAMS), **environment}
+    command = [ROOT / "jobs" / name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=everything, cwd=folder)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("limit, text", [("10foo", "has no form"), ("5", "is too short"), ("0:09:59", "is too short")])
+def test_a_time_limit_that_cannot_be_is_not_submitted(limit, text, slurm, tmp_path):
+    (tmp_path / "a.ini").write_text("[run]\nfolder=run\n")
+    code, said = job_script("submit.sh", "embed", "a.ini", "--time", limit, folder=tmp_path, **slurm)
+    assert code == 2 and text in said and not (tmp_path / "asked").exists(), said
+
+
+@pytest.mark.parametrize(
+    "line, text",
+    [
+        ("two --distill.spc=1 --evaluate.heads=3", None),  # each program takes its own
+        ("two --vae.steps=3", "unknown setting '--vae.steps=3'"),
+        ("two --distill.spx=3", "Did you mean 'distill.spc'?"),
+        ("--distill.spc=3", "is not a NAME"),
+    ],
+)
+def test_every_line_of_a_sweep_is_checked_before_it_is_submitted(line, text, slurm, tmp_path):
+    (tmp_path / "a.ini").write_text("[run]\nfolder=run\n")
+    (tmp_path / "sweep.txt").write_text(f"one --distill.spc=2\n{line}\n")
+    code, said = job_script("sweep.sh", "distill,evaluate", "a.ini", "sweep.txt", folder=tmp_path, **slurm)
+    assert (code == 0) == (text is None) == (tmp_path / "asked").exists(), said
+    assert text is None or "error: line 2 of 'sweep.txt'" in said and text in said, said
+
+
+def test_nodes_submit_a_chain_to_slurm(atlas, slurm, tmp_path):
     line = ["generate", atlas, "cell_type", "--model", "scrdit", "--nodes", 3, "--time", "2:00:00"]
     dry = retort(*line, "--dry-run", folder=tmp_path, **slurm)
     assert "--nodes=3" in dry.stdout and "memory" in dry.stdout and not (tmp_path / "asked").exists(), dry.stdout
     done = retort(*line, folder=tmp_path, **slurm)
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert len(asked) == 5 and done.stdout.split() == ["5"], done.stdout
+    assert len(asked) == 5 and not done.stdout and "report is job 5" in done.stderr, done.stderr
     for number, one in enumerate(asked, 1):
         assert all(part in one for part in ("--nodes=3", "--time=2:00:00", "--ntasks-per-node=8", "--account=mine"))
         assert ("--dependency" in one) == (number > 1) and (number == 1 or f"afterok:{number - 1} " in one), one

@@ -158,8 +158,13 @@ run_pipeline() {
   local command=("$share/jobs/pipeline.sh" "$file" --pipeline "$pipeline" ${dry:+--dry-run})
   if [[ -n $nodes ]]; then
     jobs=$("${command[@]}" --nodes "$nodes" ${time:+--time "$time"})
-    [[ -z $jobs ]] || echo "$jobs"
-    [[ -n $dry ]] || say "submitted; in the end the report is $run_folder/report.html. Logs: $run_folder/jobs"
+    if [[ -n $dry ]]; then
+      [[ -z $jobs ]] || echo "$jobs"
+    elif [[ -n $jobs ]]; then
+      say "submitted; in the end the report is $run_folder/report.html. Logs: $run_folder/jobs"
+    else
+      say "nothing to submit; the report is $run_folder/report.html"
+    fi
     return
   fi
   if [[ -z $ranks ]]; then ranks=$(($(nproc) > 4 ? 4 : $(nproc))); fi
