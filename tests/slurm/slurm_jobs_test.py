@@ -25,27 +25,31 @@ from cluster_jobs import (
 )
 from foundation_runs import products
 
-LONG = ["--foundation.steps=9000", "--run.checkpoint_seconds=2"]
+LONG = ["--foundation.steps=7000", "--run.checkpoint_seconds=2"]
 
 
 @pytest.fixture(scope="module")
-def local(cells):
+def last_job(cells):
+    """The last job of the pipeline on two nodes, which goes on while the pipeline runs on this machine."""
+    return int(jobs("pipeline.sh", config("cluster"), "--nodes", 2).stdout.split()[-1])
+
+
+@pytest.fixture(scope="module")
+def local(last_job):
     """The pipeline on two ranks of this machine."""
     jobs("pipeline.sh", config("local"), "--local", 2)
     return folder_of("local")
 
 
 @pytest.fixture(scope="module")
-def atlas(local):
-    return f"--foundation.atlas={local}/atlas.h5ad"
+def on_two_nodes(local, last_job):
+    completes(last_job, 240)
+    return last_job
 
 
 @pytest.fixture(scope="module")
-def on_two_nodes(cells):
-    """The last job of the pipeline on two nodes."""
-    last = int(jobs("pipeline.sh", config("cluster"), "--nodes", 2).stdout.split()[-1])
-    completes(last, 240)
-    return last
+def atlas(local):
+    return f"--foundation.atlas={local}/atlas.h5ad"
 
 
 @pytest.fixture(scope="module")
